@@ -1,0 +1,80 @@
+// SPDX-License-Identifier: Apache-2.0
+// Virtual disks: open a disk by its descriptor, get the chain of I/O filters that its metadata names, and read and
+// write it asynchronously from any number of queues. docs/disk-format.md describes the files.
+#ifndef BULKHEAD_DISK_H
+#define BULKHEAD_DISK_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <sys/uio.h>
+
+struct err;
+struct bh_disk;         // an open disk: one instance of the filter framework
+struct bh_disk_queue;   // a submission and completion queue of one thread
+
+enum bh_disk_op {
+	BH_DISK_READ,
+	BH_DISK_WRITE,
+	BH_DISK_FLUSH,          // off, len, iov ignored
+	BH_DISK_DISCARD,        // contents undefined afterwards (zeroes where the disk can), space given back
+	BH_DISK_WRITE_ZEROES,   // reads as zeroes afterwards
+};
+
+#define BH_DISK_FUA      (1u << 0)   // write, write-zeroes: on stable storage before completion
+#define BH_DISK_NO_UNMAP (1u << 1)   // write-zeroes: keep the space allocated
+
+/* One request. The caller owns it and its buffers from submission until done is called, and must not change them.
+ * done runs on the thread that owns the queue, inside bh_disk_queue_poll (or inside bh_disk_submit for a request that
+ * completes at once); it may submit further requests. result: 0 or -errno (-EIO, -ENOSPC, -EINVAL out of range...). */
+struct bh_disk_io {
+	enum bh_disk_op op;
+	uint32_t flags;
+	uint64_t off;              // bytes; any alignment
+	uint64_t len;              // bytes; sum of iov for read and write
+	const struct iovec *iov;   // read, write
+	int iovcnt;
+	void (*done)(struct bh_disk_io *io, int result);
+	void *user;                // the caller's
+	uint64_t priv[4];          // the library's, from submission to completion
+};
+
+enum bh_disk_mode { BH_DISK_RDONLY, BH_DISK_RDWR };
+
+struct bh_disk_attr {
+	enum bh_disk_mode mode;
+	const char *at;            // open at this filter (its name in the descriptor), bypassing those above; NULL: top
+	bool no_io_uring;          // thread pool even where io_uring works
+};
+
+struct bh_disk_info {
+	uint64_t size_bytes;
+	uint32_t block_bytes;      // best alignment of requests
+	bool read_only;
+	bool can_discard;
+	char id[40];               // UUID text
+};
+
+/* Open a disk. path: a descriptor (*.bhd), or a plain file or block device, which is then a raw disk without filters.
+ * attr: NULL: read-write, top. May block. Returns 0 and *d (owned by the caller), or -errno with text in e. */
+int bh_disk_open(const char *path, const struct bh_disk_attr *attr, struct bh_disk **d, struct err *e);
+
+/* Flushes and closes. No queue may be open. May block. Returns 0 or the first error that a flush met. */
+int bh_disk_close(struct bh_disk *d, struct err *e);
+
+void bh_disk_info(const struct bh_disk *d, struct bh_disk_info *info);   // any thread
+
+/* A queue for the calling thread; depth: most requests in flight (more are accepted and wait). 0 or -errno. */
+int bh_disk_queue_open(struct bh_disk *d, unsigned depth, struct bh_disk_queue **q, struct err *e);
+void bh_disk_queue_close(struct bh_disk_queue *q);                       // waits for requests in flight
+
+/* Hand in a request; never blocks on I/O. Errors arrive through done. Only from the queue's thread. */
+void bh_disk_submit(struct bh_disk_queue *q, struct bh_disk_io *io);
+
+int bh_disk_queue_fd(const struct bh_disk_queue *q);   // becomes readable when bh_disk_queue_poll has work; borrowed
+int bh_disk_queue_poll(struct bh_disk_queue *q);       // runs completions; returns their number. Also pushes batched submissions
+
+/* Convenience for tools: one request, waited for. May block. Any thread (serialised inside). */
+int bh_disk_rw(struct bh_disk *d, enum bh_disk_op op, uint64_t off, void *data, size_t len, uint32_t flags, struct err *e);
+
+#endif

@@ -1,0 +1,67 @@
+// SPDX-License-Identifier: Apache-2.0
+// Messages between bulkhead-hostd and bulkhead-vmx over the control socket (Unix, SOCK_SEQPACKET, one message per
+// packet, host byte order, same machine). Version is checked in every message; lengths are checked on receipt.
+//
+// How a VM starts. hostd makes the folder VMDIR, opens what the VM needs and runs
+//     bulkhead-vmx --config-fd N
+// with N a readable descriptor (file or memfd) holding JSON:
+//   { "version": 1, "id": "UUID", "name": "ns/pod", "engine": "qemu" | "kvm", "vcpus": 1, "memory_mib": 256,
+//     "kernel_fd": N, "initrd_fd": N, "cmdline": "extra words, may be empty",
+//     "control_fd": N,      listening SOCK_SEQPACKET socket (VMDIR/control.sock)
+//     "vsock_fd": N,        listening SOCK_STREAM socket (VMDIR/vsock.sock): CONNECT <port>\n -> OK <port>\n
+//     "console_fd": N,      append-only file (VMDIR/console.log); vmx stops writing at console_max_bytes
+//     "console_max_bytes": 1048576,
+//     "ready_fd": N,        write end of a pipe: one line of JSON when running ({"state":"running"}) or failed
+//                           ({"state":"failed","error":"sentence"}), then closed
+//     "disks": [ { "serial": "img0", "path": "/path/of/disk", "read_only": true } ],     opened before the jail is closed
+//     "nets": [ { "tap_fd": N, "mac": "02:...", "vnet_hdr": true } ],
+//     "uid": 200001, "gid": 200001 }   what vmx becomes after start (0: stay, for tests)
+// vmx is started in its own session and lives on when hostd dies; the listening sockets keep their names, so that a
+// new hostd connects to VMDIR/control.sock and adopts it. vmx exits when the guest has powered off or failed.
+#ifndef BULKHEAD_VMX_MSG_H
+#define BULKHEAD_VMX_MSG_H
+
+#include <stdint.h>
+
+#define VMX_MSG_VERSION 1
+
+enum vmx_msg_type {
+	VMX_MSG_STATUS = 1,    // request: no payload. reply: struct vmx_status
+	VMX_MSG_STOP = 2,      // request: struct vmx_stop. reply: no payload, at once; the end shows as end of stream
+	VMX_MSG_RESIZE = 3,    // request: struct vmx_resize: the disk's file grew. reply: no payload
+	VMX_MSG_BALLOON = 4,   // request: struct vmx_balloon. reply: no payload
+	VMX_MSG_ERROR = 255,   // reply instead of the above: struct vmx_error
+};
+
+struct vmx_msg {               // head of every message
+	uint32_t version;      // VMX_MSG_VERSION
+	uint32_t type;         // enum vmx_msg_type; replies carry the request's type
+	uint64_t id;           // chosen by the sender of the request, echoed
+};
+
+enum vmx_state { VMX_STARTING, VMX_RUNNING, VMX_PAUSED, VMX_STOPPING };
+
+struct vmx_status {
+	struct vmx_msg head;
+	uint32_t state;            // enum vmx_state
+	uint32_t engine;           // 0 qemu, 1 kvm
+	uint32_t pid;              // of vmx
+	uint32_t engine_pid;       // of QEMU, 0 for kvm
+	uint32_t vcpus;
+	uint32_t memory_mib;
+	uint64_t start_real_ns;    // when vmx started
+	uint64_t setup_ns;         // vmx start -> engine started
+	uint64_t boot_ns;          // engine started -> first guest vsock packet; 0: not yet
+	uint64_t disk_read_bytes, disk_write_bytes, disk_ops;
+	uint64_t vsock_rx_bytes, vsock_tx_bytes;
+	uint64_t memory_resident_bytes;   // of the guest memory memfd
+};
+
+struct vmx_stop { struct vmx_msg head; uint32_t how; };       // 0: kill the VM now; 1: power button
+struct vmx_resize { struct vmx_msg head; char serial[20]; };
+struct vmx_balloon { struct vmx_msg head; uint64_t target_bytes; };
+struct vmx_error { struct vmx_msg head; int32_t code; char text[256]; };
+
+#define VMX_MSG_MAX 512
+
+#endif

@@ -1,0 +1,70 @@
+// SPDX-License-Identifier: Apache-2.0
+// The table of kinds: adding a kind to the server is adding a row (and, where it needs them, its schema, defaulting,
+// validation and printer rows), not code. Custom resources add rows at run time in the same form.
+#ifndef BH_K8S_KIND_H
+#define BH_K8S_KIND_H
+
+#include <jansson.h>
+#include <stdbool.h>
+#include <stddef.h>
+
+#include "base/err.h"
+
+struct k8s_schema;    // schema.h: fields, types, merge keys of a kind
+
+/* Collects validation failures; each becomes a cause of the Status. */
+struct k8s_errors;
+
+struct k8s_column {
+	const char *name;         // "NAME", as kubectl prints it (capitalised like upstream: "Name", "Ready", "Status")
+	const char *type;         // "string", "integer", "date"
+	const char *format;       // "name" or ""
+	const char *description;
+	int priority;             // 0 always, 1 only with -o wide
+};
+
+struct k8s_kind {
+	const char *group, *version;       // "" and "v1" for core
+	const char *kind, *list_kind;      // "Pod", "PodList"
+	const char *plural, *singular;     // "pods", "pod"
+	const char *const *short_names;    // {"po", NULL} or NULL
+	const char *const *categories;     // {"all", NULL} or NULL
+	bool namespaced;
+	bool storage;                      // false: another version of the same group/plural is the stored one
+	const char *const *subresources;   // {"status", "log", "exec", ..., NULL} or NULL
+	const char *const *verbs;          // NULL: create delete deletecollection get list patch update watch
+	bool status_subresource;           // main endpoint keeps status, /status changes only status
+	bool has_generation;               // metadata.generation counts changes of spec
+	const struct k8s_schema *schema;   // NULL: fields are not known (no pruning, no strict checks)
+	const struct k8s_column *columns;  // ended by name NULL; NULL: Name and Age
+	size_t column_count;
+	int (*cells)(const json_t *obj, json_t *cells);             // append one cell per column; NULL: name and age
+	void (*set_defaults)(json_t *obj);                          // fill defaults as upstream does; NULL: none
+	void (*validate)(const json_t *obj, const json_t *old, struct k8s_errors *e);   // old: NULL on create; NULL: metadata only
+	void (*prepare_create)(json_t *obj);                        // drop what a client may not set (status); NULL
+	void (*prepare_update)(json_t *obj, const json_t *old);
+};
+
+const struct k8s_kind *k8s_kinds(size_t *count);                 // the built-in rows
+const struct k8s_kind *k8s_kind_find(const char *group, const char *version, const char *plural);
+const struct k8s_kind *k8s_kind_by_name(const char *api_version, const char *kind);
+
+/* Validation failures. type as in Kubernetes: "FieldValueRequired", "FieldValueInvalid", "FieldValueNotSupported",
+ * "FieldValueForbidden", "FieldValueDuplicate", "FieldValueNotFound", "FieldValueTooLong", "FieldValueTypeInvalid". */
+struct k8s_errors *k8s_errors_new(void);
+void k8s_errors_free(struct k8s_errors *e);
+size_t k8s_errors_count(const struct k8s_errors *e);
+void k8s_errors_add(struct k8s_errors *e, const char *type, const char *field, const char *fmt, ...)
+	__attribute__((format(printf, 4, 5)));   // text: upstream's, e.g. "Required value" or "Invalid value: \"x\": must be ..."
+/* The 422 Status object: "Pod \"x\" is invalid: spec.containers[0].image: Required value" with details.causes. */
+json_t *k8s_errors_status(const struct k8s_errors *e, const struct k8s_kind *k, const char *name);
+
+/* Checks common to all kinds: metadata.name or generateName, namespace, labels, annotations, finalizers, ownerReferences. */
+void k8s_validate_metadata(const struct k8s_kind *k, const json_t *obj, struct k8s_errors *e);
+
+/* meta.k8s.io/v1 Table of objects (a JSON array of borrowed objects). include: "None", "Metadata" (default), "Object".
+ * New reference. */
+json_t *k8s_table(const struct k8s_kind *k, const json_t *objects, const char *include, const char *resource_version,
+		  const char *continue_token);
+
+#endif

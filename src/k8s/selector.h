@@ -1,0 +1,26 @@
+// SPDX-License-Identifier: Apache-2.0
+// Label and field selectors.
+#ifndef BH_K8S_SELECTOR_H
+#define BH_K8S_SELECTOR_H
+
+#include <jansson.h>
+#include <stdbool.h>
+
+#include "base/err.h"
+
+struct k8s_selector;
+
+/* "a=b,c!=d,e in (x,y),f notin (z),g,!h" -> 0, or -EINVAL with upstream's sentence. "" or NULL matches everything. */
+int k8s_label_selector_parse(const char *text, struct k8s_selector **s, struct err *e);
+/* A metav1.LabelSelector object {matchLabels, matchExpressions}; NULL matches nothing, {} everything. */
+int k8s_label_selector_from_json(const json_t *selector, struct k8s_selector **s, struct err *e);
+/* "metadata.name=x,spec.nodeName!=y" on any string field of the object ("" for an absent field). */
+int k8s_field_selector_parse(const char *text, struct k8s_selector **s, struct err *e);
+
+bool k8s_label_selector_match(const struct k8s_selector *s, const json_t *labels);   // labels: object or NULL
+bool k8s_field_selector_match(const struct k8s_selector *s, const json_t *obj);
+/* If the field selector pins this field to one value ("spec.nodeName" = ...), that value (borrowed), else NULL. */
+const char *k8s_field_selector_value(const struct k8s_selector *s, const char *field);
+void k8s_selector_free(struct k8s_selector *s);
+
+#endif

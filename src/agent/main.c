@@ -1,0 +1,112 @@
+// SPDX-License-Identifier: Apache-2.0
+// bulkhead-agent: PID 1 of a pod's VM. Without arguments as PID 1 it boots the guest; with --listen DIR it runs as an
+// ordinary process for tests and development, with Unix sockets DIR/1024.sock and DIR/1025.sock.
+#include <errno.h>
+#include <limits.h>
+#include <signal.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/prctl.h>
+#include <unistd.h>
+
+#include "agent.h"
+#include "base/evloop.h"
+#include "base/file.h"
+#include "base/log.h"
+#include "boot.h"
+#include "control.h"
+#include "machine.h"
+#include "pod.h"
+#include "reaper.h"
+
+static const char usage[] =
+	"usage: bulkhead-agent                         as PID 1 of a VM\n"
+	"       bulkhead-agent --listen DIR [--crun PROGRAM]   as an ordinary process, for tests\n";
+
+static int serve(struct agent *a, struct err *e)
+{
+	a->loop = evloop_new();
+	a->reaper = a->loop ? reaper_new(a->loop) : NULL;
+	a->pod = pod_new();
+	if (!a->reaper || !a->pod)
+		return err_set(e, ENOMEM, "no memory");
+	int control_fd = a->machine->listen(a->machine, AGENT_PORT_CONTROL, e);
+	if (control_fd < 0)
+		return control_fd;
+	a->control = control_new(a, control_fd);
+	if (!a->control)
+		return err_set(e, ENOMEM, "no memory");
+	int rc = evloop_run(a->loop);
+	if (rc)
+		return err_sys(e, -rc, "wait for events");
+	pod_free(a->pod);
+	control_free(a->control);
+	reaper_free(a->reaper);
+	evloop_free(a->loop);
+	return 0;
+}
+
+static int run_guest(void)
+{
+	struct err e = ERR_INIT;
+	struct agent a = {.machine = &machine_guest, .run_dir = "/run/bulkhead", .scratch_dir = "/scratch",
+			  .crun = "/usr/bin/crun"};
+	int rc = boot_early(&e);
+	if (!rc)
+		rc = dir_make(a.run_dir, 0755, &e);
+	if (!rc)
+		rc = serve(&a, &e);
+	if (rc)
+		log_error("agent", "%s; powering off", e.text);
+	a.machine->power_off();
+	return 1;
+}
+
+static int run_folder(const char *dir, const char *crun)
+{
+	struct err e = ERR_INIT;
+	char run[PATH_MAX], scratch[PATH_MAX];
+	snprintf(run, sizeof(run), "%s/run", dir);
+	snprintf(scratch, sizeof(scratch), "%s/scratch", dir);
+	const struct machine_ops machine = machine_folder(dir);
+	struct agent a = {.machine = &machine, .run_dir = run, .scratch_dir = scratch, .crun = crun};
+	prctl(PR_SET_CHILD_SUBREAPER, 1);
+	int rc = dir_make(run, 0700, &e);
+	if (!rc)
+		rc = dir_make(scratch, 0700, &e);
+	if (!rc)
+		rc = serve(&a, &e);
+	if (rc) {
+		log_error("agent", "%s", e.text);
+		return 1;
+	}
+	a.machine->power_off();
+	return 0;
+}
+
+int main(int argc, char **argv)
+{
+	const char *dir = NULL, *crun = "crun";
+	log_init("bulkhead-agent");
+	signal(SIGPIPE, SIG_IGN);
+	if (getpid() == 1)
+		return run_guest();
+	for (int i = 1; i < argc; i++) {
+		if (!strcmp(argv[i], "--version")) {
+			puts("bulkhead-agent " BULKHEAD_VERSION);
+			return 0;
+		} else if (!strcmp(argv[i], "--listen") && i + 1 < argc) {
+			dir = argv[++i];
+		} else if (!strcmp(argv[i], "--crun") && i + 1 < argc) {
+			crun = argv[++i];
+		} else {
+			fputs(usage, stderr);
+			return 2;
+		}
+	}
+	if (!dir) {
+		fputs(usage, stderr);
+		return 2;
+	}
+	return run_folder(dir, crun);
+}

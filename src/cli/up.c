@@ -68,13 +68,13 @@ static void last_line(const char *root, const char *name, char *out, size_t len)
 	char path[4096];
 	own_buf struct buf text = BUF_INIT;
 	snprintf(path, sizeof(path), "%s/log/%s.log", root, name);
-	snprintf(out, len, "see %s", path);
+	snprintf(out, len, "see log/%s.log", name);
 	if (file_read(path, 64 << 20, &text, NULL) || !text.len)
 		return;
 	while (text.len && text.data[text.len - 1] == '\n')
 		text.data[--text.len] = '\0';
 	char *nl = strrchr(text.data, '\n');
-	snprintf(out, len, "%s says: %s", path, nl ? nl + 1 : text.data);
+	snprintf(out, len, "log/%s.log says: %.300s", name, nl ? nl + 1 : text.data);
 }
 
 static bool node_ready(const json_t *node)

@@ -8,7 +8,7 @@
 
 #include "base/jpath.h"
 #include "base/log.h"
-#include "base64.h"
+#include "k8s/base64.h"
 #include "pod.h"
 
 /* .dockerconfigjson holds {"auths": {...}}; the older .dockercfg is what stands inside "auths". */
@@ -18,8 +18,8 @@ static void merge_secret(json_t *auths, const json_t *secret)
 	for (size_t k = 0; k < 2; k++) {
 		const char *text = json_string_value(json_object_get(jpath_get(secret, "data"), keys[k]));
 		size_t len;
-		char *plain = text ? base64_decode(text, &len) : NULL;
-		own_json json_t *config = plain ? json_loadb(plain, len, 0, NULL) : NULL;
+		unsigned char *plain = text ? base64_decode(text, strlen(text), &len) : NULL;
+		own_json json_t *config = plain ? json_loadb((char *)plain, len, 0, NULL) : NULL;
 		free(plain);
 		json_t *found = k == 0 ? json_object_get(config, "auths") : config;
 		if (json_is_object(found))

@@ -267,7 +267,7 @@ static int create_in_agent(struct pod *p, struct container *c, const json_t *spe
 	cc.oci_config = config;
 	cc.user = user;
 	cc.tty = jpath_bool(spec, "tty", false);
-	cc.stdin_ = jpath_bool(spec, "stdin", false);
+	cc.stdin = jpath_bool(spec, "stdin", false);
 	cc.stdin_once = jpath_bool(spec, "stdinOnce", false);
 	cc.termination_message_path = (char *)jpath_str(spec, "terminationMessagePath", "/dev/termination-log");
 	cc.run_as_non_root = jpath_bool(sc, "runAsNonRoot", jpath_bool(pod_sc, "runAsNonRoot", false));

@@ -7,7 +7,7 @@
 
 #include "base/jpath.h"
 #include "base/own.h"
-#include "base64.h"
+#include "k8s/base64.h"
 #include "env_expand.h"
 #include "pod.h"
 
@@ -30,7 +30,7 @@ static int object_key(struct pod *p, const char *kind, const json_t *ref, char *
 	size_t len;
 	if (!text)
 		return err_set(e, ENOENT, "couldn't find key %s in %s %s/%s", key, secret ? "Secret" : "ConfigMap", p->ns, name);
-	*value = secret ? base64_decode(text, &len) : strdup(text);
+	*value = secret ? (char *)base64_decode(text, strlen(text), &len) : strdup(text);
 	return *value ? 0 : err_sys(e, EINVAL, "value of key %s", key);
 }
 
@@ -72,7 +72,7 @@ static int env_from(struct pod *p, const json_t *source, json_t *env, struct err
 		char name[512];
 		size_t len;
 		snprintf(name, sizeof(name), "%s%s", prefix, key);
-		own_free char *value = secret ? base64_decode(json_string_value(v), &len) : strdup(json_string_value(v));
+		own_free char *value = secret ? (char *)base64_decode(json_string_value(v), json_string_length(v), &len) : strdup(json_string_value(v));
 		if (value && !strchr(name, '='))
 			rc = set(env, name, value);
 		if (rc)

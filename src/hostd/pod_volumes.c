@@ -8,7 +8,7 @@
 
 #include "base/jpath.h"
 #include "base/own.h"
-#include "base64.h"
+#include "k8s/base64.h"
 #include "env_expand.h"
 #include "k8s/client.h"
 #include "k8s/quantity.h"
@@ -65,7 +65,7 @@ static void object_value(const json_t *obj, bool secret, const char *key, char *
 	if (!json_is_string(v))
 		return;
 	if (encoded) {
-		*data = base64_decode(json_string_value(v), len);
+		*data = (char *)base64_decode(json_string_value(v), json_string_length(v), len);
 		return;
 	}
 	*len = json_string_length(v);

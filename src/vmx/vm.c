@@ -1,0 +1,145 @@
+// SPDX-License-Identifier: Apache-2.0
+// One VM; see vm.h.
+#include "vm.h"
+
+#include <errno.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "base/clock.h"
+#include "base/evloop.h"
+#include "base/file.h"
+#include "base/log.h"
+#include "virtio/vsock.h"
+#include "vmx/console.h"
+#include "vmx/devthread.h"
+#include "vmx/engine.h"
+
+#define GUEST_CID 3
+
+static const struct engine_ops *engine_find(const char *name)
+{
+	static const struct engine_ops *const engines[] = {&engine_qemu};
+	for (unsigned i = 0; i < sizeof(engines) / sizeof(engines[0]); i++) {
+		if (!strcmp(engines[i]->name, name))
+			return engines[i];
+	}
+	return NULL;
+}
+
+static int vsock_init(struct vm *vm, struct err *e)
+{
+	struct vm_device *d = &vm->vsock_device;
+	d->slot = SLOT_VSOCK;
+	d->thread = devthread_new("vsock");
+	if (!d->thread)
+		return err_set(e, ENOMEM, "no memory or descriptors for the vsock device");
+	struct vsock_attr a = {.loop = devthread_loop(d->thread), .listen_fd = vm->config->vsock_fd,
+			       .guest_cid = GUEST_CID, .nqueues = 2};
+	int rc = vsock_new(&a, &vm->vsock);
+	if (rc)
+		return err_set(e, -rc, "the vsock device cannot be made");
+	d->dev = vsock_dev(vm->vsock);
+	return 0;
+}
+
+int vm_init(struct vm *vm, const struct vmx_config *c, struct evloop *l, struct err *e)
+{
+	vm->config = c;
+	vm->loop = l;
+	vm->ops = engine_find(c->engine);
+	if (!vm->ops)
+		return err_set(e, EINVAL, "engine \"%s\" is not known; there is: qemu", c->engine);
+	int rc = guest_ram_open(&vm->ram, (uint64_t)c->memory_mib << 20, e);
+	if (!rc)
+		rc = vsock_init(vm, e);
+	return rc;
+}
+
+static int device_start(struct vm_device *d, struct err *e) { return devthread_start(d->thread, e); }
+
+int vm_start(struct vm *vm, struct err *e)
+{
+	int rc = vm->ops->start(vm, &vm->engine, e);
+	if (rc)
+		return rc;
+	vm->engine_ns = clock_mono_ns();
+	return device_start(&vm->vsock_device, e);
+}
+
+void vm_fini(struct vm *vm)
+{
+	if (vm->vsock_device.thread)
+		devthread_stop(vm->vsock_device.thread);
+	if (vm->engine)
+		vm->ops->free(vm->engine);
+	vsock_free(vm->vsock);
+	devthread_free(vm->vsock_device.thread);
+	console_free(vm->console);
+	guest_ram_close(&vm->ram);
+}
+
+void vm_kill(struct vm *vm)
+{
+	vm->stop_asked = true;
+	vm->state = VMX_STOPPING;
+	vm->ops->kill(vm->engine);
+}
+
+int vm_power_button(struct vm *vm, struct err *e)
+{
+	int rc = vm->ops->power_button(vm->engine, e);
+	if (rc)
+		return rc;
+	vm->stop_asked = true;
+	vm->state = VMX_STOPPING;
+	return 0;
+}
+
+int vm_resize(struct vm *vm, const char *serial, struct err *e)
+{
+	(void)vm;
+	return err_set(e, ENOENT, "there is no disk with the serial \"%s\"", serial);
+}
+
+void vm_status(const struct vm *vm, struct vmx_status *s)
+{
+	struct vsock_stats v;
+	vsock_stats(vm->vsock, &v);
+	s->state = vm->state;
+	s->engine = vm->ops == &engine_qemu ? 0 : 1;
+	s->pid = (uint32_t)getpid();
+	s->engine_pid = (uint32_t)vm->ops->pid(vm->engine);
+	s->vcpus = vm->config->vcpus;
+	s->memory_mib = vm->config->memory_mib;
+	s->start_real_ns = vm->start_real_ns;
+	s->setup_ns = vm->engine_ns - vm->start_ns;
+	s->boot_ns = v.first_rx_ns ? v.first_rx_ns - vm->engine_ns : 0;
+	s->vsock_rx_bytes = v.rx_bytes;
+	s->vsock_tx_bytes = v.tx_bytes;
+	s->memory_resident_bytes = guest_ram_resident(&vm->ram);
+}
+
+void vm_running(struct vm *vm)
+{
+	if (vm->state != VMX_STARTING)
+		return;
+	static const char line[] = "{\"state\":\"running\"}\n";
+	vm->state = VMX_RUNNING;
+	fd_write_all(vm->config->ready_fd, line, sizeof(line) - 1);
+	close(vm->config->ready_fd);
+	log_info("vmx", "running engine=%s engine_pid=%d setup_us=%llu", vm->ops->name, (int)vm->ops->pid(vm->engine),
+		 (unsigned long long)(vm->engine_ns - vm->start_ns) / 1000);
+}
+
+void vm_ended(struct vm *vm, bool failed, const char *fmt, ...)
+{
+	va_list ap;
+	va_start(ap, fmt);
+	vsnprintf(vm->why, sizeof(vm->why), fmt, ap);
+	va_end(ap);
+	vm->failed = failed;
+	evloop_stop(vm->loop);
+}

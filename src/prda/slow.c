@@ -1,0 +1,206 @@
+// SPDX-License-Identifier: Apache-2.0
+// Operations away from the straight path. In PRDA_DELAY regions: the same sections, with preemption held back. Else, and
+// when sections cannot run at all: in C, under the lock of a slot. Like the sections, each ends in one store that
+// publishes it (release: readers on other CPUs, and whoever takes the lock over, see what it publishes).
+#include <string.h>
+
+#include "delay.h"
+#include "hold.h"
+
+#define GIVE_UP 1000   // restarts in a row
+
+bool prda_have_rseq(void)
+{
+	const struct rseq *rs = (const struct rseq *)((char *)__builtin_thread_pointer() + __rseq_offset);
+	return (int32_t)__atomic_load_n(&rs->cpu_id, __ATOMIC_RELAXED) >= 0;
+}
+
+void prda_count_at(uintptr_t a)
+{
+	const uint32_t *cpus = &prda_local_(a)->cpus;
+	while (prda_cs_add_(a, cpus, 1) == PRDA_AGAIN_)
+		;
+}
+
+bool prda_restarted_(uintptr_t a, unsigned *tries)
+{
+	prda_count(prda_region_of(a), restarts);
+	return ++*tries > GIVE_UP;
+}
+
+bool prda_delayed(uintptr_t a)
+{
+	return prda_region_of(a)->form == PRDA_DELAY && prda_have_rseq() && prda_delay_begin();
+}
+
+void prda_delayed_end(uintptr_t a)
+{
+	struct prda_region *r = prda_region_of(a);
+	prda_count(r, delayed);
+	if (prda_delay_end())
+		prda_count(r, yields);
+}
+
+/* section: uses cpus as its limit. locked: uses p, the plain address. */
+#define SLOW(type, section, locked) do { \
+		if (prda_delayed(a)) { \
+			const uint32_t *cpus = &prda_local_(a)->cpus; \
+			enum prda_result_ result; \
+			unsigned tries = 0; \
+			do \
+				result = (section); \
+			while (result == PRDA_AGAIN_ && !prda_restarted_(a, &tries)); \
+			prda_delayed_end(a); \
+			if (result == PRDA_DONE_) \
+				break; \
+		} \
+		struct prda_hold_ hold; \
+		type *p = prda_hold_take(&hold, a); \
+		locked; \
+		prda_hold_drop(&hold); \
+	} while (0)
+
+#ifdef PRDA_TEST_HOOKS
+volatile int prda_hook[8];
+static void point(int n)
+{
+	int v = prda_hook[n];
+	for (volatile int i = 0; i < v; i++)
+		;
+	if (v < 0)
+		sched_yield();
+}
+#else
+#define point(n) ((void)0)
+#endif
+
+static void publish(uint64_t *where, uint64_t v)
+{
+	point(3);
+	__atomic_store_n(where, v, __ATOMIC_RELEASE);
+}
+
+void prda_slow_add_(uintptr_t a, uint64_t v)
+{
+	SLOW(uint64_t, prda_cs_add_(a, cpus, v), publish(p, *p + v));
+}
+
+uint64_t prda_slow_load_(uintptr_t a)
+{
+	uint64_t v = 0;
+	SLOW(uint64_t, prda_cs_load_(a, cpus, &v), v = *p);
+	return v;
+}
+
+void prda_slow_store_(uintptr_t a, uint64_t v)
+{
+	SLOW(uint64_t, prda_cs_store_(a, cpus, v), publish(p, v));
+}
+
+uint64_t prda_slow_exchange_(uintptr_t a, uint64_t v)
+{
+	uint64_t old = 0;
+	SLOW(uint64_t, prda_cs_exchange_(a, cpus, v, &old), old = *p; publish(p, v));
+	return old;
+}
+
+uint64_t prda_slow_compare_store_(uintptr_t a, uint64_t expected, uint64_t v)
+{
+	uint64_t old = 0;
+	SLOW(uint64_t, prda_cs_compare_store_(a, cpus, expected, v, &old),
+		old = *p; if (old == expected) publish(p, v));
+	return old;
+}
+
+void prda_slow_push_(uintptr_t a, struct prda_node *node)
+{
+	SLOW(struct prda_list_, prda_cs_push_(a, cpus, node),
+		node->next = p->head; point(2); publish((uint64_t *)&p->head, (uintptr_t)node));
+}
+
+struct prda_node *prda_slow_pop_(uintptr_t a)
+{
+	struct prda_node *node = NULL;
+	SLOW(struct prda_list_, prda_cs_pop_(a, cpus, &node),
+		node = p->head; point(2); if (node) publish((uint64_t *)&p->head, (uintptr_t)node->next));
+	return node;
+}
+
+bool prda_slow_put_(uintptr_t a, uint64_t v)
+{
+	uint64_t room = 0;
+	SLOW(struct prda_ring_, prda_cs_put_(a, cpus, v, &room),
+		room = p->mask + 1 - (p->tail - __atomic_load_n(&p->head, __ATOMIC_ACQUIRE));
+		if (room) {
+			p->slot[p->tail & p->mask] = v;
+			point(2);
+			publish(&p->tail, p->tail + 1);
+		});
+	return room != 0;
+}
+
+bool prda_slow_get_(uintptr_t a, uint64_t *v)
+{
+	uint64_t used = 0;
+	SLOW(struct prda_ring_, prda_cs_get_(a, cpus, v, &used),
+		used = p->tail - p->head;
+		if (used) {
+			*v = p->slot[p->head & p->mask];
+			point(2);
+			publish(&p->head, p->head + 1);
+		});
+	return used != 0;
+}
+
+bool prda_slow_append_(uintptr_t a, const void *record, size_t len)
+{
+	bool fits = false;
+	SLOW(struct prda_buffer_, prda_cs_append_(a, cpus, record, len, &fits),
+		fits = len <= p->size - p->used;
+		if (fits) {
+			memcpy(p->data + p->used, record, len);
+			point(2);
+			publish(&p->used, p->used + len);
+		});
+	return fits;
+}
+
+size_t prda_slow_flush_(uintptr_t a, void *out, size_t cap)
+{
+	size_t got = SIZE_MAX;
+	SLOW(struct prda_buffer_, prda_cs_flush_(a, cpus, out, cap, &got),
+		got = SIZE_MAX;
+		if (p->used <= cap) {
+			got = p->used;
+			memcpy(out, p->data, got);
+			point(2);
+			publish(&p->used, 0);
+		});
+	return got;
+}
+
+size_t prda_slow_take_(uintptr_t a, uint64_t *out, size_t n)
+{
+	size_t got = 0;
+	SLOW(struct prda_cache_, prda_cs_take_(a, cpus, out, n, &got),
+		got = n < p->count ? n : p->count;
+		if (got) {
+			memcpy(out, p->item + p->count - got, got * sizeof(*out));
+			point(2);
+			publish(&p->count, p->count - got);
+		});
+	return got;
+}
+
+size_t prda_slow_give_(uintptr_t a, const uint64_t *in, size_t n)
+{
+	size_t put = 0;
+	SLOW(struct prda_cache_, prda_cs_give_(a, cpus, in, n, &put),
+		put = n < p->size - p->count ? n : p->size - p->count;
+		if (put) {
+			memcpy(p->item + p->count, in, put * sizeof(*in));
+			point(2);
+			publish(&p->count, p->count + put);
+		});
+	return put;
+}

@@ -61,6 +61,8 @@ static void signal_fd(int fd)
 
 static void ring_interrupt(void *user) { signal_fd(((struct ring *)user)->call); }
 
+static void ring_again(void *user) { signal_fd(((struct ring *)user)->kick); }
+
 static void ring_failed(void *user, const char *why)
 {
 	struct ring *r = user;
@@ -101,7 +103,7 @@ static const char *ring_update(struct ring *r)
 	    gmem_from_user(&u->mem, r->used, &at.used))
 		return "a ring address lies outside guest memory";
 	d->driver_features = u->features;
-	struct virtq_host host = {.interrupt = ring_interrupt, .failed = ring_failed, .user = r};
+	struct virtq_host host = {.interrupt = ring_interrupt, .again = ring_again, .failed = ring_failed, .user = r};
 	if (virtqueue_start(&d->vq[r->index], &u->mem, &at, u->features, r->next, &host))
 		return "a ring is not aligned or does not fit in guest memory";
 	r->watch = evloop_add(u->a.loop, r->kick, EPOLLIN | EPOLLET, ring_kicked, r);

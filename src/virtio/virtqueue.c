@@ -186,6 +186,12 @@ void virtqueue_flush(struct virtqueue *q)
 		q->host.interrupt(q->host.user);
 }
 
+void virtqueue_again(struct virtqueue *q)
+{
+	if (q->running)
+		q->host.again(q->host.user);
+}
+
 void virtqueue_kicks_off(struct virtqueue *q)
 {
 	// With event index nothing needs doing: the driver kicks only when it passes the index written last.

@@ -26,6 +26,7 @@ struct virtqueue;
 
 struct virtq_host {              // the transport's side
 	void (*interrupt)(void *user);                     // tell the driver that used buffers are there
+	void (*again)(void *user);                         // kick the device as if the driver had, from the event loop
 	void (*failed)(void *user, const char *why);       // the ring broke the rules; called once. May be NULL
 	void *user;
 };
@@ -71,6 +72,9 @@ void virtqueue_flush(struct virtqueue *q);  // interrupt the driver if it wants 
 void virtqueue_kicks_off(struct virtqueue *q);    // ask the driver not to kick (it may still)
 /* Ask it to kick again. True: entries arrived meanwhile, for which no kick will come. */
 bool virtqueue_kicks_on(struct virtqueue *q);
+
+/* The device leaves work in the queue to let its event loop turn: have it kicked again. */
+void virtqueue_again(struct virtqueue *q);
 
 /* Stop the queue because the driver broke the rules of the device. why: static text. Returns -EPROTO. */
 int virtqueue_break(struct virtqueue *q, const char *why);

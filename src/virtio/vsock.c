@@ -11,8 +11,6 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/epoll.h>
-#include <sys/eventfd.h>
-#include <unistd.h>
 
 #include "base/clock.h"
 #include "base/evloop.h"
@@ -20,7 +18,7 @@
 
 enum { QUEUE_RX, QUEUE_TX, QUEUE_EVENT };   // named from the guest's side: we fill RX and read TX
 
-#define ROUND 128   // packets of one direction before the event loop gets its turn
+#define ROUND 256   // packets of one direction before the event loop gets its turn
 #define CLOSING_SWEEP_MS 500
 
 #define HDR_LEN sizeof(struct virtio_vsock_hdr)
@@ -28,13 +26,6 @@ enum { QUEUE_RX, QUEUE_TX, QUEUE_EVENT };   // named from the guest's side: we f
 static struct vsock *vsock_of(struct virtio_dev *d) { return (struct vsock *)d; }
 
 void stat_add(uint64_t *counter, uint64_t n) { __atomic_fetch_add(counter, n, __ATOMIC_RELAXED); }
-
-static void again(struct vsock *v)
-{
-	uint64_t one = 1;
-	ssize_t n = write(v->again_fd, &one, sizeof(one));
-	(void)n;
-}
 
 // ---- to the guest
 
@@ -122,7 +113,7 @@ void vsock_send(struct vsock *v)
 	virtqueue_kicks_off(q);
 	for (int i = 0; v->ready_first || v->rst_count; i++) {
 		if (i == ROUND) {
-			again(v);
+			virtqueue_again(q);
 			break;
 		}
 		int got = virtqueue_pop(q, &v->chain);
@@ -186,7 +177,7 @@ static void receive(struct vsock *v)
 	virtqueue_kicks_off(q);
 	for (int i = 0;; i++) {
 		if (i == ROUND) {
-			again(v);
+			virtqueue_again(q);
 			break;
 		}
 		int got = virtqueue_pop(q, &v->chain);
@@ -205,13 +196,6 @@ static void receive(struct vsock *v)
 		virtqueue_push(q, v->chain.head, 0);
 	}
 	virtqueue_flush(q);
-}
-
-static void on_again(struct evloop *l, struct evwatch *w, uint32_t events, void *user)
-{
-	(void)l, (void)w, (void)events;
-	receive(user);
-	vsock_send(user);
 }
 
 static void on_closing(struct evloop *l, struct evwatch *w, uint32_t events, void *user)
@@ -286,12 +270,9 @@ int vsock_new(const struct vsock_attr *a, struct vsock **out)
 		return -ENOMEM;
 	v->a = *a;
 	v->dev = (struct virtio_dev){.ops = &ops, .nqueues = a->nqueues, .vq = v->vq};
-	v->again_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
-	if (v->again_fd >= 0)
-		v->again_watch = evloop_add(a->loop, v->again_fd, EPOLLIN | EPOLLET, on_again, v);
 	v->listen_watch = evloop_add(a->loop, a->listen_fd, EPOLLIN, conn_accept, v);
 	v->closing_timer = evloop_timer(a->loop, 0, CLOSING_SWEEP_MS, on_closing, v);
-	if (!v->again_watch || !v->listen_watch || !v->closing_timer) {
+	if (!v->listen_watch || !v->closing_timer) {
 		vsock_free(v);
 		return -ENOMEM;
 	}
@@ -305,12 +286,9 @@ void vsock_free(struct vsock *v)
 		return;
 	for (unsigned i = 0; i < VSOCK_CONNS_MAX; i++)
 		conn_free(&v->conn[i]);
-	struct evwatch *watches[] = {v->listen_watch, v->again_watch, v->closing_timer};
-	for (unsigned i = 0; i < 3; i++) {
-		if (watches[i])
-			evloop_remove(watches[i]);
-	}
-	if (v->again_fd >= 0)
-		close(v->again_fd);
+	if (v->listen_watch)
+		evloop_remove(v->listen_watch);
+	if (v->closing_timer)
+		evloop_remove(v->closing_timer);
 	free(v);
 }

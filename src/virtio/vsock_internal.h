@@ -62,8 +62,6 @@ struct vsock {
 	struct virtqueue vq[3];
 	struct vsock_attr a;
 	struct evwatch *listen_watch;     // NULL while all slots are taken
-	struct evwatch *again_watch;      // eventfd: go on with work that was cut short
-	int again_fd;
 	struct evwatch *closing_timer;    // armed while connections are closing
 	struct conn *ready_first, *ready_last;   // have something for the guest
 	struct vsock_rst rst[RST_MAX];    // resets owed for packets without a connection, a ring

@@ -19,7 +19,7 @@ struct engine_ops {
 	void (*kill)(struct engine *g);                       // end the guest now; vm_ended follows
 	int (*power_button)(struct engine *g, struct err *e); // ask the guest to power off. 0 or -errno
 	pid_t (*pid)(const struct engine *g);                 // of a child process; 0: none
-	/* The guest is dead or dies here, the transports are taken down. The device threads are stopped. */
+	/* The guest is dead or dies here; the transports are taken down, on the device threads, which still run. */
 	void (*free)(struct engine *g);
 };
 

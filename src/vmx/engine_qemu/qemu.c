@@ -38,7 +38,10 @@ struct engine {
 	char said[STDERR_KEEP + 1];      // on stderr, its first bytes
 	size_t said_len;
 	struct qmp *qmp;
-	struct vhost_user *vhost[1 + DISKS_MAX];
+	struct {
+		struct vhost_user *u;
+		struct devthread *thread;   // borrowed: u is used on it
+	} vhost[1 + DISKS_MAX];
 	unsigned nvhost;
 	bool shutdown;                   // QEMU announced the end, for this reason:
 	char reason[32];
@@ -194,7 +197,8 @@ static int connect_device(struct engine *g, struct vm_device *d, int *fd, struct
 	if (!u)
 		return err_set(e, ENOMEM, "no memory");
 	*fd = -1;
-	g->vhost[g->nvhost++] = u;
+	g->vhost[g->nvhost].u = u;
+	g->vhost[g->nvhost++].thread = d->thread;
 	return 0;
 }
 
@@ -298,6 +302,8 @@ static int qemu_power_button(struct engine *g, struct err *e) { return qmp_comma
 
 static pid_t qemu_pid(const struct engine *g) { return g->pid; }
 
+static void vhost_free(void *u) { vhost_user_free(u); }
+
 static void qemu_free(struct engine *g)
 {
 	if (g->pid) {
@@ -314,7 +320,7 @@ static void qemu_free(struct engine *g)
 		close(g->stderr_fd);
 	qmp_free(g->qmp);
 	for (unsigned i = 0; i < g->nvhost; i++)
-		vhost_user_free(g->vhost[i]);
+		devthread_call(g->vhost[i].thread, vhost_free, g->vhost[i].u);
 	free(g);
 }
 

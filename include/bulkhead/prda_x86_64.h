@@ -32,14 +32,14 @@ extern volatile int prda_hook[8];
 	"80:\tdecl %%r10d\n\t" \
 	"jnz 80b\n\t" \
 	"jmp 82f\n" \
-	"81:\tmovq %%rax, %%r10\n\t" \
-	"movl $24, %%eax\n\t" /* sched_yield */ \
-	"syscall\n\t" \
-	"movq %%r10, %%rax\n" \
+	"81:\tmovl $24, %%eax\n\t" /* sched_yield */ \
+	"syscall\n" \
 	"82:\n\t"
-#define PRDA_CLOBBER_ "memory", "cc", "r10", "r11", "rcx"
+#define PRDA_CLOBBER_ "memory", "cc", "r10", "r11", "rcx", "rax"
+#define PRDA_SPARE_ "rm"   /* the hooks need registers */
 #else
 #define PRDA_POINT_(n) ""
+#define PRDA_SPARE_ "r"
 #define PRDA_CLOBBER_ "memory", "cc"
 #endif
 
@@ -269,14 +269,13 @@ static PRDA_INLINE_ enum prda_result_ prda_cs_append_(uintptr_t a, const uint32_
 	uint64_t t, n, used, byte;
 	const char *src;
 	char *dst;
-	bool ok;
 	__asm__ volatile goto(PRDA_SECTION_ENTER_
 		PRDA_COPY_ADDRESS_
 		"movq (%[t]), %[used]\n\t"
 		"movq 8(%[t]), %[byte]\n\t"
 		"subq %[used], %[byte]\n\t"
 		"cmpq %[len], %[byte]\n\t"
-		"setae %b[ok]\n\t"
+		"movq $-1, %[n]\n\t"
 		"jb 2f\n\t"
 		"leaq 16(%[t], %[used]), %[dst]\n\t"
 		"movq %[record], %[src]\n\t"
@@ -287,11 +286,10 @@ static PRDA_INLINE_ enum prda_result_ prda_cs_append_(uintptr_t a, const uint32_
 		PRDA_POINT_(3)
 		"movq %[used], (%[t])"
 		PRDA_SECTION_LEAVE_
-		: [t] "=&r"(t), [n] "=&r"(n), [used] "=&r"(used), [byte] "=&q"(byte), [src] "=&r"(src), [dst] "=&r"(dst),
-			[ok] "=&q"(ok)
-		: PRDA_IN_, [record] "r"(record), [len] "er"(len)
+		: [t] "=&r"(t), [n] "=&r"(n), [used] "=&r"(used), [byte] "=&q"(byte), [src] "=&r"(src), [dst] "=&r"(dst)
+		: PRDA_IN_, [record] PRDA_SPARE_(record), [len] "e" PRDA_SPARE_(len)
 		: PRDA_CLOBBER_, "xmm0", "xmm1", "xmm2", "xmm3" : again, slow);
-	*fits = ok;
+	*fits = n == 0;   /* all copied */
 	PRDA_RESULTS_;
 }
 
@@ -345,7 +343,7 @@ static PRDA_INLINE_ enum prda_result_ prda_cs_flush_(uintptr_t a, const uint32_t
 		"movq $0, (%[t])"
 		PRDA_SECTION_LEAVE_
 		: [t] "=&r"(t), [n] "=&r"(n), [used] "=&r"(used), [byte] "=&q"(byte), [src] "=&r"(src), [dst] "=&r"(dst)
-		: PRDA_IN_, [out] "r"(out), [cap] "r"(cap)
+		: PRDA_IN_, [out] PRDA_SPARE_(out), [cap] PRDA_SPARE_(cap)
 		: PRDA_CLOBBER_, "xmm0", "xmm1", "xmm2", "xmm3" : again, slow);
 	*got = used;
 	PRDA_RESULTS_;

@@ -302,7 +302,7 @@ static int disks_collect(struct pod *p, struct disk_list *l, struct err *e)
 		image_free(img);
 	}
 	char *path;
-	if (asprintf(&path, "%s/scratch.raw", p->dir) < 0)
+	if (asprintf(&path, "%s/scratch.bhd", p->dir) < 0)
 		return err_sys(e, ENOMEM, "scratch disk");
 	l->disks[l->count++] = (struct vm_disk){strdup(SCRATCH_SERIAL), path, false};
 	return scratch_make(p->host->root, path, scratch_bytes(p), e);
@@ -665,8 +665,8 @@ void pod_release(struct pod *p)
 			log_warn("pods", "%s/%s: network: %s", p->ns, p->name, e.text);
 		p->have_net = false;
 	}
-	if (asprintf(&path, "%s/scratch.raw", p->dir) >= 0)
-		unlink(path);
+	if (asprintf(&path, "%s/scratch.bhd", p->dir) >= 0)
+		scratch_remove(path);
 	if (asprintf(&dir, "%s/vm", p->dir) >= 0)
 		dir_remove(dir, NULL);
 	for (size_t i = 0; i < p->containers_count; i++) {

@@ -3,16 +3,15 @@
 #include "scratch.h"
 
 #include <errno.h>
-#include <fcntl.h>
 #include <pthread.h>
 #include <stdio.h>
 #include <string.h>
-#include <sys/stat.h>
 #include <unistd.h>
 
 #include "base/file.h"
-#include "base/own.h"
+#include "base/log.h"
 #include "base/proc.h"
+#include "bulkhead/disk.h"
 
 #define GIB (1ull << 30)
 
@@ -44,28 +43,6 @@ static int formatted(const char *root, uint64_t size_bytes, char *path, size_t p
 	return rc;
 }
 
-/* Copy only what is written in a sparse file. */
-static int copy_sparse(int from, int to, uint64_t size)
-{
-	if (ftruncate(to, (off_t)size))
-		return -errno;
-	for (off_t at = 0;;) {
-		off_t data = lseek(from, at, SEEK_DATA);
-		if (data < 0)
-			return errno == ENXIO ? 0 : -errno;
-		off_t end = lseek(from, data, SEEK_HOLE);
-		if (end < 0)
-			return -errno;
-		off_t in = data, out = data;
-		while (in < end) {
-			ssize_t n = copy_file_range(from, &in, to, &out, (size_t)(end - in), 0);
-			if (n <= 0)
-				return n ? -errno : -EIO;
-		}
-		at = end;
-	}
-}
-
 int scratch_make(const char *root, const char *path, uint64_t size_bytes, struct err *e)
 {
 	char base[4096];
@@ -77,16 +54,14 @@ int scratch_make(const char *root, const char *path, uint64_t size_bytes, struct
 	pthread_mutex_unlock(&format_lock);
 	if (rc)
 		return rc;
-	char tmp[4200];
-	snprintf(tmp, sizeof(tmp), "%s.tmp", path);
-	own_fd int from = open(base, O_RDONLY | O_CLOEXEC);
-	own_fd int to = open(tmp, O_RDWR | O_CREAT | O_TRUNC | O_CLOEXEC, 0600);
-	if (from < 0 || to < 0)
-		return err_sys(e, errno, "make scratch disk %s", path);
-	rc = copy_sparse(from, to, size_bytes);
-	if (!rc && rename(tmp, path))
-		rc = -errno;
-	if (rc)
-		unlink(tmp);
-	return rc ? err_sys(e, -rc, "make scratch disk %s", path) : 0;
+	rc = bh_disk_clone(base, path, e);
+	return rc ? err_wrap(e, "make scratch disk") : 0;
+}
+
+void scratch_remove(const char *path)
+{
+	struct err e = ERR_INIT;
+	int rc = bh_disk_remove(path, &e);
+	if (rc && rc != -ENOENT)
+		log_warn("scratch", "%s", e.text);
 }

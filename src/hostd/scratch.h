@@ -8,8 +8,10 @@
 
 #include "base/err.h"
 
-/* Make path (a disk for bh_disk_open) of size_bytes (rounded up to 1 GiB), unless it is already there. Blocks; the first
+/* Make path (NAME.bhd, for bh_disk_open) of size_bytes (rounded up to 1 GiB), unless it is already there. Blocks; the first
  * disk of a size takes the time of mkfs.ext4. Safe from any thread. Returns 0 or -errno; on error nothing is left. */
 int scratch_make(const char *root, const char *path, uint64_t size_bytes, struct err *e);
+
+void scratch_remove(const char *path);   // absent is fine
 
 #endif

@@ -37,10 +37,30 @@ void image_free(struct image *img)
 	free(img);
 }
 
+/* Empty tmp/. Programs of a killed predecessor may write into it for another moment: move it away under them, and try
+ * again when a folder is found not empty. */
+static int clear_tmp(const struct image_store *s, struct err *e)
+{
+	own_free char *old = NULL;
+	if (asprintf(&old, "%s.old", s->tmp) < 0)
+		return err_sys(e, ENOMEM, "open the image store");
+	int rc = -ENOTEMPTY;
+	for (int try = 0; rc == -ENOTEMPTY && try < 20; try++) {
+		if (try)
+			nanosleep(&(struct timespec){.tv_nsec = 50000000}, NULL);
+		rc = dir_remove(old, e);
+	}
+	if (rc || access(s->tmp, F_OK))
+		return rc;
+	if (rename(s->tmp, old))
+		return err_sys(e, errno, "move %s away", s->tmp);
+	return clear_tmp(s, e);
+}
+
 static int make_folders(const struct image_store *s, struct err *e)
 {
 	static const char *const kinds[] = {"disks", "configs", "tmp"};
-	int rc = dir_remove(s->tmp, e);
+	int rc = clear_tmp(s, e);
 	for (size_t i = 0; !rc && i < sizeof(kinds) / sizeof(*kinds); i++) {
 		own_free char *path = NULL;
 		if (asprintf(&path, "%s/%s", s->dir, kinds[i]) < 0)

@@ -151,8 +151,10 @@ static int write_layout(const struct image_build *b, struct err *e)
 	return file_write_atomic(path, index_text, strlen(index_text), 0600, e);
 }
 
+#define NAME_BYTES_MAX 254   // mkfs.erofs 1.5 cuts off the 255th and then does not find the file
+
 /* Folders that no layer describes have the time of unpacking: give them a fixed one, so that disks can be compared. */
-static int settle_times(const char *rootfs, time_t began, struct err *e)
+static int settle_tree(const char *rootfs, time_t began, struct err *e)
 {
 	char *paths[] = {(char *)rootfs, NULL};
 	FTS *walk = fts_open(paths, FTS_PHYSICAL | FTS_NOCHDIR | FTS_XDEV, NULL);
@@ -160,6 +162,11 @@ static int settle_times(const char *rootfs, time_t began, struct err *e)
 		return err_sys(e, errno, "walk %s", rootfs);
 	int rc = 0;
 	for (FTSENT *f; !rc && (f = fts_read(walk)); ) {
+		if (f->fts_namelen > NAME_BYTES_MAX) {
+			rc = err_set(e, ENAMETOOLONG, "a file name of %zu bytes: at most %d can be stored: %.100s...",
+				     (size_t)f->fts_namelen, NAME_BYTES_MAX, f->fts_name);
+			break;
+		}
 		bool visited = f->fts_info == FTS_D || f->fts_info == FTS_DC;   // folders are done after their contents
 		if (visited || !f->fts_statp || f->fts_statp->st_mtime < began)
 			continue;
@@ -237,7 +244,7 @@ int image_disk_build(const struct image_build *b, struct err *e)
 		return image_disk_error(rc, e);
 	if (b->flight)
 		flight_report(b->flight, "disk", 0, 0);
-	rc = settle_times(rootfs, began, e);
+	rc = settle_tree(rootfs, began, e);
 	if (!rc)
 		rc = make_erofs(b, rootfs, disk, e);
 	if (!rc)

@@ -82,8 +82,10 @@ static int resolve_error(const struct image_fetch *f, int code, const char *reas
 	image_ref_text(f->ref, ref);
 	if (code == ECANCELED)
 		return err_set(e, code, "pull of image \"%s\" was cancelled", ref);
-	if (code == ENOENT)
-		return err_set(e, code, "failed to resolve reference \"%s\": %s: not found", ref, ref);
+	if (code == ENOENT)   // what registries say differs; users know this sentence
+		return err_set(e, code, "failed to resolve reference \"%s\": %s%s", ref,
+			       strstr(reason, "no match for platform") ? reason : ref,
+			       strstr(reason, "no match for platform") ? "" : ": not found");
 	if (code == EACCES)
 		return err_set(e, code, "failed to resolve reference \"%s\": pull access denied, repository does not exist or may "
 			       "require authorization: %s", ref, reason);

@@ -119,7 +119,7 @@ static void add_devices(struct qemu_args *a, const struct vm *vm, const struct q
 		snprintf(id, sizeof(id), "disk%u", i);
 		add_socket_chardev(a, id, fds->disk[i]);
 		add(a, "-device");
-		add(a, "vhost-user-blk-device,id=dev-%s,chardev=%s,num-queues=1,bus=virtio-mmio-bus.%u", id, id,
+		add(a, "vhost-user-blk,id=dev-%s,chardev=%s,num-queues=1,bus=virtio-mmio-bus.%u", id, id,
 		    SLOT_DISK + i);
 	}
 }

@@ -32,18 +32,8 @@ enum iof_op {
 	IOF_FLUSH = BH_DISK_FLUSH,
 	IOF_DISCARD = BH_DISK_DISCARD,
 	IOF_WRITE_ZEROES = BH_DISK_WRITE_ZEROES,
-	IOF_EXTENTS,            // which parts hold data; see struct iof_extents
-	IOF_OPS,
-};
-
-enum { IOF_EXT_DATA, IOF_EXT_HOLE };   // a hole reads as zeroes and takes no space
-
-/* Answer of IOF_EXTENTS: what [off, off + len) of the request begins with. The layer that answers fills one extent
- * that starts at the request's off; it may be shorter than asked, never empty. The asker asks again for the rest. */
-struct iof_extent {
-	uint64_t len;
-	int type;              // IOF_EXT_*
-	int depth;             // 0: this disk's own data; n: from the n-th disk below it
+	IOF_EXTENTS = BH_DISK_EXTENTS,
+	IOF_OPS = BH_DISK_OPS,
 };
 
 struct iof_req {
@@ -53,7 +43,7 @@ struct iof_req {
 	const struct iovec *iov;       // read, write: the data are bytes [iov_skip, iov_skip + len) of iov
 	int iovcnt;
 	size_t iov_skip;
-	struct iof_extent *extent;     // IOF_EXTENTS: where the answer goes
+	struct bh_disk_extent *extent; // extents: where the answer goes
 	struct bh_disk_queue *queue;
 
 	/* Whoever made the request sets these; a filter leaves those of requests that it was given alone. */

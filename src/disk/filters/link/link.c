@@ -254,7 +254,7 @@ static void link_extents(struct iof_layer *l, struct iof_req *r)
 
 	if (len > r->len) len = r->len;
 	if (code == OWNER_ZERO) {
-		*r->extent = (struct iof_extent){ .len = len, .type = IOF_EXT_HOLE, .depth = (int)k->ntargets };
+		*r->extent = (struct bh_disk_extent){ .len = len, .type = BH_DISK_HOLE, .depth = (int)k->ntargets };
 		r->done(r, 0);
 		return;
 	}

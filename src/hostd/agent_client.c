@@ -263,15 +263,8 @@ int agent_stream_open(const char *vsock_path, const Bulkhead__Agent__StreamOpen 
 
 int agent_frame_send(int fd, uint8_t channel, const void *data, uint32_t len)
 {
-	uint8_t frame[5 + AGENT_FRAME_MAX];
-	if (len > AGENT_FRAME_MAX)
-		return -EMSGSIZE;
-	frame[0] = channel;
-	for (int i = 0; i < 4; i++)
-		frame[1 + i] = (uint8_t)(len >> (8 * i));
-	if (len)
-		memcpy(frame + 5, data, len);
-	return fd_write_all(fd, frame, 5 + len);
+	uint8_t head[5] = {channel, (uint8_t)len, (uint8_t)(len >> 8), (uint8_t)(len >> 16), (uint8_t)(len >> 24)};
+	return len > AGENT_FRAME_MAX ? -EMSGSIZE : agent_link_send_parts(fd, head, sizeof(head), data, len);
 }
 
 int agent_frame_recv(int fd, uint8_t *channel, void *data, uint32_t *len)

@@ -57,13 +57,10 @@ int agent_link_open(const char *vsock_path, unsigned port, uint32_t timeout_ms, 
 	return take_fd(fd);
 }
 
-int agent_link_send(int fd, const void *message, size_t len)
+int agent_link_send_parts(int fd, const void *head, size_t head_len, const void *data, size_t len)
 {
-	uint8_t head[4] = {(uint8_t)len, (uint8_t)(len >> 8), (uint8_t)(len >> 16), (uint8_t)(len >> 24)};
-	struct iovec iov[2] = {{head, 4}, {(void *)message, len}};
+	struct iovec iov[2] = {{(void *)head, head_len}, {(void *)data, len}};
 	struct msghdr m = {.msg_iov = iov, .msg_iovlen = 2};
-	if (len > AGENT_MESSAGE_MAX)
-		return -EMSGSIZE;
 	while (iov[0].iov_len + iov[1].iov_len) {
 		ssize_t n = sendmsg(fd, &m, MSG_NOSIGNAL);
 		if (n < 0 && errno == EINTR)
@@ -78,6 +75,12 @@ int agent_link_send(int fd, const void *message, size_t len)
 		}
 	}
 	return 0;
+}
+
+int agent_link_send(int fd, const void *message, size_t len)
+{
+	uint8_t head[4] = {(uint8_t)len, (uint8_t)(len >> 8), (uint8_t)(len >> 16), (uint8_t)(len >> 24)};
+	return len > AGENT_MESSAGE_MAX ? -EMSGSIZE : agent_link_send_parts(fd, head, sizeof(head), message, len);
 }
 
 int agent_link_recv(int fd, struct buf *in)

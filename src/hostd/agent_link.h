@@ -21,4 +21,7 @@ int agent_link_open(const char *vsock_path, unsigned port, uint32_t timeout_ms, 
 int agent_link_send(int fd, const void *message, size_t len);
 int agent_link_recv(int fd, struct buf *in);
 
+/* A head and what follows it, in one go. Blocks. 0 or -errno. */
+int agent_link_send_parts(int fd, const void *head, size_t head_len, const void *data, size_t len);
+
 #endif

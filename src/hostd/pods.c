@@ -381,7 +381,7 @@ json_t *pods_vms(struct pods *ps)
 
 static const struct container *default_container(const struct pod *p, const char *want)
 {
-	const char *named = want && *want ? want : json_string_value(json_object_get(jpath_get(p->obj, "metadata.annotations"),
+	const char *named = *want ? want : json_string_value(json_object_get(jpath_get(p->obj, "metadata.annotations"),
 										       "kubectl.kubernetes.io/default-container"));
 	for (size_t i = 0; i < p->containers_count; i++) {
 		const struct container *c = &p->containers[i];
@@ -393,9 +393,13 @@ static const struct container *default_container(const struct pod *p, const char
 
 static int fill_target(const struct pod *p, const char *name, struct streaming_target *out, struct err *e)
 {
+	if (!name) {
+		*out = (struct streaming_target){.vsock_path = p->vm && vm_alive(p->vm) ? strdup(vm_vsock_path(p->vm)) : NULL};
+		return 0;
+	}
 	const struct container *c = default_container(p, name);
 	if (!c)
-		return err_set(e, ENOENT, "container %s not found in pod %s_%s", name ? name : "", p->name, p->ns);
+		return err_set(e, ENOENT, "container %s not found in pod %s_%s", name, p->name, p->ns);
 	char id[24];
 	const json_t *spec = container_spec(p, c);
 	*out = (struct streaming_target){.restart_count = c->restart_count, .running = c->phase == CONTAINER_RUNNING,

@@ -9,6 +9,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/buf.h"
 #include "base/clock.h"
 #include "base/file.h"
 #include "base/jpath.h"
@@ -17,6 +18,7 @@
 #include "k8s/client.h"
 #include "netw.h"
 #include "pod.h"
+#include "pods_stats.h"
 
 #define WORKER_STACK (256 * 1024)
 #define VM_NUMBERS 4096
@@ -451,4 +453,67 @@ static json_t *pod_list(void *ctx)
 	return json_pack("{s:s, s:s, s:{}, s:o}", "kind", "PodList", "apiVersion", "v1", "metadata", "items", items);
 }
 
-const struct streaming_ops pods_streaming_ops = {.find = find_container, .pods = pod_list};
+struct pods_running *pods_running(struct pods *ps, size_t *count)
+{
+	size_t n = 0, room = 1;
+	pthread_mutex_lock(&ps->lock);
+	for (struct pod *p = ps->head; p; p = p->next)
+		room++;
+	struct pods_running *all = calloc(room, sizeof(*all));
+	for (struct pod *p = ps->head; p && all; p = p->next) {
+		char started[CLOCK_TEXT_MAX];
+		pthread_mutex_lock(&p->lock);
+		if (p->vm && p->agent && vm_alive(p->vm))
+			all[n++] = (struct pods_running){strdup(p->ns), strdup(p->name), strdup(p->uid), strdup(vm_vsock_path(p->vm)),
+							 strdup(clock_text(p->start_ns, 0, started))};
+		pthread_mutex_unlock(&p->lock);
+	}
+	pthread_mutex_unlock(&ps->lock);
+	*count = n;
+	return all;
+}
+
+void pods_running_free(struct pods_running *all, size_t count)
+{
+	for (size_t i = 0; i < count; i++)
+		free(all[i].ns), free(all[i].name), free(all[i].uid), free(all[i].vsock_path), free(all[i].started);
+	free(all);
+}
+
+static json_t *stats_summary(void *ctx)
+{
+	struct pods *ps = ctx;
+	return pods_stats_summary(ps, ps->host->node_name);
+}
+
+/* What hostd itself counts: how long the stages of pod starts took, over the pods that are here now. */
+static char *start_metrics(struct pods *ps)
+{
+	struct buf b = BUF_INIT;
+	unsigned pods = 0, vms = 0;
+	buf_puts(&b, "# HELP bulkhead_pod_start_stage_seconds Duration of each stage of a pod's start\n"
+		     "# TYPE bulkhead_pod_start_stage_seconds gauge\n");
+	pthread_mutex_lock(&ps->lock);
+	for (struct pod *p = ps->head; p; p = p->next) {
+		pthread_mutex_lock(&p->lock);
+		pods++;
+		vms += p->vm != NULL;
+		for (size_t i = 0; i < p->stages_count; i++)
+			buf_printf(&b, "bulkhead_pod_start_stage_seconds{namespace=\"%s\",pod=\"%s\",stage=\"%s\"} %.6f\n", p->ns,
+				   p->name, p->stages[i].name, (double)p->stages[i].ns / 1e9);
+		pthread_mutex_unlock(&p->lock);
+	}
+	pthread_mutex_unlock(&ps->lock);
+	buf_printf(&b, "# HELP kubelet_running_pods Number of pods that have a running pod sandbox\n# TYPE kubelet_running_pods gauge\n"
+		       "kubelet_running_pods %u\n# HELP bulkhead_pods Number of pods on this host\n# TYPE bulkhead_pods gauge\n"
+		       "bulkhead_pods %u\n", vms, pods);
+	return buf_take(&b);
+}
+
+static char *metrics(void *ctx, const char *which)
+{
+	return *which ? pods_metrics_resource(ctx) : start_metrics(ctx);
+}
+
+const struct streaming_ops pods_streaming_ops = {.find = find_container, .pods = pod_list, .stats_summary = stats_summary,
+						 .metrics = metrics};

@@ -77,7 +77,7 @@ void k8s_errors_add(struct k8s_errors *e, const char *type, const char *field, c
 int k8s_path_text(const struct k8s_path *path, struct buf *out)
 {
 	int rc = path->up ? k8s_path_text(path->up, out) : 0;
-	if (rc)
+	if (rc || (!path->up && !path->name && !path->key))
 		return rc;
 	if (path->name)
 		return buf_printf(out, "%s%s", out->len ? "." : "", path->name);

@@ -148,6 +148,56 @@ void k8s_put_selector(struct buf *b, const json_t *selector)
 		buf_puts(b, "<none>");
 }
 
+int k8s_cells_from(json_t *cells, const json_t *obj, const struct k8s_cell_path *list)
+{
+	int rc = 0;
+	for (const struct k8s_cell_path *c = list; !rc && c->type != CELL_END; c++) {
+		switch (c->type) {
+		case CELL_STR: rc = k8s_cell_or(cells, jpath_str(obj, c->path, NULL), c->none); break;
+		case CELL_INT: rc = k8s_cell_int(cells, jpath_int(obj, c->path, 0)); break;
+		case CELL_AGE: rc = k8s_cell_age(cells, jpath_str(obj, c->path, NULL)); break;
+		case CELL_BOOL: rc = json_array_append_new(cells, json_boolean(jpath_bool(obj, c->path, false))); break;
+		case CELL_QUOTED_BOOL: rc = k8s_cell(cells, jpath_bool(obj, c->path, false) ? "true" : "false"); break;
+		default: rc = -1;
+		}
+	}
+	return rc;
+}
+
+static int cell_joined(json_t *cells, const json_t *list, const char *member)
+{
+	struct buf b = BUF_INIT;
+	size_t i;
+	json_t *item;
+	json_array_foreach(list, i, item)
+		buf_printf(&b, "%s%s", i ? "," : "", jpath_str(item, member, ""));
+	return k8s_cell_buf(cells, &b, "");
+}
+
+int k8s_cell_containers(json_t *cells, const json_t *pod_spec)
+{
+	return cell_joined(cells, json_object_get(pod_spec, "containers"), "name");
+}
+
+int k8s_cell_images(json_t *cells, const json_t *pod_spec)
+{
+	return cell_joined(cells, json_object_get(pod_spec, "containers"), "image");
+}
+
+int k8s_cell_selector(json_t *cells, const json_t *selector)
+{
+	struct buf b = BUF_INIT;
+	k8s_put_selector(&b, selector);
+	return k8s_cell_buf(cells, &b, "");
+}
+
+int k8s_cell_labels(json_t *cells, const json_t *labels)
+{
+	struct buf b = BUF_INIT;
+	k8s_put_labels(&b, labels);
+	return k8s_cell_buf(cells, &b, "");
+}
+
 static int plain_cells(const json_t *obj, json_t *cells)
 {
 	int rc = k8s_cell(cells, jpath_str(obj, "metadata.name", ""));

@@ -10,7 +10,7 @@
 
 /* One step of a path; lives on the caller's stack. */
 struct k8s_path {
-	const struct k8s_path *up;   // NULL at the root
+	const struct k8s_path *up;   // NULL at the root (PATH_ROOT(NULL): a root without a name)
 	const char *name;            // ".name", or NULL: "[index]" or "[key]"
 	size_t index;
 	const char *key;

@@ -161,6 +161,18 @@ static void admit_namespace(json_t *obj)
 	json_object_set_new(labels, "kubernetes.io/metadata.name", json_string(name));
 }
 
+/* No pods before it is ready: the node controller takes the taint away then. */
+static void admit_node(json_t *obj)
+{
+	json_t *taints = jpath_get(obj, "spec.taints");
+
+	if (!json_is_array(taints)) {
+		jpath_set(obj, "spec.taints", json_array());
+		taints = jpath_get(obj, "spec.taints");
+	}
+	json_array_append_new(taints, json_pack("{s:s,s:s}", "key", "node.kubernetes.io/not-ready", "effect", "NoSchedule"));
+}
+
 json_t *admit_create(struct server *srv, const struct k8s_kind *k, json_t *obj)
 {
 	json_t *s = k->namespaced ? check_namespace(srv, k, obj) : NULL;
@@ -171,6 +183,8 @@ json_t *admit_create(struct server *srv, const struct k8s_kind *k, json_t *obj)
 		return admit_pod(srv, k, obj);
 	if (!strcmp(k->plural, "namespaces") && !*k->group)
 		admit_namespace(obj);
+	if (!strcmp(k->plural, "nodes") && !*k->group)
+		admit_node(obj);
 	return NULL;
 }
 

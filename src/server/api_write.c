@@ -30,6 +30,27 @@ static void committed(struct store_write *sw)
 	request_wake(sw->user);
 }
 
+/* Warning: 299 - "unknown field \"spec.foo\"" for each. */
+static void add_warnings(struct request *r, const json_t *texts)
+{
+	json_t *t;
+	size_t i;
+
+	if (!r->response)
+		return;
+	json_array_foreach((json_t *)texts, i, t) {
+		char header[512];
+		size_t n = snprintf(header, sizeof header, "299 - \"");
+		for (const char *p = json_string_value(t); p && *p && n < sizeof header - 4; p++) {
+			if (*p == '"' || *p == '\\')
+				header[n++] = '\\';
+			header[n++] = (unsigned char)*p < 0x20 ? ' ' : *p;
+		}
+		strcpy(header + n, "\"");
+		MHD_add_response_header(r->response, "Warning", header);
+	}
+}
+
 static void write_step(struct request *r)
 {
 	struct api_write *w = r->state;
@@ -45,6 +66,7 @@ static void write_step(struct request *r)
 		reply_status(r, take(w->reg.status));
 	else
 		w->reply(r, w);
+	add_warnings(r, w->reg.unknown);
 }
 
 static json_t *parse_dry_run(const struct request *r, const json_t *options, bool *dry_run)
@@ -83,13 +105,32 @@ bool api_write_body(struct request *r, struct api_write *w)
 		s = status_bad_request("the body of the request must be an object");
 	if (s)
 		reply_status(r, s);
+	else
+		w->reg.unknown = body_duplicates(request_header(r, "Content-Type"), r->body.data, r->body.len);
 	buf_fini(&r->body);
 	return !s;
+}
+
+static json_t *parse_field_validation(const struct request *r, struct reg_write *reg)
+{
+	const char *mode = route_param(&r->route, "fieldValidation");
+
+	if (!mode || !*mode || !strcmp(mode, "Warn"))
+		reg->fields = REG_FIELDS_WARN;
+	else if (!strcmp(mode, "Strict"))
+		reg->fields = REG_FIELDS_STRICT;
+	else if (strcmp(mode, "Ignore"))
+		return status_bad_request("fieldValidation: Unsupported value: \"%.32s\": supported values: \"Ignore\", \"Strict\", "
+					  "\"Warn\"", mode);
+	return NULL;
 }
 
 void api_write_run(struct request *r, struct api_write *w)
 {
 	json_t *s = parse_dry_run(r, NULL, &w->reg.dry_run);
+
+	if (!s)
+		s = parse_field_validation(r, &w->reg);
 
 	if (s)
 		reply_status(r, s);
@@ -169,8 +210,7 @@ static json_t *conflict_error(struct reg_write *reg, const json_t *conflicts)
 	return s;
 }
 
-// TODO: weak until src/k8s has them.
-extern __typeof__(k8s_patch_strategic) k8s_patch_strategic __attribute__((weak));
+// TODO: weak until src/k8s has it.
 extern __typeof__(k8s_patch_apply) k8s_patch_apply __attribute__((weak));
 
 static json_t *unsupported_patch(void)
@@ -195,8 +235,6 @@ static json_t *make_patched(struct reg_write *reg, const json_t *cur, json_t **n
 		r = k8s_patch_merge(cur, w->body, next, &e);
 		break;
 	case PATCH_STRATEGIC:
-		if (!k8s_patch_strategic)
-			return unsupported_patch();
 		r = k8s_patch_strategic(reg->kind, cur, w->body, next, &e);
 		break;
 	case PATCH_APPLY:

@@ -8,14 +8,18 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/resource.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include "base/err.h"
 #include "base/file.h"
 #include "base/log.h"
 #include "server/bootstrap.h"
+#include "server/controllers/controllers.h"
 #include "server/http.h"
 #include "server/pki.h"
+#include "server/recorder.h"
+#include "server/scheduler.h"
 #include "server/server.h"
 #include "server/store.h"
 #include "server/watch.h"
@@ -126,23 +130,38 @@ static void wait_for_signal(const sigset_t *set)
 	log_info("main", "stopping on signal %d", sig);
 }
 
+static const struct unit_ops *const scheduling[] = { &scheduler_unit, NULL };
+static const struct unit_ops *const controllers[] = {
+	&node_health_unit, &taint_eviction_unit, &pod_gc_unit, &namespace_unit, &service_account_unit, &event_ttl_unit, NULL,
+};
+
 static int serve(struct server *srv, const char *listen, const sigset_t *signals, struct err *e)
 {
+	struct loop *scheduler = NULL, *control = NULL;
 	struct http *http = NULL;
 	int r = bootstrap_objects(srv, e);
 
 	if (!r)
+		r = recorder_start(srv, &srv->recorder, e);
+	if (!r)
+		r = loop_start(srv, "scheduler", scheduling, &scheduler, e);
+	if (!r)
+		r = loop_start(srv, "controllers", controllers, &control, e);
+	if (!r)
 		r = http_start(srv, listen, &http, e);
-	if (r)
-		return r;
-	srv->ready = true;
-	log_info("main", "serving listen=%s root=%s objects=%zu", listen, srv->root, store_count(srv->store));
-	wait_for_signal(signals);
-	srv->ready = false;
-	http_quiesce(http);
-	watch_set_end_all(store_watches(srv->store));
-	http_stop(http);
-	return 0;
+	if (!r) {
+		srv->ready = true;
+		log_info("main", "serving listen=%s root=%s objects=%zu", listen, srv->root, store_count(srv->store));
+		wait_for_signal(signals);
+		srv->ready = false;
+		http_quiesce(http);
+		watch_set_end_all(store_watches(srv->store));
+		http_stop(http);
+	}
+	loop_stop(scheduler);
+	loop_stop(control);
+	recorder_stop(srv->recorder);
+	return r;
 }
 
 static int run(struct server *srv, const char *listen, const char *hostname, const sigset_t *signals, struct err *e)
@@ -170,6 +189,7 @@ int main(int argc, char **argv)
 	struct err e = ERR_INIT;
 	sigset_t signals;
 
+	umask(077);
 	parse_options(argc, argv, &o);
 	gethostname(hostname, sizeof hostname - 1);
 	srv.root = o.root;

@@ -7,6 +7,7 @@
 #include <strings.h>
 
 #include "base/err.h"
+#include "k8s/schema.h"
 #include "k8s/yaml_json.h"
 #include "server/status.h"
 
@@ -124,11 +125,20 @@ json_t *body_parse(const char *type, const char *data, size_t len, json_t **out)
 		if (k8s_yaml_parse(data, len, &j, &e))
 			return status_bad_request("error converting YAML to JSON: %s", e.text);
 	} else {
-		j = json_loadb(len ? data : "", len, JSON_REJECT_DUPLICATES | JSON_DECODE_ANY, &je);
+		j = json_loadb(len ? data : "", len, JSON_DECODE_ANY, &je);
 		if (!j)
 			return status_bad_request("the body of the request is not valid JSON: %s (line %d, column %d)", je.text, je.line,
 						  je.column);
 	}
 	*out = j;
 	return NULL;
+}
+
+json_t *body_duplicates(const char *type, const char *data, size_t len)
+{
+	json_t *found = json_array();
+
+	if (found && (!type || is_type(type, "application/json")))   // YAML with such fields is refused as a whole
+		k8s_json_duplicates(data, len, found);
+	return found;
 }

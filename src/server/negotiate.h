@@ -22,8 +22,10 @@ int accept_parse(const char *header, struct accept *a);
 /* Does the header name this media type (without parameters) before JSON? For discovery and OpenAPI. */
 bool accept_names(const char *header, const char *media_type, const char *parameters);
 
-/* Parse a body. type: Content-Type or NULL (JSON). Returns NULL and *out (an object), or a Status. strict: duplicate
- * fields are an error. */
+/* Parse a body. type: Content-Type or NULL (JSON). Returns NULL and *out, or a Status. Of fields that come twice the last
+ * one counts. */
 json_t *body_parse(const char *type, const char *data, size_t len, json_t **out);
+/* `duplicate field "spec.x"` for each such field: a JSON array (new reference), empty for none. */
+json_t *body_duplicates(const char *type, const char *data, size_t len);
 
 #endif

@@ -9,6 +9,7 @@
 #include "base/clock.h"
 #include "base/jpath.h"
 #include "base/own.h"
+#include "k8s/schema.h"
 #include "server/admission.h"
 #include "server/meta.h"
 #include "server/status.h"
@@ -62,6 +63,20 @@ static json_t *encode(struct reg_write *w, json_t *next, bool remove)
 	return r ? status_errno(r) : NULL;
 }
 
+/* Bring what a client (or a patch) made into the form that is stored. */
+static json_t *decode(struct reg_write *w, json_t *obj)
+{
+	struct err e = ERR_INIT;
+
+	if (k8s_decode(w->kind, obj, w->unknown, &e))
+		return status_bad_request("%s", e.text);
+	if (w->fields == REG_FIELDS_STRICT && json_array_size(w->unknown)) {
+		k8s_strict_error(jpath_str(obj, "apiVersion", ""), w->kind->kind, w->unknown, &e);
+		return status_bad_request("%s", e.text);
+	}
+	return NULL;
+}
+
 /* --- create --- */
 
 static json_t *set_key(struct reg_write *w, const char *name)
@@ -75,8 +90,10 @@ static json_t *set_key(struct reg_write *w, const char *name)
 
 static json_t *prepare_create(struct reg_write *w, json_t *obj)
 {
-	json_t *s = meta_prepare_create(w->kind, obj, w->ns, w->name);
+	json_t *s = decode(w, obj);
 
+	if (!s)
+		s = meta_prepare_create(w->kind, obj, w->ns, w->name);
 	if (!s && w->kind->prepare_create)
 		w->kind->prepare_create(obj);
 	if (!s && w->kind->set_defaults)
@@ -144,8 +161,10 @@ static bool now_gone(const struct k8s_kind *k, const json_t *obj)
 
 static json_t *prepare_update(struct reg_write *w, json_t *next, const json_t *cur)
 {
-	json_t *s;
+	json_t *s = decode(w, next);
 
+	if (s)
+		return s;
 	if (w->kind->set_defaults)
 		w->kind->set_defaults(next);
 	s = meta_prepare_update(w->kind, next, cur, w->ns, w->name);
@@ -332,6 +351,7 @@ void reg_fini(struct reg_write *w)
 	obj_unref(take(w->out));
 	free(take(w->key));
 	json_decref(take(w->status));
+	json_decref(take(w->unknown));
 }
 
 static int status_errno_of(const json_t *s, struct err *e)

@@ -20,6 +20,7 @@ struct reg_write;
 typedef json_t *reg_make(struct reg_write *w, const json_t *cur, json_t **next);
 
 enum reg_action { REG_CREATE, REG_UPDATE, REG_DELETE };
+enum reg_fields { REG_FIELDS_IGNORE, REG_FIELDS_WARN, REG_FIELDS_STRICT };   // what unknown and duplicate fields are
 enum reg_step { REG_DONE, REG_SUBMIT };
 
 struct reg_write {
@@ -34,6 +35,8 @@ struct reg_write {
 	void *user;
 	bool create_if_missing;           // UPDATE of an absent object calls make with NULL and creates
 	bool dry_run;
+	enum reg_fields fields;
+	json_t *unknown;                  // array of sentences on such fields (owned); NULL: not collected
 	const json_t *delete_options;     // DELETE: DeleteOptions or NULL
 
 	// The outcome.

@@ -7,6 +7,7 @@
 
 struct store;
 struct streams;
+struct recorder;
 
 struct server {
 	const char *root;             // folder of everything
@@ -16,6 +17,7 @@ struct server {
 	int kubelet_port;
 	struct store *store;
 	struct streams *streams;      // connections to nodes
+	struct recorder *recorder;
 	_Atomic bool ready;
 };
 

@@ -39,12 +39,19 @@ enum prda_result_ {
 	PRDA_SLOW_,    // cannot run here: nothing happened
 };
 
+#ifdef __clang__   // takes outputs of an asm goto for uninitialized
+#pragma clang diagnostic push
+#pragma clang diagnostic ignored "-Wconditional-uninitialized"
+#endif
 #if defined(__x86_64__)
 #include "bulkhead/prda_x86_64.h"
 #elif defined(__aarch64__)
 #include "bulkhead/prda_aarch64.h"
 #else
 #error "bulkhead/prda.h: critical sections are written for x86-64 and aarch64; add bulkhead/prda_ARCH.h"
+#endif
+#ifdef __clang__
+#pragma clang diagnostic pop
 #endif
 
 int prda_alloc_(struct prda_region *r, size_t size, size_t align, const struct prda_about *about, void **alias,

@@ -96,7 +96,9 @@ int prda_reader_open(const char *path, struct prda_reader **r, struct err *e)
 	if (fd < 0)
 		return err_sys(e, errno, "open %s", path);
 	int rc = prda_reader_open_fd(fd, r, e);
-	return rc < 0 ? err_wrap(e, "%s", path) : 0;
+	if (rc < 0)
+		err_wrap(e, "%s", path);
+	return rc;
 }
 
 void prda_reader_close(struct prda_reader *r)

@@ -15,8 +15,11 @@ struct agent {
 	struct containers *containers;
 	const char *run_dir;                 // bundles, mount points, the pod's files; memory in the guest
 	const char *scratch_dir;             // the pod's writable disk
+	const char *cgroup_dir;              // folder of the pod's cgroup
 	const char *crun;                    // path of the runtime
 };
+
+#define AGENT_DIR_MAX 128     // most bytes of each folder's path, with the NUL
 
 #define AGENT_PORT_CONTROL 1024
 #define AGENT_PORT_STREAMS 1025

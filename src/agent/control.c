@@ -19,11 +19,14 @@
 #include "base/file.h"
 #include "base/log.h"
 #include "base/own.h"
+#include "container.h"
 #include "endpoint.h"
 #include "frame.h"
 #include "machine.h"
 #include "message.h"
 #include "pod.h"
+#include "stats.h"
+#include "volume.h"
 
 #define CONNECTIONS_MAX 16
 
@@ -172,7 +175,16 @@ static void shut_down(struct agent *a, const Bulkhead__Agent__Request *rq, struc
 static control_fn *const handlers[] = {
 	[REQUEST(HELLO)] = hello,
 	[REQUEST(CONFIGURE_POD)] = pod_configure,
+	[REQUEST(CREATE_CONTAINER)] = container_create,
+	[REQUEST(START_CONTAINER)] = container_start,
+	[REQUEST(SIGNAL_CONTAINER)] = container_signal,
+	[REQUEST(REMOVE_CONTAINER)] = container_remove,
+	[REQUEST(LIST_CONTAINERS)] = container_list,
+	[REQUEST(WRITE_VOLUME)] = volume_write,
+	[REQUEST(STATS)] = stats_get,
+	[REQUEST(UPDATE_RESOURCES)] = container_update,
 	[REQUEST(SHUTDOWN)] = shut_down,
+	[REQUEST(ATTACH_DISK)] = volume_attach_disk,
 };
 
 /* Answers one request; false: it cannot be read at all. */

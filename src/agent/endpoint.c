@@ -27,7 +27,7 @@ struct endpoint {
 	struct buf out;              // to write, from out_off on
 	size_t out_off;
 	unsigned depth;
-	bool reading, held, eof;
+	bool reading, held, eof, end_at_hangup;
 	bool was_full, finishing, finished;
 	bool lingering;              // no owner: close when out
 	bool dead;                   // ended was called
@@ -153,7 +153,7 @@ static void offer_input(struct endpoint *ep)
 		if (!ep->in.len)
 			buf_fini(&ep->in);   // an idle endpoint holds no buffer
 		if (n == 0) {
-			if (ep->in.len >= ep->input_max)
+			if (ep->in.len >= ep->input_max && !ep->held)
 				end(ep, EMSGSIZE);
 			return;
 		}
@@ -200,7 +200,7 @@ static void on_event(struct evloop *l, struct evwatch *w, uint32_t events, void 
 		if (events & (EPOLLIN | EPOLLHUP | EPOLLERR))
 			read_some(ep, READ_SIZE);
 	} else if (events & (EPOLLHUP | EPOLLERR)) {
-		if (ep->reading && !ep->eof) {   // bytes are waiting, but the owner holds: no more events until it lets go
+		if (ep->reading && !ep->eof && !ep->end_at_hangup) {   // bytes are waiting, but the owner holds: no more events until it lets go
 			evloop_remove(ep->watch);
 			ep->watch = NULL;
 		} else {
@@ -260,6 +260,8 @@ void ep_close_sent(struct endpoint *ep)
 
 bool ep_full(const struct endpoint *ep) { return queued(ep) > EP_QUEUE_HIGH; }
 int ep_fd(const struct endpoint *ep) { return ep->fd; }
+
+void ep_end_at_hangup(struct endpoint *ep, bool yes) { ep->end_at_hangup = yes; }
 
 void ep_hold(struct endpoint *ep, bool hold)
 {

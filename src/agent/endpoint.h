@@ -40,6 +40,7 @@ void ep_close_sent(struct endpoint *ep);     // closes when the queue is out; no
 int ep_send(struct endpoint *ep, const void *head, size_t head_len, const void *data, size_t len);
 void ep_finish(struct endpoint *ep);         // sockets: no more to send, half-close when the queue is out
 bool ep_full(const struct endpoint *ep);     // queue above EP_QUEUE_HIGH
+void ep_end_at_hangup(struct endpoint *ep, bool yes);   // call ended when the peer is gone, even while held
 void ep_hold(struct endpoint *ep, bool hold);// stop or resume reading
 int ep_fd(const struct endpoint *ep);
 

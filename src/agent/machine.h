@@ -33,7 +33,10 @@ struct machine_ops {
 	/* Make what fd (O_PATH) refers to appear at target, which exists and is of the same kind. */
 	int (*bind)(int fd, const char *target, struct err *e);
 	int (*unmount)(const char *target);                    // absent is fine; detaches what is busy
-	int (*limit_space)(const char *dir, uint64_t bytes, struct err *e);   // of all that will lie in dir; -ENOTSUP
+	/* Count, and with bytes not 0 limit, what will be made in dir (empty). *project: its number, for used_space.
+	 * -ENOTSUP: this file system cannot. */
+	int (*limit_space)(const char *dir, uint64_t bytes, uint32_t *project, struct err *e);
+	uint64_t (*used_space)(const char *dir, uint32_t project);   // 0 when unknown
 	int (*load_module)(const char *name, struct err *e);   // and those it needs; loaded before is fine
 	void (*power_off)(void);                               // does not return in the guest
 

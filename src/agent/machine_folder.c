@@ -125,8 +125,15 @@ static int folder_unmount(const char *target)
 	return 0;
 }
 
-static int folder_limit_space(const char *dir, uint64_t bytes, struct err *e)
+static uint64_t folder_used_space(const char *dir, uint32_t project)
 {
+	(void)dir;
+	return project;
+}
+
+static int folder_limit_space(const char *dir, uint64_t bytes, uint32_t *project, struct err *e)
+{
+	*project = 1;
 	return record(e, "limit %s %llu", dir, (unsigned long long)bytes);
 }
 
@@ -150,6 +157,7 @@ struct machine_ops machine_folder(const char *dir)
 		.bind = folder_bind,
 		.unmount = folder_unmount,
 		.limit_space = folder_limit_space,
+		.used_space = folder_used_space,
 		.load_module = folder_load_module,
 		.power_off = folder_power_off,
 		.dir = dir,

@@ -128,11 +128,6 @@ static int guest_unmount(const char *target)
 	return umount2(target, MNT_DETACH | UMOUNT_NOFOLLOW) ? -errno : 0;
 }
 
-static int guest_limit_space(const char *dir, uint64_t bytes, struct err *e)
-{
-	return quota_limit_dir(dir, bytes, e);
-}
-
 static void guest_power_off(void) { boot_power_off(); }
 
 const struct machine_ops machine_guest = {
@@ -147,7 +142,8 @@ const struct machine_ops machine_guest = {
 	.mount = guest_mount,
 	.bind = guest_bind,
 	.unmount = guest_unmount,
-	.limit_space = guest_limit_space,
+	.limit_space = quota_limit_dir,
+	.used_space = quota_used,
 	.load_module = boot_load_module,
 	.power_off = guest_power_off,
 };

@@ -14,10 +14,13 @@
 #include "base/file.h"
 #include "base/log.h"
 #include "boot.h"
+#include "container.h"
 #include "control.h"
 #include "machine.h"
 #include "pod.h"
 #include "reaper.h"
+#include "runtime.h"
+#include "stream.h"
 
 static const char usage[] =
 	"usage: bulkhead-agent                         as PID 1 of a VM\n"
@@ -28,17 +31,24 @@ static int serve(struct agent *a, struct err *e)
 	a->loop = evloop_new();
 	a->reaper = a->loop ? reaper_new(a->loop) : NULL;
 	a->pod = pod_new();
-	if (!a->reaper || !a->pod)
+	a->containers = containers_new(a);
+	if (!a->reaper || !a->pod || !a->containers)
 		return err_set(e, ENOMEM, "no memory");
 	int control_fd = a->machine->listen(a->machine, AGENT_PORT_CONTROL, e);
 	if (control_fd < 0)
 		return control_fd;
 	a->control = control_new(a, control_fd);
-	if (!a->control)
+	int stream_fd = a->machine->listen(a->machine, AGENT_PORT_STREAMS, e);
+	if (stream_fd < 0)
+		return stream_fd;
+	struct streams *streams = streams_new(a, stream_fd);
+	if (!a->control || !streams)
 		return err_set(e, ENOMEM, "no memory");
 	int rc = evloop_run(a->loop);
 	if (rc)
 		return err_sys(e, -rc, "wait for events");
+	streams_free(streams);
+	containers_free(a->containers);
 	pod_free(a->pod);
 	control_free(a->control);
 	reaper_free(a->reaper);
@@ -50,10 +60,12 @@ static int run_guest(void)
 {
 	struct err e = ERR_INIT;
 	struct agent a = {.machine = &machine_guest, .run_dir = "/run/bulkhead", .scratch_dir = "/scratch",
-			  .crun = "/usr/bin/crun"};
+			  .cgroup_dir = "/sys/fs/cgroup/pod", .crun = "/usr/bin/crun"};
 	int rc = boot_early(&e);
 	if (!rc)
 		rc = dir_make(a.run_dir, 0755, &e);
+	if (!rc)
+		rc = runtime_prepare(&a, &e);
 	if (!rc)
 		rc = serve(&a, &e);
 	if (rc)
@@ -65,12 +77,17 @@ static int run_guest(void)
 static int run_folder(const char *dir, const char *crun)
 {
 	struct err e = ERR_INIT;
-	char run[PATH_MAX], scratch[PATH_MAX];
+	char run[PATH_MAX], scratch[PATH_MAX], cgroup[PATH_MAX];
 	snprintf(run, sizeof(run), "%s/run", dir);
 	snprintf(scratch, sizeof(scratch), "%s/scratch", dir);
+	snprintf(cgroup, sizeof(cgroup), "%s/cgroup", dir);
 	const struct machine_ops machine = machine_folder(dir);
-	struct agent a = {.machine = &machine, .run_dir = run, .scratch_dir = scratch, .crun = crun};
+	struct agent a = {.machine = &machine, .run_dir = run, .scratch_dir = scratch, .cgroup_dir = cgroup, .crun = crun};
 	prctl(PR_SET_CHILD_SUBREAPER, 1);
+	if (strlen(dir) + sizeof("/scratch") > AGENT_DIR_MAX) {
+		log_error("agent", "%s: at most %zu bytes", dir, AGENT_DIR_MAX - sizeof("/scratch"));
+		return 2;
+	}
 	int rc = dir_make(run, 0700, &e);
 	if (!rc)
 		rc = dir_make(scratch, 0700, &e);

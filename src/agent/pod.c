@@ -24,6 +24,7 @@
 #include "base/file.h"
 #include "base/own.h"
 #include "machine.h"
+#include "quota.h"
 
 #define ENTROPY_MIN 32
 #define ENTROPY_MAX 4096
@@ -158,10 +159,11 @@ static int mount_scratch(struct agent *a, const char *serial, struct err *e)
 	int rc = a->machine->find_disk(a->machine, serial, device, e);
 	if (rc)
 		return rc;
-	/* A disk made without project quotas refuses prjquota; it is used without limits on volumes. */
-	if (!a->machine->mount(device, a->scratch_dir, "ext4", MS_NOATIME | MS_NODEV, "discard,prjquota", NULL))
-		return 0;
-	return a->machine->mount(device, a->scratch_dir, "ext4", MS_NOATIME | MS_NODEV, "discard", e);
+	bool quota = quota_on_device(device);
+	if (quota)
+		rc = a->machine->load_module("quota_v2", e);
+	return rc ? rc : a->machine->mount(device, a->scratch_dir, "ext4", MS_NOATIME | MS_NODEV,
+					   quota ? "discard,prjquota" : "discard", e);
 }
 
 /* The first process of the shared process namespace: it reaps what its containers leave, and does nothing else. */

@@ -13,13 +13,18 @@
 #include <unistd.h>
 
 #include "base/own.h"
-#include "boot.h"
 
 #ifndef PRJQUOTA
 #define PRJQUOTA 2
 #endif
 
-int quota_limit_dir(const char *dir, uint64_t bytes, struct err *e)
+#define EXT4_SUPER_OFFSET 1024
+#define EXT4_SUPER_MAGIC_AT 0x38
+#define EXT4_SUPER_RO_COMPAT_AT 0x64
+#define EXT4_RO_COMPAT_QUOTA 0x100
+#define EXT4_RO_COMPAT_PROJECT 0x2000
+
+int quota_limit_dir(const char *dir, uint64_t bytes, uint32_t *project, struct err *e)
 {
 	static uint32_t next_project = 1000;
 	own_fd int fd = open(dir, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
@@ -37,6 +42,28 @@ int quota_limit_dir(const char *dir, uint64_t bytes, struct err *e)
 			return err_set(e, ENOTSUP, "the file system of %s has no project quotas", dir);
 		return err_sys(e, errno, "limit %s to %llu bytes", dir, (unsigned long long)bytes);
 	}
-	next_project++;
+	*project = next_project++;
 	return 0;
+}
+
+uint64_t quota_used(const char *dir, uint32_t project)
+{
+	struct if_dqblk q;
+	own_fd int fd = open(dir, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	if (fd < 0 || !project || syscall(SYS_quotactl_fd, fd, QCMD(Q_GETQUOTA, PRJQUOTA), project, &q))
+		return 0;
+	return q.dqb_curspace;
+}
+
+bool quota_on_device(const char *device)
+{
+	uint8_t super[256];
+	uint32_t features;
+	uint16_t magic;
+	own_fd int fd = open(device, O_RDONLY | O_CLOEXEC);
+	if (fd < 0 || pread(fd, super, sizeof(super), EXT4_SUPER_OFFSET) != sizeof(super))
+		return false;
+	memcpy(&magic, super + EXT4_SUPER_MAGIC_AT, sizeof(magic));
+	memcpy(&features, super + EXT4_SUPER_RO_COMPAT_AT, sizeof(features));
+	return magic == 0xef53 && (features & (EXT4_RO_COMPAT_QUOTA | EXT4_RO_COMPAT_PROJECT));
 }

@@ -18,6 +18,8 @@
 #include "cli.h"
 
 #define CLAIMS "/run/bulkhead/clusters"
+#define RANGE_FIRST (88u << 8)    // of pod ranges: 10.88.0.0/24 ... 10.127.255.0/24
+#define RANGE_END (128u << 8)
 
 static void from_json(const json_t *j, struct cluster *c)
 {
@@ -96,12 +98,12 @@ static uint16_t pick_port(const char *root, const char *key, const char *address
 	return 0;
 }
 
-/* Does any route of this machine reach into 10.88.N.0/24? */
-static bool range_in_use(unsigned n)
+/* Does any route of this machine reach into 10.A.B.0/24? */
+static bool range_in_use(unsigned a, unsigned b)
 {
 	own_file FILE *f = fopen("/proc/net/route", "re");
 	char line[512];
-	uint32_t want = (10u << 24) | (88u << 16) | (n << 8);
+	uint32_t want = (10u << 24) | (a << 16) | (b << 8);
 	while (f && fgets(line, sizeof(line), f)) {
 		unsigned dest, mask;
 		if (sscanf(line, "%*s %x %*x %*x %*d %*d %*d %x", &dest, &mask) != 2 || !mask)
@@ -130,13 +132,13 @@ static int choose_missing(const char *root, struct cluster *c, struct err *e)
 		return err_set(e, EADDRINUSE, "no free port from 6443 on at %s: name one with --port", c->address);
 	if (!c->kubelet_port && !(c->kubelet_port = pick_port(root, "kubeletPort", c->address, 10250)))
 		return err_set(e, EADDRINUSE, "no free port from 10250 on at %s", c->address);
-	for (unsigned n = 0; n < 256 && !c->pod_cidr[0]; n++) {
+	for (unsigned n = RANGE_FIRST; n < RANGE_END && !c->pod_cidr[0]; n++) {
 		char cidr[32];
-		snprintf(cidr, sizeof(cidr), "10.88.%u.0/24", n);
-		if (!claimed(root, "podCIDR", cidr, 0) && !range_in_use(n))
+		snprintf(cidr, sizeof(cidr), "10.%u.%u.0/24", n >> 8, n & 255);
+		if (!claimed(root, "podCIDR", cidr, 0) && !range_in_use(n >> 8, n & 255))
 			strcpy(c->pod_cidr, cidr);
 	}
-	return c->pod_cidr[0] ? 0 : err_set(e, EADDRINUSE, "no free range in 10.88.0.0/16 for pods");
+	return c->pod_cidr[0] ? 0 : err_set(e, EADDRINUSE, "no free range from 10.88.0.0 to 10.127.255.0 for pods");
 }
 
 int cluster_choose(const char *root, const struct cluster *wish, struct cluster *out, struct err *e)

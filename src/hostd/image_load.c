@@ -44,7 +44,7 @@ static int name_entry(struct load *l, const char *name, struct err *e)
 	const char *own = jpath_str(l->entry, "name", "");
 	if (!*own && !name)
 		return err_set(e, EINVAL, "the archive gives its image no name: say which reference it shall have");
-	int rc = image_ref_parse(*own ? own : name, &r, e);
+	int rc = image_ref_parse(name ? name : own, &r, e);
 	if (!rc)
 		image_ref_text(&r, l->ref);
 	return rc;

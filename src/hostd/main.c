@@ -12,6 +12,7 @@
 #include <string.h>
 #include <sys/file.h>
 #include <sys/resource.h>
+#include <time.h>
 #include <unistd.h>
 
 #include <curl/curl.h>
@@ -30,6 +31,8 @@
 #include "pods.h"
 #include "streaming.h"
 #include "vm.h"
+
+#define KUBECONFIG_WAIT_MS 10000
 
 struct options {
 	struct host host;
@@ -136,6 +139,13 @@ static int lock_root(const char *root, struct err *e)
 	return fd;
 }
 
+/* The server makes the node's kubeconfig at its first start, which may be going on. */
+static void await_kubeconfig(const char *path)
+{
+	for (int i = 0; i < KUBECONFIG_WAIT_MS / 10 && access(path, R_OK); i++)
+		nanosleep(&(struct timespec){.tv_nsec = 10000000}, NULL);
+}
+
 static int start(struct options *o, struct node **node, struct admin **admin, struct streaming **streaming, struct err *e)
 {
 	struct host *h = &o->host;
@@ -143,6 +153,7 @@ static int start(struct options *o, struct node **node, struct admin **admin, st
 	int rc = dir_make(h->root, 0755, e);
 	if (!rc && (rc = lock_root(h->root, e)) > 0)
 		rc = 0;
+	await_kubeconfig(h->kubeconfig);
 	if (!rc)
 		rc = k8s_client_open(h->kubeconfig, &h->api, e);
 	if (!rc)

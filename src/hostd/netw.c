@@ -279,6 +279,9 @@ static int undo(struct netw *n, const char *uid, struct err *e)
 	int rc = 0, one;
 	if (record) {
 		struct cni_run r = cni_of(n, &s, record);
+		own_fd int ns = netw_ns_open(s.id, NULL);
+		if (ns < 0)
+			r.netns = "";   // gone, after a reboot say: the plug-ins free what lies outside it
 		rc = cni_del(&r, json_object_get(record, "result"), e);
 	} else if (why.code != ENOENT) {
 		rc = err_set(e, why.code, "%s", why.text);

@@ -27,8 +27,8 @@
 // A thread without rseq uses, in every region, areas of its own kind: each CPU has a second, locked area for such
 // threads. Both kinds are SLOTS: slots 0 to cpus-1 are the CPUs' areas, the rest are the locked ones. Sums cover all.
 //
-// CPUs: a region has areas for all possible CPUs (or as many as asked for). Threads on a CPU with a higher number use
-// a locked slot. A CPU that goes offline leaves its copy behind, readable; sums stay right. Affinity and cpusets do not
+// CPUs: a region has areas for all CPUs that this kernel can ever have. A region that was asked for with fewer is
+// PRDA_LOCKED: CPUs share its areas. A CPU that goes offline leaves its copy behind, readable; sums stay right. Affinity and cpusets do not
 // matter: CPU numbers are the kernel's.
 //
 // Limits: PRDA_STRIDE bytes per CPU and region (make more regions). 64-bit words. fork: the child of a process has a
@@ -60,7 +60,7 @@ enum prda_form { PRDA_RESTART, PRDA_DELAY, PRDA_LOCKED };
 struct prda_options {
 	const char *name;      // who it belongs to, for readers ("pagerd"); NULL: ""; at most 31 bytes
 	enum prda_form form;
-	uint32_t cpus;         // areas of CPUs 0 to cpus-1; 0: all possible CPUs
+	uint32_t cpus;         // areas; 0: one for each possible CPU. Fewer than that: PRDA_LOCKED
 	bool shared;           // in a memfd that other processes can attach (prda_region_fd)
 	const char *path;      // shared, in this new file (mode 0600) instead of a memfd; removed by prda_region_close
 };
@@ -242,9 +242,8 @@ static inline size_t prda_give(prda_cache cache, const uint64_t *in, size_t n); 
  * some tries the sequence is run under a lock), and no pointers followed to memory that others may free. When the
  * thread was interrupted on the way, the commit stores nothing and returns false. Each begin is followed by a commit or
  * a cancel. where: in the copy that begin returned. */
-struct prda_hold_ { struct prda_region *region; uint64_t mask; uint32_t slot; bool nested; };
-struct prda_seq { uintptr_t alias; uint32_t tries, how; struct prda_hold_ hold; };
-#define PRDA_SEQ { .alias = 0 }
+struct prda_seq { uintptr_t alias; uint32_t tries, how; };
+#define PRDA_SEQ { .tries = 0 }
 #define prda_seq_begin(q, a) ((__typeof__((a).alias_))prda_seq_begin_((q), (uintptr_t)(a).alias_))
 #define prda_seq_commit(q, where, v) \
 	prda_seq_commit_(q, (uint64_t *)({ _Static_assert(sizeof(*(where)) == 8, "64-bit words"); (where); }), (uint64_t)(v))
@@ -253,19 +252,20 @@ void prda_seq_cancel(struct prda_seq *q);
 /* In assembly, for the last fraction of a nanosecond, and for sequences that store more than the one word (to places
  * that nobody looks at before the commit). The code must end with the store that commits. It refers to its operands by
  * name; see PRDA_SECTION in docs/prda.md, and the operations in bulkhead/prda_x86_64.h, which are made of the same
- * parts. Evaluates to true when it was done, to false when it cannot run here (no rseq): then do it in C, as above. */
+ * parts. Evaluates to true when it was done, to false when it cannot run here (no rseq, another form than PRDA_RESTART): then do it in C, as above. */
 #define PRDA_SECTION(alias, code, outputs, inputs, ...) ({ \
 	__label__ again, slow; \
 	const uintptr_t a = (uintptr_t)(alias).alias_; \
-	const uint32_t *lim = prda_limit_(a); \
 	bool done_ = true; \
 	uint64_t t; \
 	for (unsigned tries_ = 0; ; ) { \
+		if (!prda_straight_(a)) \
+			goto slow; \
 		__asm__ volatile goto(PRDA_SECTION_ENTER_ code PRDA_SECTION_LEAVE_ \
 			: [t] "=&r"(t) PRDA_LIST outputs : PRDA_IN_ PRDA_LIST inputs : PRDA_CLOBBER_, ##__VA_ARGS__ : again, slow); \
 		break; \
 again: \
-		if (!prda_restarted_(a, &tries_)) \
+		if ((tries_ = prda_restarted_(a, tries_))) \
 			continue; \
 slow: \
 		done_ = false; \

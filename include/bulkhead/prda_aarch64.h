@@ -28,8 +28,7 @@ extern volatile int prda_hook[8];   // used by the locked form only
 	"add %[t], %[t], :lo12:3b\n\t" \
 	"str %[t], [%[rs], #8]\n" \
 	"1:\tldr %w[t], [%[rs], #4]\n\t" \
-	"cmp %w[t], %w[lim]\n\t" \
-	"b.hs %l[slow]\n\t" \
+	"tbnz %w[t], #31, %l[slow]\n\t" \
 	"add %[t], %[a], %[t], lsl #20\n\t" \
 	"add %[t], %[t], #0x100, lsl #12\n\t"
 
@@ -42,7 +41,7 @@ extern volatile int prda_hook[8];   // used by the locked form only
 
 #define PRDA_COPY_ADDRESS_ ""
 #define PRDA_RSEQ_ ((char *)__builtin_thread_pointer() + __rseq_offset)
-#define PRDA_IN_ [rs] "r"(PRDA_RSEQ_), [a] "r"(a), [lim] "r"(*lim)
+#define PRDA_IN_ [rs] "r"(PRDA_RSEQ_), [a] "r"(a)
 
 #define PRDA_RESULTS_ \
 	return PRDA_DONE_; \
@@ -51,7 +50,7 @@ again: \
 slow: \
 	return PRDA_SLOW_
 
-static PRDA_INLINE_ enum prda_result_ prda_cs_add_(uintptr_t a, const uint32_t *lim, uint64_t v)
+static PRDA_INLINE_ enum prda_result_ prda_cs_add_(uintptr_t a, uint64_t v)
 {
 	uint64_t t, sum;
 	__asm__ volatile goto(PRDA_SECTION_ENTER_
@@ -63,7 +62,7 @@ static PRDA_INLINE_ enum prda_result_ prda_cs_add_(uintptr_t a, const uint32_t *
 	PRDA_RESULTS_;
 }
 
-static PRDA_INLINE_ enum prda_result_ prda_cs_load_(uintptr_t a, const uint32_t *lim, uint64_t *out)
+static PRDA_INLINE_ enum prda_result_ prda_cs_load_(uintptr_t a, uint64_t *out)
 {
 	uint64_t t;
 	__asm__ volatile goto(PRDA_SECTION_ENTER_
@@ -74,7 +73,7 @@ static PRDA_INLINE_ enum prda_result_ prda_cs_load_(uintptr_t a, const uint32_t 
 	PRDA_RESULTS_;
 }
 
-static PRDA_INLINE_ enum prda_result_ prda_cs_store_(uintptr_t a, const uint32_t *lim, uint64_t v)
+static PRDA_INLINE_ enum prda_result_ prda_cs_store_(uintptr_t a, uint64_t v)
 {
 	uint64_t t;
 	__asm__ volatile goto(PRDA_SECTION_ENTER_
@@ -84,7 +83,7 @@ static PRDA_INLINE_ enum prda_result_ prda_cs_store_(uintptr_t a, const uint32_t
 	PRDA_RESULTS_;
 }
 
-static PRDA_INLINE_ enum prda_result_ prda_cs_exchange_(uintptr_t a, const uint32_t *lim, uint64_t v, uint64_t *old)
+static PRDA_INLINE_ enum prda_result_ prda_cs_exchange_(uintptr_t a, uint64_t v, uint64_t *old)
 {
 	uint64_t t, was;
 	__asm__ volatile goto(PRDA_SECTION_ENTER_
@@ -96,7 +95,7 @@ static PRDA_INLINE_ enum prda_result_ prda_cs_exchange_(uintptr_t a, const uint3
 	PRDA_RESULTS_;
 }
 
-static PRDA_INLINE_ enum prda_result_ prda_cs_compare_store_(uintptr_t a, const uint32_t *lim, uint64_t expected,
+static PRDA_INLINE_ enum prda_result_ prda_cs_compare_store_(uintptr_t a, uint64_t expected,
 	uint64_t v, uint64_t *old)
 {
 	uint64_t t, was;
@@ -111,7 +110,7 @@ static PRDA_INLINE_ enum prda_result_ prda_cs_compare_store_(uintptr_t a, const 
 	PRDA_RESULTS_;
 }
 
-static PRDA_INLINE_ enum prda_result_ prda_cs_push_(uintptr_t a, const uint32_t *lim, struct prda_node *node)
+static PRDA_INLINE_ enum prda_result_ prda_cs_push_(uintptr_t a, struct prda_node *node)
 {
 	uint64_t t, head;
 	__asm__ volatile goto(PRDA_SECTION_ENTER_
@@ -123,7 +122,7 @@ static PRDA_INLINE_ enum prda_result_ prda_cs_push_(uintptr_t a, const uint32_t 
 	PRDA_RESULTS_;
 }
 
-static PRDA_INLINE_ enum prda_result_ prda_cs_pop_(uintptr_t a, const uint32_t *lim, struct prda_node **out)
+static PRDA_INLINE_ enum prda_result_ prda_cs_pop_(uintptr_t a, struct prda_node **out)
 {
 	uint64_t t, next;
 	struct prda_node *head;
@@ -138,7 +137,7 @@ static PRDA_INLINE_ enum prda_result_ prda_cs_pop_(uintptr_t a, const uint32_t *
 	PRDA_RESULTS_;
 }
 
-static PRDA_INLINE_ enum prda_result_ prda_cs_put_(uintptr_t a, const uint32_t *lim, uint64_t v, uint64_t *room)
+static PRDA_INLINE_ enum prda_result_ prda_cs_put_(uintptr_t a, uint64_t v, uint64_t *room)
 {
 	uint64_t t, tail, at, space;
 	__asm__ volatile goto(PRDA_SECTION_ENTER_
@@ -161,7 +160,7 @@ static PRDA_INLINE_ enum prda_result_ prda_cs_put_(uintptr_t a, const uint32_t *
 	PRDA_RESULTS_;
 }
 
-static PRDA_INLINE_ enum prda_result_ prda_cs_get_(uintptr_t a, const uint32_t *lim, uint64_t *out, uint64_t *used)
+static PRDA_INLINE_ enum prda_result_ prda_cs_get_(uintptr_t a, uint64_t *out, uint64_t *used)
 {
 	uint64_t t, head, at, filled;
 	__asm__ volatile goto(PRDA_SECTION_ENTER_
@@ -204,7 +203,7 @@ static PRDA_INLINE_ enum prda_result_ prda_cs_get_(uintptr_t a, const uint32_t *
 	"b.ne 14b\n" \
 	"15:\t"
 
-static PRDA_INLINE_ enum prda_result_ prda_cs_append_(uintptr_t a, const uint32_t *lim, const void *record, size_t len,
+static PRDA_INLINE_ enum prda_result_ prda_cs_append_(uintptr_t a, const void *record, size_t len,
 	bool *fits)
 {
 	uint64_t t, n, used, byte;
@@ -231,7 +230,7 @@ static PRDA_INLINE_ enum prda_result_ prda_cs_append_(uintptr_t a, const uint32_
 	PRDA_RESULTS_;
 }
 
-static PRDA_INLINE_ enum prda_result_ prda_cs_flush_(uintptr_t a, const uint32_t *lim, void *out, size_t cap, size_t *got)
+static PRDA_INLINE_ enum prda_result_ prda_cs_flush_(uintptr_t a, void *out, size_t cap, size_t *got)
 {
 	uint64_t t, n, used, byte;
 	const char *src;
@@ -254,7 +253,7 @@ static PRDA_INLINE_ enum prda_result_ prda_cs_flush_(uintptr_t a, const uint32_t
 	PRDA_RESULTS_;
 }
 
-static PRDA_INLINE_ enum prda_result_ prda_cs_take_(uintptr_t a, const uint32_t *lim, uint64_t *out, size_t n, size_t *got)
+static PRDA_INLINE_ enum prda_result_ prda_cs_take_(uintptr_t a, uint64_t *out, size_t n, size_t *got)
 {
 	uint64_t t, left, i, k, at, item;
 	__asm__ volatile goto(PRDA_SECTION_ENTER_
@@ -279,7 +278,7 @@ static PRDA_INLINE_ enum prda_result_ prda_cs_take_(uintptr_t a, const uint32_t 
 	PRDA_RESULTS_;
 }
 
-static PRDA_INLINE_ enum prda_result_ prda_cs_give_(uintptr_t a, const uint32_t *lim, const uint64_t *in, size_t n,
+static PRDA_INLINE_ enum prda_result_ prda_cs_give_(uintptr_t a, const uint64_t *in, size_t n,
 	size_t *put)
 {
 	uint64_t t, count, i, k, at, item;

@@ -6,27 +6,29 @@
 
 #define PRDA_INLINE_ inline __attribute__((always_inline, unused))
 
+/* Bit of the aliases of regions of another form than PRDA_RESTART: their operations go the slow way from the start, and
+ * those of the others need not ask the region anything. */
+#define PRDA_TAG_ ((uintptr_t)1 << 63)
+
 /* In front of each alias range lies a page that only this process can write. */
 #define PRDA_LOCAL_GAP_ 65536
 struct prda_local_ {
-	uint32_t limit;              // sections run on CPUs below; 0: never (another form)
-	uint32_t cpus;
 	struct prda_region *region;
 };
 
 static PRDA_INLINE_ const struct prda_local_ *prda_local_(uintptr_t a)
 {
-	return (const struct prda_local_ *)((a & ~(uintptr_t)(PRDA_STRIDE - 1)) - PRDA_LOCAL_GAP_);
+	return (const struct prda_local_ *)((a & ~PRDA_TAG_ & ~(uintptr_t)(PRDA_STRIDE - 1)) - PRDA_LOCAL_GAP_);
 }
 
-static PRDA_INLINE_ const uint32_t *prda_limit_(uintptr_t a)
+static PRDA_INLINE_ bool prda_straight_(uintptr_t a)
 {
-	return &prda_local_(a)->limit;
+	return __builtin_expect((intptr_t)a >= 0, 1);
 }
 
 static PRDA_INLINE_ void *prda_at_(uintptr_t a, uint32_t slot)
 {
-	return (void *)(a + ((uintptr_t)slot + 1) * PRDA_STRIDE);
+	return (void *)((a & ~PRDA_TAG_) + ((uintptr_t)slot + 1) * PRDA_STRIDE);
 }
 
 #define PRDA_WORD_(a) ({ _Static_assert(sizeof(*(a).alias_) == 8, "this operation is for 64-bit variables"); (a); })
@@ -60,8 +62,11 @@ void prda_free_(uintptr_t a);
 void prda_define_(size_t size, size_t align, const char *name, void **alias);
 uint64_t prda_sum_(uintptr_t a);
 
-/* Count a restart. Returns true when there were so many in a row (a debugger that steps) that the lock is better. */
-bool prda_restarted_(uintptr_t a, unsigned *tries);
+struct prda_hold_ { struct prda_region *region; uint64_t mask; uint32_t slot; bool nested; };
+
+/* Count a restart. Returns tries + 1, or 0 when there were so many in a row (a debugger that steps) that the lock is
+ * better. */
+unsigned prda_restarted_(uintptr_t a, unsigned tries);
 
 /* The operations outside the straight path: other forms, no rseq, unknown CPU. */
 void prda_slow_add_(uintptr_t a, uint64_t v);
@@ -102,10 +107,10 @@ void __tsan_release(void *addr);
 /* Run a section until it is done, or the slow way. */
 #define PRDA_RUN_(a, section, slow) do { \
 		for (unsigned tries_ = 0; ; ) { \
-			enum prda_result_ result_ = (section); \
+			enum prda_result_ result_ = prda_straight_(a) ? (section) : PRDA_SLOW_; \
 			if (__builtin_expect(result_ == PRDA_DONE_, 1)) \
 				break; \
-			if (result_ == PRDA_SLOW_ || prda_restarted_((a), &tries_)) { \
+			if (result_ == PRDA_SLOW_ || !(tries_ = prda_restarted_((a), tries_))) { \
 				slow; \
 				break; \
 			} \
@@ -114,13 +119,13 @@ void __tsan_release(void *addr);
 
 static PRDA_INLINE_ void prda_op_add_(uintptr_t a, uint64_t v)
 {
-	PRDA_RUN_(a, prda_cs_add_(a, prda_limit_(a), v), prda_slow_add_(a, v));
+	PRDA_RUN_(a, prda_cs_add_(a, v), prda_slow_add_(a, v));
 }
 
 static PRDA_INLINE_ uint64_t prda_op_load_(uintptr_t a)
 {
 	uint64_t v = 0;
-	PRDA_RUN_(a, prda_cs_load_(a, prda_limit_(a), &v), v = prda_slow_load_(a));
+	PRDA_RUN_(a, prda_cs_load_(a, &v), v = prda_slow_load_(a));
 	PRDA_TSAN_OUT_(a);
 	return v;
 }
@@ -128,14 +133,14 @@ static PRDA_INLINE_ uint64_t prda_op_load_(uintptr_t a)
 static PRDA_INLINE_ void prda_op_store_(uintptr_t a, uint64_t v)
 {
 	PRDA_TSAN_IN_(a);
-	PRDA_RUN_(a, prda_cs_store_(a, prda_limit_(a), v), prda_slow_store_(a, v));
+	PRDA_RUN_(a, prda_cs_store_(a, v), prda_slow_store_(a, v));
 }
 
 static PRDA_INLINE_ uint64_t prda_op_exchange_(uintptr_t a, uint64_t v)
 {
 	uint64_t old = 0;
 	PRDA_TSAN_IN_(a);
-	PRDA_RUN_(a, prda_cs_exchange_(a, prda_limit_(a), v, &old), old = prda_slow_exchange_(a, v));
+	PRDA_RUN_(a, prda_cs_exchange_(a, v, &old), old = prda_slow_exchange_(a, v));
 	PRDA_TSAN_OUT_(a);
 	return old;
 }
@@ -144,7 +149,7 @@ static PRDA_INLINE_ bool prda_op_compare_store_(uintptr_t a, uint64_t expected, 
 {
 	uint64_t old = 0;
 	PRDA_TSAN_IN_(a);
-	PRDA_RUN_(a, prda_cs_compare_store_(a, prda_limit_(a), expected, v, &old),
+	PRDA_RUN_(a, prda_cs_compare_store_(a, expected, v, &old),
 		old = prda_slow_compare_store_(a, expected, v));
 	PRDA_TSAN_OUT_(a);
 	return old == expected;
@@ -154,14 +159,14 @@ static PRDA_INLINE_ void prda_push(prda_list list, struct prda_node *node)
 {
 	uintptr_t a = (uintptr_t)list.alias_;
 	PRDA_TSAN_IN_(a);
-	PRDA_RUN_(a, prda_cs_push_(a, prda_limit_(a), node), prda_slow_push_(a, node));
+	PRDA_RUN_(a, prda_cs_push_(a, node), prda_slow_push_(a, node));
 }
 
 static PRDA_INLINE_ struct prda_node *prda_pop(prda_list list)
 {
 	uintptr_t a = (uintptr_t)list.alias_;
 	struct prda_node *node = NULL;
-	PRDA_RUN_(a, prda_cs_pop_(a, prda_limit_(a), &node), node = prda_slow_pop_(a));
+	PRDA_RUN_(a, prda_cs_pop_(a, &node), node = prda_slow_pop_(a));
 	PRDA_TSAN_OUT_(a);
 	return node;
 }
@@ -176,7 +181,7 @@ static PRDA_INLINE_ bool prda_put(prda_ring ring, uint64_t v)
 	uintptr_t a = (uintptr_t)ring.alias_;
 	uint64_t room = 0;
 	PRDA_TSAN_IN_(a);
-	PRDA_RUN_(a, prda_cs_put_(a, prda_limit_(a), v, &room), room = prda_slow_put_(a, v));
+	PRDA_RUN_(a, prda_cs_put_(a, v, &room), room = prda_slow_put_(a, v));
 	return room != 0;
 }
 
@@ -184,7 +189,7 @@ static PRDA_INLINE_ bool prda_get(prda_ring ring, uint64_t *v)
 {
 	uintptr_t a = (uintptr_t)ring.alias_;
 	uint64_t got = 0, used = 0;
-	PRDA_RUN_(a, prda_cs_get_(a, prda_limit_(a), &got, &used), used = prda_slow_get_(a, &got));
+	PRDA_RUN_(a, prda_cs_get_(a, &got, &used), used = prda_slow_get_(a, &got));
 	PRDA_TSAN_OUT_(a);
 	if (used == 0)
 		return false;
@@ -199,11 +204,11 @@ static PRDA_INLINE_ bool prda_append(prda_buffer buffer, const void *record, siz
 	PRDA_TSAN_IN_(a);
 #ifdef PRDA_HAVE_APPEND64_
 	if (__builtin_constant_p(len) && len == 64) {
-		PRDA_RUN_(a, prda_cs_append64_(a, prda_limit_(a), record, &fits), fits = prda_slow_append_(a, record, 64));
+		PRDA_RUN_(a, prda_cs_append64_(a, record, &fits), fits = prda_slow_append_(a, record, 64));
 		return fits;
 	}
 #endif
-	PRDA_RUN_(a, prda_cs_append_(a, prda_limit_(a), record, len, &fits), fits = prda_slow_append_(a, record, len));
+	PRDA_RUN_(a, prda_cs_append_(a, record, len, &fits), fits = prda_slow_append_(a, record, len));
 	return fits;
 }
 
@@ -211,7 +216,7 @@ static PRDA_INLINE_ ssize_t prda_flush(prda_buffer buffer, void *out, size_t cap
 {
 	uintptr_t a = (uintptr_t)buffer.alias_;
 	size_t got = 0;
-	PRDA_RUN_(a, prda_cs_flush_(a, prda_limit_(a), out, cap, &got), got = prda_slow_flush_(a, out, cap));
+	PRDA_RUN_(a, prda_cs_flush_(a, out, cap, &got), got = prda_slow_flush_(a, out, cap));
 	PRDA_TSAN_OUT_(a);
 	return got == SIZE_MAX ? -ENOSPC : (ssize_t)got;
 }
@@ -220,7 +225,7 @@ static PRDA_INLINE_ size_t prda_take(prda_cache cache, uint64_t *out, size_t n)
 {
 	uintptr_t a = (uintptr_t)cache.alias_;
 	size_t got = 0;
-	PRDA_RUN_(a, prda_cs_take_(a, prda_limit_(a), out, n, &got), got = prda_slow_take_(a, out, n));
+	PRDA_RUN_(a, prda_cs_take_(a, out, n, &got), got = prda_slow_take_(a, out, n));
 	PRDA_TSAN_OUT_(a);
 	return got;
 }
@@ -230,7 +235,7 @@ static PRDA_INLINE_ size_t prda_give(prda_cache cache, const uint64_t *in, size_
 	uintptr_t a = (uintptr_t)cache.alias_;
 	size_t put = 0;
 	PRDA_TSAN_IN_(a);
-	PRDA_RUN_(a, prda_cs_give_(a, prda_limit_(a), in, n, &put), put = prda_slow_give_(a, in, n));
+	PRDA_RUN_(a, prda_cs_give_(a, in, n, &put), put = prda_slow_give_(a, in, n));
 	return put;
 }
 
@@ -240,9 +245,9 @@ static PRDA_INLINE_ void *prda_seq_begin_(struct prda_seq *q, uintptr_t a)
 {
 	uint32_t cpu = prda_seq_arm_();
 	q->alias = a;
-	if (__builtin_expect(cpu >= *prda_limit_(a) || q->tries > PRDA_SEQ_TRIES_, 0))
+	if (__builtin_expect((intptr_t)a < 0 || (int32_t)cpu < 0 || q->tries > PRDA_SEQ_TRIES_, 0))
 		return prda_seq_begin_slow_(q, a);
-	return prda_at_(a, cpu);
+	return (void *)(a + PRDA_STRIDE + ((uintptr_t)cpu << PRDA_SHIFT));
 }
 
 static PRDA_INLINE_ bool prda_seq_commit_(struct prda_seq *q, uint64_t *where, uint64_t v)

@@ -7,7 +7,7 @@
 //	    descriptor (start, length, abort address) in section __rseq_cs
 //	    rseq->rseq_cs = &descriptor
 //	1:  cpu = rseq->cpu_id                   from here on the kernel watches
-//	    if (cpu >= limit) goto slow          no rseq in this thread, unknown CPU, or a region of another form
+//	    if (cpu < 0) goto slow               this thread has no rseq
 //	    t = cpu << PRDA_SHIFT                alias + PRDA_STRIDE + t is this CPU's copy
 //	    ... loads, and stores to what nobody looks at yet ...
 //	    one store: the commit
@@ -59,8 +59,8 @@ extern volatile int prda_hook[8];
 	"movq %[t], %%fs:8(%[rs])\n" \
 	"1:\t" PRDA_POINT_(0) \
 	"movl %%fs:4(%[rs]), %k[t]\n\t" \
-	"cmpl %[lim], %k[t]\n\t" \
-	"jae %l[slow]\n\t" \
+	"testl %k[t], %k[t]\n\t" \
+	"js %l[slow]\n\t" \
 	"shlq $20, %[t]\n\t" PRDA_POINT_(1)
 
 #define PRDA_SECTION_LEAVE_ \
@@ -73,7 +73,7 @@ extern volatile int prda_hook[8];
 
 #define PRDA_HERE_ "0x100000+"
 #define PRDA_COPY_ADDRESS_ "leaq 0x100000(%[a], %[t]), %[t]\n\t"   /* from here on %[t] is this CPU's copy */
-#define PRDA_IN_ [rs] "r"(__rseq_offset), [a] "r"(a), [lim] "m"(*lim)
+#define PRDA_IN_ [rs] "r"(__rseq_offset), [a] "r"(a)
 
 /* What follows the asm of each section. */
 #define PRDA_RESULTS_ \
@@ -83,7 +83,7 @@ again: \
 slow: \
 	return PRDA_SLOW_
 
-static PRDA_INLINE_ enum prda_result_ prda_cs_add_(uintptr_t a, const uint32_t *lim, uint64_t v)
+static PRDA_INLINE_ enum prda_result_ prda_cs_add_(uintptr_t a, uint64_t v)
 {
 	uint64_t t;
 	__asm__ volatile goto(PRDA_SECTION_ENTER_
@@ -93,7 +93,7 @@ static PRDA_INLINE_ enum prda_result_ prda_cs_add_(uintptr_t a, const uint32_t *
 	PRDA_RESULTS_;
 }
 
-static PRDA_INLINE_ enum prda_result_ prda_cs_load_(uintptr_t a, const uint32_t *lim, uint64_t *out)
+static PRDA_INLINE_ enum prda_result_ prda_cs_load_(uintptr_t a, uint64_t *out)
 {
 	uint64_t t;
 	__asm__ volatile goto(PRDA_SECTION_ENTER_
@@ -104,7 +104,7 @@ static PRDA_INLINE_ enum prda_result_ prda_cs_load_(uintptr_t a, const uint32_t 
 	PRDA_RESULTS_;
 }
 
-static PRDA_INLINE_ enum prda_result_ prda_cs_store_(uintptr_t a, const uint32_t *lim, uint64_t v)
+static PRDA_INLINE_ enum prda_result_ prda_cs_store_(uintptr_t a, uint64_t v)
 {
 	uint64_t t;
 	__asm__ volatile goto(PRDA_SECTION_ENTER_
@@ -114,7 +114,7 @@ static PRDA_INLINE_ enum prda_result_ prda_cs_store_(uintptr_t a, const uint32_t
 	PRDA_RESULTS_;
 }
 
-static PRDA_INLINE_ enum prda_result_ prda_cs_exchange_(uintptr_t a, const uint32_t *lim, uint64_t v, uint64_t *old)
+static PRDA_INLINE_ enum prda_result_ prda_cs_exchange_(uintptr_t a, uint64_t v, uint64_t *old)
 {
 	uint64_t t, was;
 	__asm__ volatile goto(PRDA_SECTION_ENTER_
@@ -128,7 +128,7 @@ static PRDA_INLINE_ enum prda_result_ prda_cs_exchange_(uintptr_t a, const uint3
 }
 
 /* The store happened if *old == expected afterwards. */
-static PRDA_INLINE_ enum prda_result_ prda_cs_compare_store_(uintptr_t a, const uint32_t *lim, uint64_t expected,
+static PRDA_INLINE_ enum prda_result_ prda_cs_compare_store_(uintptr_t a, uint64_t expected,
 	uint64_t v, uint64_t *old)
 {
 	uint64_t t, was;
@@ -146,7 +146,7 @@ static PRDA_INLINE_ enum prda_result_ prda_cs_compare_store_(uintptr_t a, const 
 	PRDA_RESULTS_;
 }
 
-static PRDA_INLINE_ enum prda_result_ prda_cs_push_(uintptr_t a, const uint32_t *lim, struct prda_node *node)
+static PRDA_INLINE_ enum prda_result_ prda_cs_push_(uintptr_t a, struct prda_node *node)
 {
 	uint64_t t, head;
 	__asm__ volatile goto(PRDA_SECTION_ENTER_
@@ -160,7 +160,7 @@ static PRDA_INLINE_ enum prda_result_ prda_cs_push_(uintptr_t a, const uint32_t 
 	PRDA_RESULTS_;
 }
 
-static PRDA_INLINE_ enum prda_result_ prda_cs_pop_(uintptr_t a, const uint32_t *lim, struct prda_node **out)
+static PRDA_INLINE_ enum prda_result_ prda_cs_pop_(uintptr_t a, struct prda_node **out)
 {
 	uint64_t t, next;
 	struct prda_node *head;
@@ -179,7 +179,7 @@ static PRDA_INLINE_ enum prda_result_ prda_cs_pop_(uintptr_t a, const uint32_t *
 }
 
 /* struct prda_ring_: head 0, tail 8, mask 16, slot[] 24. *room: 0 when the ring was full and nothing happened. */
-static PRDA_INLINE_ enum prda_result_ prda_cs_put_(uintptr_t a, const uint32_t *lim, uint64_t v, uint64_t *room)
+static PRDA_INLINE_ enum prda_result_ prda_cs_put_(uintptr_t a, uint64_t v, uint64_t *room)
 {
 	uint64_t t, tail, at, space;
 	__asm__ volatile goto(PRDA_SECTION_ENTER_
@@ -204,7 +204,7 @@ static PRDA_INLINE_ enum prda_result_ prda_cs_put_(uintptr_t a, const uint32_t *
 }
 
 /* *used: 0 when the ring was empty and nothing happened. */
-static PRDA_INLINE_ enum prda_result_ prda_cs_get_(uintptr_t a, const uint32_t *lim, uint64_t *out, uint64_t *used)
+static PRDA_INLINE_ enum prda_result_ prda_cs_get_(uintptr_t a, uint64_t *out, uint64_t *used)
 {
 	uint64_t t, head, at, filled;
 	__asm__ volatile goto(PRDA_SECTION_ENTER_
@@ -263,7 +263,7 @@ static PRDA_INLINE_ enum prda_result_ prda_cs_get_(uintptr_t a, const uint32_t *
 	"15:\t"
 
 /* struct prda_buffer_: used 0, size 8, data[] 16. *fits: false when there was no room and nothing happened. */
-static PRDA_INLINE_ enum prda_result_ prda_cs_append_(uintptr_t a, const uint32_t *lim, const void *record, size_t len,
+static PRDA_INLINE_ enum prda_result_ prda_cs_append_(uintptr_t a, const void *record, size_t len,
 	bool *fits)
 {
 	uint64_t t, n, used, byte;
@@ -296,7 +296,7 @@ static PRDA_INLINE_ enum prda_result_ prda_cs_append_(uintptr_t a, const uint32_
 typedef long long prda_v16_ __attribute__((vector_size(16), aligned(1), may_alias));
 
 /* The same for records of exactly 64 bytes, which are in registers before the section starts. */
-static PRDA_INLINE_ enum prda_result_ prda_cs_append64_(uintptr_t a, const uint32_t *lim, const void *record, bool *fits)
+static PRDA_INLINE_ enum prda_result_ prda_cs_append64_(uintptr_t a, const void *record, bool *fits)
 {
 	const prda_v16_ *v = (const prda_v16_ *)record;
 	uint64_t t, used, room;
@@ -323,7 +323,7 @@ static PRDA_INLINE_ enum prda_result_ prda_cs_append64_(uintptr_t a, const uint3
 #define PRDA_HAVE_APPEND64_ 1
 
 /* *got: bytes copied out, the buffer now empty; or SIZE_MAX when cap was too small and nothing happened. */
-static PRDA_INLINE_ enum prda_result_ prda_cs_flush_(uintptr_t a, const uint32_t *lim, void *out, size_t cap, size_t *got)
+static PRDA_INLINE_ enum prda_result_ prda_cs_flush_(uintptr_t a, void *out, size_t cap, size_t *got)
 {
 	uint64_t t, n, used, byte;
 	const char *src;
@@ -350,7 +350,7 @@ static PRDA_INLINE_ enum prda_result_ prda_cs_flush_(uintptr_t a, const uint32_t
 }
 
 /* struct prda_cache_: count 0, size 8, item[] 16. *got: how many of the topmost n items went to out. */
-static PRDA_INLINE_ enum prda_result_ prda_cs_take_(uintptr_t a, const uint32_t *lim, uint64_t *out, size_t n, size_t *got)
+static PRDA_INLINE_ enum prda_result_ prda_cs_take_(uintptr_t a, uint64_t *out, size_t n, size_t *got)
 {
 	uint64_t t, left, i, k, item;
 	__asm__ volatile goto(PRDA_SECTION_ENTER_
@@ -380,7 +380,7 @@ static PRDA_INLINE_ enum prda_result_ prda_cs_take_(uintptr_t a, const uint32_t 
 }
 
 /* *put: how many of the n items found room. */
-static PRDA_INLINE_ enum prda_result_ prda_cs_give_(uintptr_t a, const uint32_t *lim, const uint64_t *in, size_t n,
+static PRDA_INLINE_ enum prda_result_ prda_cs_give_(uintptr_t a, const uint64_t *in, size_t n,
 	size_t *put)
 {
 	uint64_t t, count, i, k, item;

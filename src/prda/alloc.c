@@ -120,7 +120,7 @@ static int alloc(struct prda_region *r, size_t size, size_t align, const struct 
 		entry_set(prda_entry(r, i), offset, size, about);
 		if (i >= atomic_load(&r->shared->entries))
 			atomic_store(&r->shared->entries, i + 1);
-		*alias = (void *)(r->alias + offset);
+		*alias = (void *)((r->alias + offset) | r->tag);
 		rc = 0;
 	}
 	prda_alloc_unlock(r);
@@ -171,7 +171,7 @@ void prda_free_(uintptr_t a)
 	uint32_t n = atomic_load(&r->shared->entries);
 	for (uint32_t i = 0; i < n && i < PRDA_ENTRIES_MAX; i++) {
 		struct prda_entry *t = prda_entry(r, i);
-		if (atomic_load(&t->state) == PRDA_LIVE && r->alias + t->offset == a) {
+		if (atomic_load(&t->state) == PRDA_LIVE && ((r->alias + t->offset) | r->tag) == a) {
 			slots_clear(r, t->offset, t->size);
 			atomic_fetch_or(&t->generation, 1);
 			atomic_store(&t->state, PRDA_FREE);

@@ -3,6 +3,7 @@
 
 #include <ctype.h>
 #include <stdlib.h>
+#include <sys/syscall.h>
 #include <unistd.h>
 
 #include "base/buf.h"
@@ -40,9 +41,10 @@ uint32_t prda_cpus_possible(void)
 	uint32_t n = 0;
 	if (file_read("/sys/devices/system/cpu/possible", 4096, &b, NULL) == 0 && b.data)
 		n = prda_cpus_parse(b.data);
-	if (n == 0) {
-		long configured = sysconf(_SC_NPROCESSORS_CONF);
-		n = configured < 1 ? 1 : configured > PRDA_CPUS_MAX ? PRDA_CPUS_MAX : (uint32_t)configured;
+	if (n == 0) {   // no /sys in this jail: the size of the kernel's CPU masks, which is no less
+		unsigned long mask[PRDA_CPUS_MAX / 8 / sizeof(long)];
+		long bytes = syscall(SYS_sched_getaffinity, 0, sizeof(mask), mask);
+		n = bytes > 0 ? (uint32_t)bytes * 8 : PRDA_CPUS_MAX;
 	}
 	return n;
 }

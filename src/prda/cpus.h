@@ -5,8 +5,8 @@
 
 #include <stdint.h>
 
-/* Highest possible CPU number + 1, from /sys/devices/system/cpu/possible; where that cannot be read, from the C
- * library; at least 1, at most PRDA_CPUS_MAX. CPUs that cpusets or affinity hide are counted: a CPU number is the
+/* Highest possible CPU number + 1, from /sys/devices/system/cpu/possible; where that cannot be read, an upper
+ * bound of it. At least 1, at most PRDA_CPUS_MAX. CPUs that cpusets or affinity hide are counted: a CPU number is the
  * kernel's. */
 uint32_t prda_cpus_possible(void);
 

@@ -136,7 +136,7 @@ static int map_region(struct prda_region *r, uintptr_t at, struct err *e)
 		return err_sys(e, -rc, "map a PRDA region of %u slots", r->slots);
 	}
 	struct prda_local_ *local = (struct prda_local_ *)(r->alias - PRDA_LOCAL_GAP_);
-	*local = (struct prda_local_){ .limit = r->form == PRDA_RESTART ? r->cpus : 0, .cpus = r->cpus, .region = r };
+	*local = (struct prda_local_){ .region = r };
 	return 0;
 }
 
@@ -193,11 +193,15 @@ int prda_region_new(const struct prda_options *o, struct prda_region **out, stru
 		return err_set(e, EINVAL, "%u CPUs: a PRDA region has at most %u", o->cpus, PRDA_CPUS_MAX);
 	if (o->form > PRDA_LOCKED || (o->name && strlen(o->name) >= sizeof(((struct prda_shared *)0)->name)))
 		return err_set(e, EINVAL, "PRDA options: unknown form, or a name of more than 31 bytes");
-	uint32_t cpus = o->cpus ? o->cpus : prda_cpus_possible();
+	uint32_t possible = prda_cpus_possible();
+	uint32_t cpus = o->cpus ? o->cpus : possible;
 	enum prda_form form = o->form == PRDA_DELAY && !prda_delay_available() ? PRDA_RESTART : o->form;
+	if (cpus < possible)
+		form = PRDA_LOCKED;   // sections take it that every CPU has an area
 	struct prda_region *r = region_make(cpus, form);
 	if (!r)
 		return err_set(e, ENOMEM, "no memory for a PRDA region");
+	r->tag = form == PRDA_RESTART ? 0 : PRDA_TAG_;
 	int rc = o->shared || o->path ? make_file(r, o, e) : 0;
 	if (rc == 0)
 		rc = map_region(r, 0, e);
@@ -213,7 +217,7 @@ int prda_region_new(const struct prda_options *o, struct prda_region **out, stru
 	s->slots = r->slots;
 	s->form = (uint32_t)r->form;
 	s->pid = (uint32_t)getpid();
-	s->alias = r->alias;
+	s->alias = r->alias | r->tag;
 	s->start_ns = clock_real_ns();
 	snprintf(s->name, sizeof(s->name), "%s", o->name ? o->name : "");
 	__atomic_store_n(&s->magic, PRDA_MAGIC, __ATOMIC_RELEASE);
@@ -239,7 +243,8 @@ static int check_shared(int fd, struct prda_shared *s, struct err *e)
 			|| (uint64_t)st.st_size != file_bytes(s->slots))
 		return err_set(e, EINVAL, "damaged PRDA region: %u CPUs, %u slots, %lld bytes", s->cpus, s->slots,
 			(long long)st.st_size);
-	if (s->alias < 2 * PRDA_STRIDE || s->alias % PRDA_STRIDE || s->alias >= UINTPTR_MAX / 2)
+	uint64_t address = s->alias & ~PRDA_TAG_;
+	if (address < 2 * PRDA_STRIDE || address % PRDA_STRIDE || address > (1ull << 56))
 		return err_set(e, EINVAL, "damaged PRDA region: alias address %#llx", (unsigned long long)s->alias);
 	return 0;
 }
@@ -250,12 +255,15 @@ int prda_region_attach(int fd, struct prda_region **out, struct err *e)
 	int rc = check_shared(fd, &s, e);
 	if (rc < 0)
 		return rc;
+	if ((s.form == PRDA_RESTART) != !(s.alias & PRDA_TAG_) || (s.form != PRDA_LOCKED && s.cpus < prda_cpus_possible()))
+		return err_set(e, EINVAL, "damaged PRDA region: form %u, %u areas, CPUs up to %u", s.form, s.cpus, prda_cpus_possible() - 1);
 	struct prda_region *r = region_make(s.cpus, (enum prda_form)s.form);
 	if (!r)
 		return err_set(e, ENOMEM, "no memory for a PRDA region");
+	r->tag = s.alias & PRDA_TAG_;
 	rc = prda_seat_take(r, fd, e);
 	if (rc == 0)
-		rc = map_region(r, s.alias, e);
+		rc = map_region(r, s.alias & ~PRDA_TAG_, e);
 	if (rc < 0) {
 		region_free(r);
 		return rc;

@@ -39,7 +39,7 @@ struct prda_shared {
 	uint64_t stride;
 	uint32_t cpus, slots;
 	uint32_t form, pid;
-	uint64_t alias;                        // address of the alias range in every process
+	uint64_t alias;                        // address of the alias range in every process, and PRDA_TAG_
 	uint64_t start_ns;                     // CLOCK_REALTIME at creation
 	_Atomic uint32_t entries;              // entries ever used, live or not
 	_Atomic uint32_t locked_used;          // 1 once a locked slot was needed
@@ -65,7 +65,8 @@ _Static_assert(sizeof(struct prda_area) <= PRDA_AREA_HEAD, "fits");
 
 struct prda_region {
 	struct prda_shared *shared;
-	uintptr_t alias;
+	uintptr_t alias;                       // address of the alias range
+	uintptr_t tag;                         // PRDA_TAG_ or 0, part of all its aliases
 	size_t bytes;                          // of the whole reservation, from shared
 	uint32_t cpus, slots;                  // own copies: the shared ones can be written by others
 	enum prda_form form;

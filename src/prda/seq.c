@@ -6,28 +6,32 @@
 #include "hold.h"
 #include "seq.h"
 
-enum { SEQ_STRAIGHT, SEQ_DELAYED, SEQ_LOCKED };   // prda_seq.how
+/* prda_seq.how. SEQ_LOCKED + 1: by a signal handler that interrupted something locked. */
+enum { SEQ_STRAIGHT, SEQ_DELAYED, SEQ_LOCKED };
 
-void *prda_seq_begin_slow_(struct prda_seq *q, uintptr_t a)
+/* Of the locked sequence that this thread runs: there is one, and perhaps one of a signal handler. */
+static _Thread_local struct prda_hold_ holds[2];
+
+void *prda_seq_begin_slow_(struct prda_seq *q, uintptr_t alias)
 {
-	if (q->tries <= PRDA_SEQ_TRIES_ && prda_delayed(a)) {
-		uint32_t cpu = prda_seq_arm_();
-		if (cpu < prda_local_(a)->cpus) {
-			q->how = SEQ_DELAYED;
-			return prda_at_(a, cpu);
-		}
-		prda_delayed_end(a);
+	const uintptr_t a = alias & ~PRDA_TAG_;
+	if (alias & PRDA_TAG_ && q->tries <= PRDA_SEQ_TRIES_ && prda_delayed(a)) {
+		q->how = SEQ_DELAYED;
+		return prda_at_(a, prda_seq_arm_());
 	}
-	q->how = SEQ_LOCKED;
-	return prda_hold_take(&q->hold, a);
+	struct prda_hold_ hold;
+	void *p = prda_hold_take(&hold, a);
+	q->how = SEQ_LOCKED + hold.nested;
+	holds[hold.nested] = hold;
+	return p;
 }
 
 bool prda_seq_commit_slow_(struct prda_seq *q, uint64_t *where, uint64_t v)
 {
 	bool done = false;
-	if (q->how == SEQ_LOCKED) {
+	if (q->how >= SEQ_LOCKED) {
 		__atomic_store_n(where, v, __ATOMIC_RELEASE);
-		prda_hold_drop(&q->hold);
+		prda_hold_drop(&holds[q->how - SEQ_LOCKED]);
 		done = true;
 	} else if (q->how == SEQ_DELAYED) {
 		done = prda_seq_store_(where, v);
@@ -43,8 +47,8 @@ bool prda_seq_commit_slow_(struct prda_seq *q, uint64_t *where, uint64_t v)
 
 void prda_seq_cancel(struct prda_seq *q)
 {
-	if (q->how == SEQ_LOCKED)
-		prda_hold_drop(&q->hold);
+	if (q->how >= SEQ_LOCKED)
+		prda_hold_drop(&holds[q->how - SEQ_LOCKED]);
 	else
 		prda_seq_disarm();
 	if (q->how == SEQ_DELAYED)

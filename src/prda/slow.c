@@ -1,6 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// Operations away from the straight path. In PRDA_DELAY regions: the same sections, with preemption held back. Else, and
-// when sections cannot run at all: in C, under the lock of a slot. Like the sections, each ends in one store that
+// Operations away from the straight path. In PRDA_DELAY regions: the same sections, with preemption held back. Else, and when sections cannot run at all: in C, under the lock of a slot. Like the sections, each ends in one store that
 // publishes it (release: readers on other CPUs, and whoever takes the lock over, see what it publishes).
 #include <string.h>
 
@@ -17,15 +16,14 @@ bool prda_have_rseq(void)
 
 void prda_count_at(uintptr_t a)
 {
-	const uint32_t *cpus = &prda_local_(a)->cpus;
-	while (prda_cs_add_(a, cpus, 1) == PRDA_AGAIN_)
+	while (prda_cs_add_(a, 1) == PRDA_AGAIN_)
 		;
 }
 
-bool prda_restarted_(uintptr_t a, unsigned *tries)
+unsigned prda_restarted_(uintptr_t a, unsigned tries)
 {
 	prda_count(prda_region_of(a), restarts);
-	return ++*tries > GIVE_UP;
+	return tries < GIVE_UP ? tries + 1 : 0;
 }
 
 bool prda_delayed(uintptr_t a)
@@ -41,15 +39,16 @@ void prda_delayed_end(uintptr_t a)
 		prda_count(r, yields);
 }
 
-/* section: uses cpus as its limit. locked: uses p, the plain address. */
+/* alias: with its tag; straight ones come here when sections failed already. section: uses a. locked: uses p, the plain
+ * address. */
 #define SLOW(type, section, locked) do { \
-		if (prda_delayed(a)) { \
-			const uint32_t *cpus = &prda_local_(a)->cpus; \
+		const uintptr_t a = alias & ~PRDA_TAG_; \
+		if (alias & PRDA_TAG_ && prda_delayed(a)) { \
 			enum prda_result_ result; \
 			unsigned tries = 0; \
 			do \
 				result = (section); \
-			while (result == PRDA_AGAIN_ && !prda_restarted_(a, &tries)); \
+			while (result == PRDA_AGAIN_ && (tries = prda_restarted_(a, tries))); \
 			prda_delayed_end(a); \
 			if (result == PRDA_DONE_) \
 				break; \
@@ -80,56 +79,56 @@ static void publish(uint64_t *where, uint64_t v)
 	__atomic_store_n(where, v, __ATOMIC_RELEASE);
 }
 
-void prda_slow_add_(uintptr_t a, uint64_t v)
+void prda_slow_add_(uintptr_t alias, uint64_t v)
 {
-	SLOW(uint64_t, prda_cs_add_(a, cpus, v), publish(p, *p + v));
+	SLOW(uint64_t, prda_cs_add_(a, v), publish(p, *p + v));
 }
 
-uint64_t prda_slow_load_(uintptr_t a)
+uint64_t prda_slow_load_(uintptr_t alias)
 {
 	uint64_t v = 0;
-	SLOW(uint64_t, prda_cs_load_(a, cpus, &v), v = *p);
+	SLOW(uint64_t, prda_cs_load_(a, &v), v = *p);
 	return v;
 }
 
-void prda_slow_store_(uintptr_t a, uint64_t v)
+void prda_slow_store_(uintptr_t alias, uint64_t v)
 {
-	SLOW(uint64_t, prda_cs_store_(a, cpus, v), publish(p, v));
+	SLOW(uint64_t, prda_cs_store_(a, v), publish(p, v));
 }
 
-uint64_t prda_slow_exchange_(uintptr_t a, uint64_t v)
+uint64_t prda_slow_exchange_(uintptr_t alias, uint64_t v)
 {
 	uint64_t old = 0;
-	SLOW(uint64_t, prda_cs_exchange_(a, cpus, v, &old), old = *p; publish(p, v));
+	SLOW(uint64_t, prda_cs_exchange_(a, v, &old), old = *p; publish(p, v));
 	return old;
 }
 
-uint64_t prda_slow_compare_store_(uintptr_t a, uint64_t expected, uint64_t v)
+uint64_t prda_slow_compare_store_(uintptr_t alias, uint64_t expected, uint64_t v)
 {
 	uint64_t old = 0;
-	SLOW(uint64_t, prda_cs_compare_store_(a, cpus, expected, v, &old),
+	SLOW(uint64_t, prda_cs_compare_store_(a, expected, v, &old),
 		old = *p; if (old == expected) publish(p, v));
 	return old;
 }
 
-void prda_slow_push_(uintptr_t a, struct prda_node *node)
+void prda_slow_push_(uintptr_t alias, struct prda_node *node)
 {
-	SLOW(struct prda_list_, prda_cs_push_(a, cpus, node),
+	SLOW(struct prda_list_, prda_cs_push_(a, node),
 		node->next = p->head; point(2); publish((uint64_t *)&p->head, (uintptr_t)node));
 }
 
-struct prda_node *prda_slow_pop_(uintptr_t a)
+struct prda_node *prda_slow_pop_(uintptr_t alias)
 {
 	struct prda_node *node = NULL;
-	SLOW(struct prda_list_, prda_cs_pop_(a, cpus, &node),
+	SLOW(struct prda_list_, prda_cs_pop_(a, &node),
 		node = p->head; point(2); if (node) publish((uint64_t *)&p->head, (uintptr_t)node->next));
 	return node;
 }
 
-bool prda_slow_put_(uintptr_t a, uint64_t v)
+bool prda_slow_put_(uintptr_t alias, uint64_t v)
 {
 	uint64_t room = 0;
-	SLOW(struct prda_ring_, prda_cs_put_(a, cpus, v, &room),
+	SLOW(struct prda_ring_, prda_cs_put_(a, v, &room),
 		room = p->mask + 1 - (p->tail - __atomic_load_n(&p->head, __ATOMIC_ACQUIRE));
 		if (room) {
 			p->slot[p->tail & p->mask] = v;
@@ -139,10 +138,10 @@ bool prda_slow_put_(uintptr_t a, uint64_t v)
 	return room != 0;
 }
 
-bool prda_slow_get_(uintptr_t a, uint64_t *v)
+bool prda_slow_get_(uintptr_t alias, uint64_t *v)
 {
 	uint64_t used = 0;
-	SLOW(struct prda_ring_, prda_cs_get_(a, cpus, v, &used),
+	SLOW(struct prda_ring_, prda_cs_get_(a, v, &used),
 		used = p->tail - p->head;
 		if (used) {
 			*v = p->slot[p->head & p->mask];
@@ -152,10 +151,10 @@ bool prda_slow_get_(uintptr_t a, uint64_t *v)
 	return used != 0;
 }
 
-bool prda_slow_append_(uintptr_t a, const void *record, size_t len)
+bool prda_slow_append_(uintptr_t alias, const void *record, size_t len)
 {
 	bool fits = false;
-	SLOW(struct prda_buffer_, prda_cs_append_(a, cpus, record, len, &fits),
+	SLOW(struct prda_buffer_, prda_cs_append_(a, record, len, &fits),
 		fits = len <= p->size - p->used;
 		if (fits) {
 			memcpy(p->data + p->used, record, len);
@@ -165,10 +164,10 @@ bool prda_slow_append_(uintptr_t a, const void *record, size_t len)
 	return fits;
 }
 
-size_t prda_slow_flush_(uintptr_t a, void *out, size_t cap)
+size_t prda_slow_flush_(uintptr_t alias, void *out, size_t cap)
 {
 	size_t got = SIZE_MAX;
-	SLOW(struct prda_buffer_, prda_cs_flush_(a, cpus, out, cap, &got),
+	SLOW(struct prda_buffer_, prda_cs_flush_(a, out, cap, &got),
 		got = SIZE_MAX;
 		if (p->used <= cap) {
 			got = p->used;
@@ -179,10 +178,10 @@ size_t prda_slow_flush_(uintptr_t a, void *out, size_t cap)
 	return got;
 }
 
-size_t prda_slow_take_(uintptr_t a, uint64_t *out, size_t n)
+size_t prda_slow_take_(uintptr_t alias, uint64_t *out, size_t n)
 {
 	size_t got = 0;
-	SLOW(struct prda_cache_, prda_cs_take_(a, cpus, out, n, &got),
+	SLOW(struct prda_cache_, prda_cs_take_(a, out, n, &got),
 		got = n < p->count ? n : p->count;
 		if (got) {
 			memcpy(out, p->item + p->count - got, got * sizeof(*out));
@@ -192,10 +191,10 @@ size_t prda_slow_take_(uintptr_t a, uint64_t *out, size_t n)
 	return got;
 }
 
-size_t prda_slow_give_(uintptr_t a, const uint64_t *in, size_t n)
+size_t prda_slow_give_(uintptr_t alias, const uint64_t *in, size_t n)
 {
 	size_t put = 0;
-	SLOW(struct prda_cache_, prda_cs_give_(a, cpus, in, n, &put),
+	SLOW(struct prda_cache_, prda_cs_give_(a, in, n, &put),
 		put = n < p->size - p->count ? n : p->size - p->count;
 		if (put) {
 			memcpy(p->item + p->count, in, put * sizeof(*in));

@@ -11,6 +11,7 @@ struct agent {
 	const struct machine_ops *machine;   // the guest's kernel, or a folder that stands for it
 	struct reaper *reaper;
 	struct control *control;
+	struct streams *streams;
 	struct pod *pod;
 	struct containers *containers;
 	const char *run_dir;                 // bundles, mount points, the pod's files; memory in the guest
@@ -20,8 +21,5 @@ struct agent {
 };
 
 #define AGENT_DIR_MAX 128     // most bytes of each folder's path, with the NUL
-
-#define AGENT_PORT_CONTROL 1024
-#define AGENT_PORT_STREAMS 1025
 
 #endif

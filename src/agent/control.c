@@ -8,8 +8,6 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/epoll.h>
-#include <sys/socket.h>
 #include <sys/utsname.h>
 #include <time.h>
 #include <unistd.h>
@@ -22,7 +20,6 @@
 #include "container.h"
 #include "endpoint.h"
 #include "frame.h"
-#include "machine.h"
 #include "message.h"
 #include "pod.h"
 #include "stats.h"
@@ -45,8 +42,6 @@ struct call {
 
 struct control {
 	struct agent *agent;
-	struct evwatch *watch;
-	int fd;
 	unsigned count;
 	struct connection *connections;
 	struct call *calls;
@@ -233,25 +228,16 @@ static void on_ended(void *user, int error)
 
 static const struct endpoint_ops connection_ops = {.input = on_input, .ended = on_ended};
 
-static void on_connect(struct evloop *l, struct evwatch *w, uint32_t events, void *user)
+void control_add(struct control *c, int fd)
 {
-	struct control *c = user;
-	(void)w, (void)events;
-	int fd = machine_accept(c->agent->machine, c->fd);
-	if (fd < 0)
-		return;
-	if (c->count >= CONNECTIONS_MAX) {
+	struct connection *cn = c->count < CONNECTIONS_MAX ? calloc(1, sizeof(*cn)) : NULL;
+	if (!cn) {
 		log_limited(LOG_LEVEL_WARN, "control", "refused: %u connections are open", c->count);
 		close(fd);
 		return;
 	}
-	struct connection *cn = calloc(1, sizeof(*cn));
-	if (!cn) {
-		close(fd);
-		return;
-	}
 	*cn = (struct connection){.control = c, .next = c->connections};
-	cn->ep = ep_new(l, fd, EP_BOTH, FRAME_MESSAGE_MAX + FRAME_MESSAGE_HEAD, &connection_ops, cn);
+	cn->ep = ep_new(c->agent->loop, fd, EP_BOTH, FRAME_MESSAGE_MAX + FRAME_MESSAGE_HEAD, &connection_ops, cn);
 	if (!cn->ep) {
 		free(cn);
 		return;
@@ -260,18 +246,11 @@ static void on_connect(struct evloop *l, struct evwatch *w, uint32_t events, voi
 	c->count++;
 }
 
-struct control *control_new(struct agent *a, int fd)
+struct control *control_new(struct agent *a)
 {
 	struct control *c = calloc(1, sizeof(*c));
-	if (c) {
-		*c = (struct control){.agent = a, .fd = fd};
-		c->watch = evloop_add(a->loop, fd, EPOLLIN, on_connect, c);
-	}
-	if (!c || !c->watch) {
-		free(c);
-		close(fd);
-		return NULL;
-	}
+	if (c)
+		c->agent = a;
 	return c;
 }
 
@@ -286,7 +265,5 @@ void control_free(struct control *c)
 		c->calls = k->next;
 		free(k);
 	}
-	evloop_remove(c->watch);
-	close(c->fd);
 	free(c);
 }

@@ -10,8 +10,8 @@ struct agent;
 struct call;      // one request that has no reply yet; outlives its connection
 struct control;
 
-/* fd: a listening socket, owned. NULL: no memory. */
-struct control *control_new(struct agent *a, int fd);
+struct control *control_new(struct agent *a);   // NULL: no memory
+void control_add(struct control *c, int fd);     // a new connection; fd is control's
 void control_free(struct control *c);    // NULL allowed; calls still open are answered into nothing
 
 /* Each ends the call and frees it. */

@@ -14,11 +14,6 @@
 #define MACHINE_DISK_PATH_MAX 256
 
 struct machine_ops {
-	/* Listening socket of one of the agent's ports; blocking until the device is there. Returns a descriptor. */
-	int (*listen)(const struct machine_ops *m, unsigned port, struct err *e);
-	/* Is the peer of this new connection the host? Else it is refused. */
-	int (*is_host)(int fd);
-
 	int (*set_names)(const char *hostname, const char *domainname, struct err *e);
 	int (*set_clock)(uint64_t real_ns, struct err *e);
 	int (*add_entropy)(const void *data, size_t len, struct err *e);
@@ -45,7 +40,5 @@ struct machine_ops {
 
 extern const struct machine_ops machine_guest;
 struct machine_ops machine_folder(const char *dir);            // dir: borrowed for the machine's life
-
-int machine_accept(const struct machine_ops *m, int listen_fd);   // a connection from the host, or -errno
 
 #endif

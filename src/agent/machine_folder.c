@@ -9,13 +9,11 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/socket.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
 #include "base/file.h"
 #include "base/own.h"
-#include "base/usock.h"
 #include "machine.h"
 
 static const char *folder;   // of the one machine of this process; the callbacks without m need it
@@ -34,18 +32,6 @@ static int record(struct err *e, const char *fmt, ...)
 	fputc('\n', f);
 	return 0;
 }
-
-static int folder_listen(const struct machine_ops *m, unsigned port, struct err *e)
-{
-	char path[PATH_MAX];
-	snprintf(path, sizeof(path), "%s/%u.sock", m->dir, port);
-	int fd = usock_listen(path, SOCK_STREAM, 0600, e);
-	if (fd >= 0)
-		fcntl(fd, F_SETFL, O_NONBLOCK);
-	return fd;
-}
-
-static int folder_is_host(int fd) { return fd >= 0; }
 
 static int folder_set_names(const char *hostname, const char *domainname, struct err *e)
 {
@@ -145,8 +131,6 @@ struct machine_ops machine_folder(const char *dir)
 {
 	folder = dir;
 	return (struct machine_ops){
-		.listen = folder_listen,
-		.is_host = folder_is_host,
 		.set_names = folder_set_names,
 		.set_clock = folder_set_clock,
 		.add_entropy = folder_add_entropy,

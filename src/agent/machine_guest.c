@@ -5,13 +5,11 @@
 #include <fcntl.h>
 #include <limits.h>
 #include <linux/random.h>
-#include <linux/vm_sockets.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/ioctl.h>
 #include <sys/mount.h>
-#include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
 #include <time.h>
@@ -23,23 +21,6 @@
 #include "machine.h"
 #include "netlink.h"
 #include "quota.h"
-
-static int guest_listen(const struct machine_ops *m, unsigned port, struct err *e)
-{
-	(void)m;
-	struct sockaddr_vm a = {.svm_family = AF_VSOCK, .svm_cid = VMADDR_CID_ANY, .svm_port = port};
-	own_fd int fd = socket(AF_VSOCK, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
-	if (fd < 0 || bind(fd, (struct sockaddr *)&a, sizeof(a)) || listen(fd, 128))
-		return err_sys(e, errno, "listen on vsock port %u", port);
-	return take_fd(fd);
-}
-
-static int guest_is_host(int fd)
-{
-	struct sockaddr_vm a;
-	socklen_t len = sizeof(a);
-	return !getpeername(fd, (struct sockaddr *)&a, &len) && a.svm_family == AF_VSOCK && a.svm_cid == VMADDR_CID_HOST;
-}
 
 static int guest_set_names(const char *hostname, const char *domainname, struct err *e)
 {
@@ -131,8 +112,6 @@ static int guest_unmount(const char *target)
 static void guest_power_off(void) { boot_power_off(); }
 
 const struct machine_ops machine_guest = {
-	.listen = guest_listen,
-	.is_host = guest_is_host,
 	.set_names = guest_set_names,
 	.set_clock = guest_set_clock,
 	.add_entropy = guest_add_entropy,

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 // bulkhead-agent: PID 1 of a pod's VM. Without arguments as PID 1 it boots the guest; with --listen DIR it runs as an
-// ordinary process for tests and development, with Unix sockets DIR/1024.sock and DIR/1025.sock.
+// ordinary process for tests and development, behind the Unix socket DIR/vsock.sock.
 #include <errno.h>
 #include <limits.h>
 #include <signal.h>
@@ -18,6 +18,7 @@
 #include "control.h"
 #include "machine.h"
 #include "pod.h"
+#include "ports.h"
 #include "reaper.h"
 #include "runtime.h"
 #include "stream.h"
@@ -26,34 +27,39 @@ static const char usage[] =
 	"usage: bulkhead-agent                         as PID 1 of a VM\n"
 	"       bulkhead-agent --listen DIR [--crun PROGRAM]   as an ordinary process, for tests\n";
 
-static int serve(struct agent *a, struct err *e)
+static void on_connection(void *user, unsigned port, int fd)
+{
+	struct agent *a = user;
+	if (port == PORT_CONTROL)
+		control_add(a->control, fd);
+	else
+		streams_add(a->streams, fd);
+}
+
+/* socket: for tests; NULL: vsock. */
+static int serve(struct agent *a, const char *socket, struct err *e)
 {
 	a->loop = evloop_new();
 	a->reaper = a->loop ? reaper_new(a->loop) : NULL;
 	a->pod = pod_new();
 	a->containers = containers_new(a);
-	if (!a->reaper || !a->pod || !a->containers)
+	a->control = control_new(a);
+	a->streams = streams_new(a);
+	if (!a->reaper || !a->pod || !a->containers || !a->control || !a->streams)
 		return err_set(e, ENOMEM, "no memory");
-	int control_fd = a->machine->listen(a->machine, AGENT_PORT_CONTROL, e);
-	if (control_fd < 0)
-		return control_fd;
-	a->control = control_new(a, control_fd);
-	int stream_fd = a->machine->listen(a->machine, AGENT_PORT_STREAMS, e);
-	if (stream_fd < 0)
-		return stream_fd;
-	struct streams *streams = streams_new(a, stream_fd);
-	if (!a->control || !streams)
-		return err_set(e, ENOMEM, "no memory");
+	struct ports *ports = socket ? ports_unix(a->loop, socket, on_connection, a, e)
+				     : ports_vsock(a->loop, on_connection, a, e);
+	if (!ports)
+		return -e->code;
 	int rc = evloop_run(a->loop);
-	if (rc)
-		return err_sys(e, -rc, "wait for events");
-	streams_free(streams);
+	ports_free(ports);
+	streams_free(a->streams);
 	containers_free(a->containers);
 	pod_free(a->pod);
 	control_free(a->control);
 	reaper_free(a->reaper);
 	evloop_free(a->loop);
-	return 0;
+	return rc ? err_sys(e, -rc, "wait for events") : 0;
 }
 
 static int run_guest(void)
@@ -67,7 +73,7 @@ static int run_guest(void)
 	if (!rc)
 		rc = runtime_prepare(&a, &e);
 	if (!rc)
-		rc = serve(&a, &e);
+		rc = serve(&a, NULL, &e);
 	if (rc)
 		log_error("agent", "%s; powering off", e.text);
 	a.machine->power_off();
@@ -77,9 +83,10 @@ static int run_guest(void)
 static int run_folder(const char *dir, const char *crun)
 {
 	struct err e = ERR_INIT;
-	char run[PATH_MAX], scratch[PATH_MAX], cgroup[PATH_MAX];
+	char run[PATH_MAX], scratch[PATH_MAX], cgroup[PATH_MAX], socket[PATH_MAX];
 	snprintf(run, sizeof(run), "%s/run", dir);
 	snprintf(scratch, sizeof(scratch), "%s/scratch", dir);
+	snprintf(socket, sizeof(socket), "%s/vsock.sock", dir);
 	snprintf(cgroup, sizeof(cgroup), "%s/cgroup", dir);
 	const struct machine_ops machine = machine_folder(dir);
 	struct agent a = {.machine = &machine, .run_dir = run, .scratch_dir = scratch, .cgroup_dir = cgroup, .crun = crun};
@@ -92,7 +99,7 @@ static int run_folder(const char *dir, const char *crun)
 	if (!rc)
 		rc = dir_make(scratch, 0700, &e);
 	if (!rc)
-		rc = serve(&a, &e);
+		rc = serve(&a, socket, &e);
 	if (rc) {
 		log_error("agent", "%s", e.text);
 		return 1;

@@ -5,17 +5,14 @@
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/epoll.h>
 #include <unistd.h>
 
 #include "agent.h"
 #include "attach.h"
-#include "base/evloop.h"
 #include "base/log.h"
 #include "exec.h"
 #include "frame.h"
 #include "logstream.h"
-#include "machine.h"
 #include "message.h"
 #include "portforward.h"
 
@@ -32,8 +29,6 @@ struct stream {
 
 struct streams {
 	struct agent *agent;
-	int fd;
-	struct evwatch *watch;
 	unsigned count;
 	struct stream *list;
 };
@@ -201,13 +196,8 @@ static void on_ended(void *user, int error)
 
 static const struct endpoint_ops stream_ops = {.input = on_input, .eof = on_eof, .drained = on_drained, .ended = on_ended};
 
-static void on_connect(struct evloop *l, struct evwatch *w, uint32_t events, void *user)
+void streams_add(struct streams *ss, int fd)
 {
-	struct streams *ss = user;
-	(void)w, (void)events;
-	int fd = machine_accept(ss->agent->machine, ss->fd);
-	if (fd < 0)
-		return;
 	struct stream *s = ss->count < STREAMS_MAX ? calloc(1, sizeof(*s)) : NULL;
 	if (!s) {
 		log_limited(LOG_LEVEL_WARN, "stream", "refused: %u streams are open", ss->count);
@@ -215,7 +205,7 @@ static void on_connect(struct evloop *l, struct evwatch *w, uint32_t events, voi
 		return;
 	}
 	*s = (struct stream){.streams = ss, .next = ss->list};
-	s->ep = ep_new(l, fd, EP_BOTH, OPEN_MAX_BYTES + FRAME_MESSAGE_HEAD, &stream_ops, s);
+	s->ep = ep_new(ss->agent->loop, fd, EP_BOTH, OPEN_MAX_BYTES + FRAME_MESSAGE_HEAD, &stream_ops, s);
 	if (!s->ep) {
 		free(s);
 		return;
@@ -226,18 +216,11 @@ static void on_connect(struct evloop *l, struct evwatch *w, uint32_t events, voi
 	ss->count++;
 }
 
-struct streams *streams_new(struct agent *a, int fd)
+struct streams *streams_new(struct agent *a)
 {
 	struct streams *ss = calloc(1, sizeof(*ss));
-	if (ss) {
-		*ss = (struct streams){.agent = a, .fd = fd};
-		ss->watch = evloop_add(a->loop, fd, EPOLLIN, on_connect, ss);
-	}
-	if (!ss || !ss->watch) {
-		free(ss);
-		close(fd);
-		return NULL;
-	}
+	if (ss)
+		ss->agent = a;
 	return ss;
 }
 
@@ -252,7 +235,5 @@ void streams_free(struct streams *ss)
 		if (ss->list == s)
 			stream_close(s);
 	}
-	evloop_remove(ss->watch);
-	close(ss->fd);
 	free(ss);
 }

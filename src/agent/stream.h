@@ -14,8 +14,8 @@ struct agent;
 struct stream;
 struct streams;
 
-/* fd: a listening socket, owned. NULL: no memory. */
-struct streams *streams_new(struct agent *a, int fd);
+struct streams *streams_new(struct agent *a);   // NULL: no memory
+void streams_add(struct streams *ss, int fd);    // a new connection; fd is its own now
 void streams_free(struct streams *s);      // NULL allowed; sessions are told that their stream has ended
 
 /* A session takes the stream: ops as for endpoints; ended also comes at a hang-up while held, unless keep_tail (then

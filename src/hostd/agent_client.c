@@ -1,223 +1,351 @@
 // SPDX-License-Identifier: Apache-2.0
-// The control connection to one agent; see agent_client.h. A reader thread takes replies to the requests that wait for
-// them and events to the callback. Lock order: send_lock alone; lock alone; never both.
+// hostd's side of the agent protocol; see agent_client.h. One reader thread per VM: it hands replies to the callers
+// that wait and events to the owner. The guest is not trusted: every length is checked, and an answer that cannot be
+// understood ends the connection.
 #include "agent_client.h"
 
 #include <errno.h>
+#include <limits.h>
+#include <poll.h>
 #include <pthread.h>
 #include <stdbool.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
+#include <sys/time.h>
+#include <sys/uio.h>
 #include <time.h>
 #include <unistd.h>
 
-#include "agent_link.h"
-#include "base/buf.h"
 #include "base/clock.h"
-#include "base/file.h"
 #include "base/own.h"
+#include "base/usock.h"
 
-#define PROTOCOL_VERSION 1
-#define READER_STACK (128 * 1024)
-#define CONNECT_TIMEOUT_MS 2000
-#define RETRY_NS (2 * NS_PER_MS)
-#define RETRY_MAX_NS (20 * NS_PER_MS)
+#define PORT_CONTROL 1024
+#define PORT_STREAMS 1025
+#define MESSAGE_MAX (4u << 20)
+#define HELLO_VERSION 1
+#define SEND_TIMEOUT_S 10         // a guest that reads nothing
+#define CANCEL_CHECK_MS 50
+#define RETRY_MS 5
+#define READER_STACK (256u << 10)
 
-struct waiter {
+struct pending {
 	uint64_t id;
-	Bulkhead__Agent__Reply *reply;
-	struct waiter *next;
+	Bulkhead__Agent__Reply *reply;    // set by the reader
+	struct pending *next;
 };
 
 struct agent_client {
 	int fd;
-	pthread_t reader;
-	pthread_mutex_t send_lock;   // one frame at a time
-	pthread_mutex_t lock;        // what follows
-	pthread_cond_t answered;
-	struct waiter *waiters;
-	uint64_t next_id;
-	bool ended;
 	agent_event_fn *on_event;
 	void *user;
+	pthread_t reader;
+	pthread_mutex_t send_lock;        // one frame at a time; taken before nothing else
+	pthread_mutex_t lock;             // guards what follows
+	pthread_cond_t changed;
+	uint64_t next_id;
+	struct pending *pending;
+	bool ended;
 };
 
-static void give_reply(struct agent_client *c, Bulkhead__Agent__Reply *reply)
+static void put_le32(uint8_t *p, uint32_t v)
 {
-	struct waiter *w;
-	pthread_mutex_lock(&c->lock);
-	for (w = c->waiters; w && w->id != reply->id; w = w->next)
-		;
-	if (w && !w->reply) {
-		w->reply = reply;
-		reply = NULL;
-		pthread_cond_broadcast(&c->answered);
-	}
-	pthread_mutex_unlock(&c->lock);
-	if (reply)   // nobody waits any more
-		bulkhead__agent__reply__free_unpacked(reply, NULL);
+	for (int i = 0; i < 4; i++)
+		p[i] = (uint8_t)(v >> 8 * i);
 }
 
-static void *read_all(void *arg)
+static uint32_t get_le32(const uint8_t *p)
 {
-	struct agent_client *c = arg;
-	struct buf in = BUF_INIT;
-	while (agent_link_recv(c->fd, &in) == 0) {
-		Bulkhead__Agent__Reply *reply = bulkhead__agent__reply__unpack(NULL, in.len, (const uint8_t *)in.data);
-		if (!reply)
-			break;   // not our protocol: the connection is of no use
-		if (reply->id) {
-			give_reply(c, reply);
+	return (uint32_t)p[0] | (uint32_t)p[1] << 8 | (uint32_t)p[2] << 16 | (uint32_t)p[3] << 24;
+}
+
+/* All bytes or -errno; never SIGPIPE. */
+static int send_all(int fd, const void *data, size_t len)
+{
+	while (len) {
+		ssize_t n = send(fd, data, len, MSG_NOSIGNAL);
+		if (n < 0 && errno == EINTR)
 			continue;
-		}
-		if (reply->what_case == BULKHEAD__AGENT__REPLY__WHAT_EVENT)
-			c->on_event(c->user, reply->event);
-		bulkhead__agent__reply__free_unpacked(reply, NULL);
+		if (n < 0)
+			return errno == EAGAIN ? -ETIMEDOUT : -errno;
+		data = (const char *)data + n;
+		len -= (size_t)n;
 	}
-	buf_fini(&in);
-	shutdown(c->fd, SHUT_RDWR);
+	return 0;
+}
+
+/* Until when to wait for bytes; NULL: for ever. */
+struct patience {
+	uint64_t deadline_ns;
+	const volatile int *cancel;       // may be NULL
+};
+
+static struct patience patience_ms(uint32_t ms, const volatile int *cancel)
+{
+	return (struct patience){.deadline_ns = clock_mono_ns() + ms * NS_PER_MS, .cancel = cancel};
+}
+
+static int wait_readable(int fd, const struct patience *p)
+{
+	for (;;) {
+		uint64_t now = clock_mono_ns();
+		if (p->cancel && *p->cancel)
+			return -ECANCELED;
+		if (now >= p->deadline_ns)
+			return -ETIMEDOUT;
+		uint64_t left_ms = (p->deadline_ns - now) / NS_PER_MS + 1;
+		struct pollfd pfd = {.fd = fd, .events = POLLIN};
+		int n = poll(&pfd, 1, left_ms < CANCEL_CHECK_MS || !p->cancel ? (int)(left_ms < INT_MAX ? left_ms : INT_MAX)
+									     : CANCEL_CHECK_MS);
+		if (n > 0)
+			return 0;
+		if (n < 0 && errno != EINTR)
+			return -errno;
+	}
+}
+
+/* Exactly len bytes. 0, -ENODATA at the end before the first, -EPIPE in the middle, -ETIMEDOUT, -ECANCELED, -errno. */
+static int recv_all(int fd, void *data, size_t len, const struct patience *p)
+{
+	for (size_t done = 0; done < len;) {
+		int rc = p ? wait_readable(fd, p) : 0;
+		if (rc)
+			return rc;
+		ssize_t n = recv(fd, (char *)data + done, len - done, 0);
+		if (n < 0 && errno == EINTR)
+			continue;
+		if (n < 0)
+			return -errno;
+		if (n == 0)
+			return done ? -EPIPE : -ENODATA;
+		done += (size_t)n;
+	}
+	return 0;
+}
+
+static int send_message(int fd, const ProtobufCMessage *m)
+{
+	size_t len = protobuf_c_message_get_packed_size(m);
+	if (len > MESSAGE_MAX)
+		return -EMSGSIZE;
+	own_free uint8_t *frame = malloc(len + 4);
+	if (!frame)
+		return -ENOMEM;
+	put_le32(frame, (uint32_t)len);
+	protobuf_c_message_pack(m, frame + 4);
+	return send_all(fd, frame, len + 4);
+}
+
+/* A frame's message as *data (heap, the caller's). -ENODATA: the peer closed between frames. */
+static int recv_message(int fd, uint8_t **data, size_t *len, const struct patience *p)
+{
+	uint8_t head[4];
+	int rc = recv_all(fd, head, sizeof(head), p);
+	if (rc)
+		return rc;
+	uint32_t n = get_le32(head);
+	if (n > MESSAGE_MAX)
+		return -EPROTO;
+	own_free uint8_t *body = malloc(n + 1);
+	if (!body)
+		return -ENOMEM;
+	rc = n ? recv_all(fd, body, n, p) : 0;
+	if (rc)
+		return rc == -ENODATA ? -EPIPE : rc;
+	*data = take(body);
+	*len = n;
+	return 0;
+}
+
+static int explain(int rc, unsigned port, struct err *e)
+{
+	if (rc == -ECANCELED)
+		return err_set(e, ECANCELED, "given up");
+	if (rc == -ETIMEDOUT)
+		return err_set(e, ETIMEDOUT, "the VM does not answer on vsock port %u", port);
+	return err_set(e, ECONNREFUSED, "the VM refuses vsock port %u", port);
+}
+
+/* Connect to a port of the VM. -ECONNREFUSED: it does not listen (yet). */
+static int connect_port(const char *vsock_path, unsigned port, const struct patience *p, struct err *e)
+{
+	char line[64];
+	size_t n = 0;
+	own_fd int fd = usock_connect(vsock_path, SOCK_STREAM, e);
+	if (fd < 0)
+		return fd;
+	struct timeval t = {.tv_sec = SEND_TIMEOUT_S};
+	setsockopt(fd, SOL_SOCKET, SO_SNDTIMEO, &t, sizeof(t));
+	snprintf(line, sizeof(line), "CONNECT %u\n", port);
+	int rc = send_all(fd, line, strlen(line));
+	do   // byte by byte: what follows the line belongs to the stream
+		rc = rc ? rc : recv_all(fd, line + n, 1, p);
+	while (!rc && line[n++] != '\n' && n < sizeof(line));
+	if (!rc && (strncmp(line, "OK ", 3) || line[n - 1] != '\n'))
+		rc = -EPROTO;
+	return rc ? explain(rc, port, e) : take_fd(fd);
+}
+
+/* Reader. */
+
+static void end(struct agent_client *c)
+{
 	pthread_mutex_lock(&c->lock);
 	c->ended = true;
-	pthread_cond_broadcast(&c->answered);
+	pthread_cond_broadcast(&c->changed);
 	pthread_mutex_unlock(&c->lock);
-	c->on_event(c->user, NULL);
+	if (c->on_event)
+		c->on_event(c->user, NULL);
+}
+
+static void deliver(struct agent_client *c, Bulkhead__Agent__Reply *r)
+{
+	pthread_mutex_lock(&c->lock);
+	struct pending *p = c->pending;
+	while (p && p->id != r->id)
+		p = p->next;
+	if (p && !p->reply) {
+		p->reply = r;
+		r = NULL;
+		pthread_cond_broadcast(&c->changed);
+	}
+	pthread_mutex_unlock(&c->lock);
+	if (r)   // the caller has given up
+		bulkhead__agent__reply__free_unpacked(r, NULL);
+}
+
+static void *reader_main(void *arg)
+{
+	struct agent_client *c = arg;
+	for (;;) {
+		own_free uint8_t *data = NULL;
+		size_t len;
+		if (recv_message(c->fd, &data, &len, NULL))
+			break;
+		Bulkhead__Agent__Reply *r = bulkhead__agent__reply__unpack(NULL, len, data);
+		if (!r)
+			break;
+		if (r->id) {
+			deliver(c, r);
+			continue;
+		}
+		if (r->what_case == BULKHEAD__AGENT__REPLY__WHAT_EVENT && c->on_event)
+			c->on_event(c->user, r->event);
+		bulkhead__agent__reply__free_unpacked(r, NULL);
+	}
+	shutdown(c->fd, SHUT_RDWR);   // also for a sender that is blocked
+	end(c);
 	return NULL;
 }
 
-static int send_request(struct agent_client *c, const Bulkhead__Agent__Request *rq)
-{
-	size_t len = bulkhead__agent__request__get_packed_size(rq);
-	own_free uint8_t *packed = malloc(len ? len : 1);
-	if (!packed)
-		return -ENOMEM;
-	bulkhead__agent__request__pack(rq, packed);
-	pthread_mutex_lock(&c->send_lock);
-	int rc = agent_link_send(c->fd, packed, len);
-	pthread_mutex_unlock(&c->send_lock);
-	return rc == -EMSGSIZE ? rc : rc ? -EPIPE : 0;
-}
+/* Open and close. */
 
-/* Waits for w's reply; takes w out of the list. */
-static int wait_reply(struct agent_client *c, struct waiter *w, uint32_t timeout_ms)
+/* 0 with *hello (may be NULL), or -errno. */
+static int take_hello(Bulkhead__Agent__Reply *r, Bulkhead__Agent__HelloReply **hello, struct err *e)
 {
-	uint64_t end = clock_mono_ns() + timeout_ms * NS_PER_MS;
-	struct timespec until = {.tv_sec = (time_t)(end / NS_PER_S), .tv_nsec = (long)(end % NS_PER_S)};
-	int rc = 0;
-	pthread_mutex_lock(&c->lock);
-	while (!w->reply && !c->ended && rc != ETIMEDOUT)
-		rc = pthread_cond_timedwait(&c->answered, &c->lock, &until);
-	for (struct waiter **at = &c->waiters; *at; at = &(*at)->next)
-		if (*at == w) {
-			*at = w->next;
-			break;
-		}
-	rc = w->reply ? 0 : c->ended ? -EPIPE : -ETIMEDOUT;
-	pthread_mutex_unlock(&c->lock);
-	return rc;
-}
-
-int agent_request(struct agent_client *c, Bulkhead__Agent__Request *rq, uint32_t timeout_ms, Bulkhead__Agent__Reply **reply,
-		  struct err *e)
-{
-	struct waiter w = {.reply = NULL};
-	pthread_mutex_lock(&c->lock);
-	w.id = rq->id = ++c->next_id;
-	w.next = c->waiters;
-	c->waiters = &w;
-	pthread_mutex_unlock(&c->lock);
-	int rc = send_request(c, rq);
-	int waited = wait_reply(c, &w, rc ? 0 : timeout_ms);
-	if (rc || waited) {
-		if (w.reply)
-			bulkhead__agent__reply__free_unpacked(w.reply, NULL);
-		rc = rc ? rc : waited;
-		return err_sys(e, -rc, rc == -EPIPE ? "the VM has ended" : "the agent does not answer");
+	if (r->error_code)
+		return err_set(e, EPROTO, "the agent refuses: %s", r->error);
+	if (r->what_case != BULKHEAD__AGENT__REPLY__WHAT_HELLO)
+		return err_set(e, EPROTO, "the agent's answer to Hello is something else");
+	if (r->hello->version != HELLO_VERSION)
+		return err_set(e, EPROTO, "the agent speaks protocol version %u, not %u", r->hello->version, HELLO_VERSION);
+	if (hello) {
+		*hello = r->hello;
+		r->hello = NULL;
+		r->what_case = BULKHEAD__AGENT__REPLY__WHAT__NOT_SET;
 	}
-	rc = w.reply->error_code > 0 ? err_set(e, w.reply->error_code, "%s", w.reply->error) : 0;
-	if (!rc && reply)
-		*reply = w.reply;
-	else
-		bulkhead__agent__reply__free_unpacked(w.reply, NULL);
-	return rc;
+	return 0;
 }
 
-static int hello(struct agent_client *c, uint32_t timeout_ms, Bulkhead__Agent__HelloReply **out, struct err *e)
+static int say_hello(int fd, const struct patience *p, Bulkhead__Agent__HelloReply **hello, struct err *e)
 {
-	Bulkhead__Agent__Request rq = BULKHEAD__AGENT__REQUEST__INIT;
 	Bulkhead__Agent__Hello h = BULKHEAD__AGENT__HELLO__INIT;
-	Bulkhead__Agent__Reply *reply = NULL;
-	h.version = PROTOCOL_VERSION;
+	Bulkhead__Agent__Request rq = BULKHEAD__AGENT__REQUEST__INIT;
+	h.version = HELLO_VERSION;
+	rq.id = 1;
 	rq.what_case = BULKHEAD__AGENT__REQUEST__WHAT_HELLO;
 	rq.hello = &h;
-	int rc = agent_request(c, &rq, timeout_ms, &reply, e);
-	if (rc)
-		return rc;
-	if (reply->what_case != BULKHEAD__AGENT__REPLY__WHAT_HELLO || reply->hello->version != PROTOCOL_VERSION)
-		rc = err_set(e, EPROTO, "the agent does not speak version %d of the protocol", PROTOCOL_VERSION);
-	else if (out) {
-		*out = reply->hello;
-		reply->hello = NULL;   // the caller's now
-		reply->what_case = BULKHEAD__AGENT__REPLY__WHAT__NOT_SET;
+	int rc = send_message(fd, &rq.base);
+	for (bool mine = false; !rc && !mine;) {   // events may come first
+		own_free uint8_t *data = NULL;
+		size_t len;
+		rc = recv_message(fd, &data, &len, p);
+		Bulkhead__Agent__Reply *r = rc ? NULL : bulkhead__agent__reply__unpack(NULL, len, data);
+		if (!rc && !r)
+			return err_set(e, EPROTO, "the agent's answer to Hello is not a message");
+		mine = r && r->id == 1;
+		int answer = mine ? take_hello(r, hello, e) : 0;
+		if (r)
+			bulkhead__agent__reply__free_unpacked(r, NULL);
+		if (mine)
+			return answer;
 	}
-	bulkhead__agent__reply__free_unpacked(reply, NULL);
-	return rc;
+	return explain(rc, PORT_CONTROL, e);
 }
 
-/* A guest that boots has nobody listening yet: the connection is refused, or taken when the transport comes up. */
-static int connect_until(const char *vsock_path, uint64_t end, const volatile int *cancel, struct err *e)
+static int connect_until(const char *vsock_path, const struct patience *p, Bulkhead__Agent__HelloReply **hello,
+			 struct err *e)
 {
-	uint64_t pause = RETRY_NS;
+	struct err last = ERR_INIT;
 	for (;;) {
-		int fd = agent_link_open(vsock_path, AGENT_PORT_CONTROL, CONNECT_TIMEOUT_MS, e);
-		if (fd >= 0)
-			return fd;
-		if (cancel && *cancel)
+		own_fd int fd = connect_port(vsock_path, PORT_CONTROL, p, &last);
+		int rc = fd < 0 ? fd : say_hello(fd, p, hello, &last);
+		if (!rc)
+			return take_fd(fd);
+		if (rc == -EPROTO || rc == -ENAMETOOLONG || rc == -ECANCELED || rc == -ETIMEDOUT)
+			return err_set(e, -rc, "%s", last.text);
+		if (clock_mono_ns() >= p->deadline_ns)
+			return err_set(e, ETIMEDOUT, "the agent did not answer in time: %s", last.text);
+		if (p->cancel && *p->cancel)
 			return err_set(e, ECANCELED, "given up");
-		if (fd == -ENOENT || (fd == -ECONNREFUSED && access(vsock_path, F_OK)))
-			return err_set(e, EPIPE, "the VM has ended");
-		if (clock_mono_ns() >= end)
-			return err_set(e, ETIMEDOUT, "the guest's agent did not answer in time");
-		nanosleep(&(struct timespec){.tv_nsec = (long)pause}, NULL);
-		pause = pause * 2 > RETRY_MAX_NS ? RETRY_MAX_NS : pause * 2;
+		poll(NULL, 0, RETRY_MS);
 	}
 }
 
-int agent_client_open(const char *vsock_path, uint32_t deadline_ms, const volatile int *cancel, agent_event_fn *on_event,
-		      void *user, struct agent_client **out, Bulkhead__Agent__HelloReply **hello_reply, struct err *e)
+static int start_reader(struct agent_client *c, struct err *e)
 {
-	uint64_t end = clock_mono_ns() + deadline_ms * NS_PER_MS;
-	own_fd int fd = connect_until(vsock_path, end, cancel, e);
-	if (fd < 0)
-		return fd;
-	struct agent_client *c = calloc(1, sizeof(*c));
-	if (!c)
-		return err_sys(e, ENOMEM, "agent connection");
-	*c = (struct agent_client){.fd = take_fd(fd), .on_event = on_event, .user = user};
-	pthread_mutex_init(&c->lock, NULL);
-	pthread_mutex_init(&c->send_lock, NULL);
-	pthread_condattr_t ca;
-	pthread_condattr_init(&ca);
-	pthread_condattr_setclock(&ca, CLOCK_MONOTONIC);
-	pthread_cond_init(&c->answered, &ca);
-	pthread_condattr_destroy(&ca);
 	pthread_attr_t attr;
 	pthread_attr_init(&attr);
 	pthread_attr_setstacksize(&attr, READER_STACK);
-	int rc = pthread_create(&c->reader, &attr, read_all, c);
+	int rc = pthread_create(&c->reader, &attr, reader_main, c);
 	pthread_attr_destroy(&attr);
-	if (rc) {
-		close(c->fd);
-		free(c);
-		return err_sys(e, rc, "agent connection");
-	}
-	uint64_t now = clock_mono_ns();
-	rc = hello(c, now < end ? (uint32_t)((end - now) / NS_PER_MS) + 1 : 1, hello_reply, e);
-	if (rc) {
-		agent_client_close(c);
+	return rc ? err_sys(e, rc, "start the agent's reader thread") : 0;
+}
+
+int agent_client_open(const char *vsock_path, uint32_t deadline_ms, const volatile int *cancel, agent_event_fn *on_event,
+		      void *user, struct agent_client **c, Bulkhead__Agent__HelloReply **hello, struct err *e)
+{
+	struct patience p = patience_ms(deadline_ms, cancel);
+	Bulkhead__Agent__HelloReply *answer = NULL;
+	struct agent_client *n = calloc(1, sizeof(*n));
+	if (!n)
+		return err_set(e, ENOMEM, "no memory");
+	int rc = connect_until(vsock_path, &p, &answer, e);
+	if (rc < 0) {
+		free(n);
 		return rc;
 	}
-	*out = c;
+	*n = (struct agent_client){.fd = rc, .on_event = on_event, .user = user, .next_id = 2};
+	pthread_condattr_t attr;
+	pthread_condattr_init(&attr);
+	pthread_condattr_setclock(&attr, CLOCK_MONOTONIC);
+	pthread_cond_init(&n->changed, &attr);
+	pthread_condattr_destroy(&attr);
+	pthread_mutex_init(&n->lock, NULL);
+	pthread_mutex_init(&n->send_lock, NULL);
+	rc = start_reader(n, e);
+	if (!rc && hello)
+		*hello = take(answer);
+	if (answer)
+		bulkhead__agent__hello_reply__free_unpacked(answer, NULL);
+	if (rc) {
+		close(n->fd);
+		free(n);
+		return rc;
+	}
+	*c = n;
 	return 0;
 }
 
@@ -228,55 +356,128 @@ void agent_client_close(struct agent_client *c)
 	shutdown(c->fd, SHUT_RDWR);
 	pthread_join(c->reader, NULL);
 	close(c->fd);
-	pthread_cond_destroy(&c->answered);
-	pthread_mutex_destroy(&c->lock);
 	pthread_mutex_destroy(&c->send_lock);
+	pthread_mutex_destroy(&c->lock);
+	pthread_cond_destroy(&c->changed);
 	free(c);
 }
 
+/* Requests. */
+
+static void enlist(struct agent_client *c, struct pending *p)
+{
+	pthread_mutex_lock(&c->lock);
+	p->id = c->next_id++;
+	p->next = c->pending;
+	c->pending = p;
+	pthread_mutex_unlock(&c->lock);
+}
+
+/* Wait for the reply (send_error 0) and leave the list. 0, -ETIMEDOUT, -EPIPE or send_error. */
+static int await(struct agent_client *c, struct pending *p, uint32_t timeout_ms, int send_error)
+{
+	uint64_t until = clock_mono_ns() + timeout_ms * NS_PER_MS;
+	struct timespec t = {.tv_sec = (time_t)(until / NS_PER_S), .tv_nsec = (long)(until % NS_PER_S)};
+	int rc = send_error;
+	pthread_mutex_lock(&c->lock);
+	while (!rc && !p->reply && !c->ended)
+		rc = -pthread_cond_timedwait(&c->changed, &c->lock, &t);
+	struct pending **at = &c->pending;
+	while (*at != p)
+		at = &(*at)->next;
+	*at = p->next;
+	pthread_mutex_unlock(&c->lock);
+	return p->reply ? 0 : rc ? rc : -EPIPE;
+}
+
+int agent_request(struct agent_client *c, Bulkhead__Agent__Request *rq, uint32_t timeout_ms,
+		  Bulkhead__Agent__Reply **reply, struct err *e)
+{
+	struct pending p = {0};
+	enlist(c, &p);
+	rq->id = p.id;
+	pthread_mutex_lock(&c->send_lock);
+	int rc = send_message(c->fd, &rq->base);
+	if (rc && rc != -EMSGSIZE && rc != -ENOMEM)
+		shutdown(c->fd, SHUT_RDWR);   // part of a frame may be out: nothing can follow it
+	pthread_mutex_unlock(&c->send_lock);
+	rc = await(c, &p, timeout_ms, rc);
+	if (rc == -EMSGSIZE)
+		return err_set(e, EMSGSIZE, "the request is longer than %u bytes", MESSAGE_MAX);
+	if (rc == -ETIMEDOUT)
+		return err_set(e, ETIMEDOUT, "the agent did not answer within %u ms", timeout_ms);
+	if (rc)
+		return err_set(e, rc == -ENOMEM ? ENOMEM : EPIPE, "the connection to the agent has ended");
+	rc = p.reply->error_code;
+	if (rc) {
+		rc = rc > 0 && rc < 4096 ? rc : EIO;
+		err_set(e, rc, "%s", p.reply->error);
+	} else if (reply) {
+		*reply = take(p.reply);
+	}
+	if (p.reply)
+		bulkhead__agent__reply__free_unpacked(p.reply, NULL);
+	return -rc;
+}
+
+/* Streams. */
+
 int agent_stream_open(const char *vsock_path, const Bulkhead__Agent__StreamOpen *open, uint32_t timeout_ms, struct err *e)
 {
-	own_buf struct buf in = BUF_INIT;
-	own_fd int fd = agent_link_open(vsock_path, AGENT_PORT_STREAM, timeout_ms, e);
+	struct patience p = patience_ms(timeout_ms, NULL);
+	own_free uint8_t *data = NULL;
+	size_t len;
+	own_fd int fd = connect_port(vsock_path, PORT_STREAMS, &p, e);
 	if (fd < 0)
 		return fd;
-	size_t len = bulkhead__agent__stream_open__get_packed_size(open);
-	own_free uint8_t *packed = malloc(len ? len : 1);
-	if (!packed)
-		return err_sys(e, ENOMEM, "open stream");
-	bulkhead__agent__stream_open__pack(open, packed);
-	struct timeval limit = {.tv_sec = timeout_ms / 1000, .tv_usec = timeout_ms % 1000 * 1000}, none = {0};
-	setsockopt(fd, SOL_SOCKET, SO_RCVTIMEO, &limit, sizeof(limit));
-	int rc = agent_link_send(fd, packed, len);
+	int rc = send_message(fd, &open->base);
 	if (!rc)
-		rc = agent_link_recv(fd, &in);
+		rc = recv_message(fd, &data, &len, &p);
 	if (rc)
-		return err_sys(e, rc == -EAGAIN ? ETIMEDOUT : rc == -ENODATA ? EPIPE : -rc, "the agent does not answer");
-	setsockopt(fd, SOL_SOCKET, SO_RCVTIMEO, &none, sizeof(none));
-	Bulkhead__Agent__StreamReady *ready = bulkhead__agent__stream_ready__unpack(NULL, in.len, (const uint8_t *)in.data);
+		return explain(rc, PORT_STREAMS, e);
+	Bulkhead__Agent__StreamReady *ready = bulkhead__agent__stream_ready__unpack(NULL, len, data);
 	if (!ready)
-		return err_set(e, EPROTO, "the agent's answer is not a StreamReady");
-	rc = ready->error_code > 0 ? err_set(e, ready->error_code, "%s", ready->error) : 0;
+		return err_set(e, EPROTO, "the agent's answer to StreamOpen is not a message");
+	if (ready->error_code)
+		rc = err_set(e, ready->error_code > 0 && ready->error_code < 4096 ? ready->error_code : EIO, "%s", ready->error);
 	bulkhead__agent__stream_ready__free_unpacked(ready, NULL);
-	return rc ? rc : take_fd(fd);
+	if (rc)
+		return rc;
+	struct timeval forever = {0};   // a client that reads slowly is no error
+	setsockopt(fd, SOL_SOCKET, SO_SNDTIMEO, &forever, sizeof(forever));
+	return take_fd(fd);
 }
 
 int agent_frame_send(int fd, uint8_t channel, const void *data, uint32_t len)
 {
-	uint8_t head[5] = {channel, (uint8_t)len, (uint8_t)(len >> 8), (uint8_t)(len >> 16), (uint8_t)(len >> 24)};
-	return len > AGENT_FRAME_MAX ? -EMSGSIZE : agent_link_send_parts(fd, head, sizeof(head), data, len);
+	uint8_t head[5] = {channel};
+	if (len > AGENT_FRAME_MAX)
+		return -EMSGSIZE;
+	put_le32(head + 1, len);
+	struct iovec iov[2] = {{.iov_base = head, .iov_len = sizeof(head)}, {.iov_base = (void *)data, .iov_len = len}};
+	struct msghdr m = {.msg_iov = iov, .msg_iovlen = 2};
+	ssize_t n;
+	do
+		n = sendmsg(fd, &m, MSG_NOSIGNAL);
+	while (n < 0 && errno == EINTR);
+	if (n < 0)
+		return -errno;
+	size_t done = (size_t)n;
+	int rc = done < sizeof(head) ? send_all(fd, head + done, sizeof(head) - done) : 0;
+	size_t sent = done < sizeof(head) ? 0 : done - sizeof(head);
+	return rc ? rc : send_all(fd, (const char *)data + sent, len - sent);
 }
 
 int agent_frame_recv(int fd, uint8_t *channel, void *data, uint32_t *len)
 {
 	uint8_t head[5];
-	int rc = fd_read_all(fd, head, 5);
+	int rc = recv_all(fd, head, sizeof(head), NULL);
 	if (rc)
 		return rc;
-	uint32_t n = head[1] | (uint32_t)head[2] << 8 | (uint32_t)head[3] << 16 | (uint32_t)head[4] << 24;
-	if (n > *len || n > AGENT_FRAME_MAX)
-		return -EPROTO;
-	rc = n ? fd_read_all(fd, data, n) : 0;
+	uint32_t n = get_le32(head + 1);
+	if (n > AGENT_FRAME_MAX || n > *len)
+		return -EMSGSIZE;
+	rc = n ? recv_all(fd, data, n, NULL) : 0;
 	if (rc)
 		return rc == -ENODATA ? -EPIPE : rc;
 	*channel = head[0];

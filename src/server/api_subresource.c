@@ -12,6 +12,7 @@
 #include "server/api_write.h"
 #include "server/binding.h"
 #include "server/meta.h"
+#include "server/pod_stream.h"
 #include "server/status.h"
 
 /* --- pods/binding --- */
@@ -88,6 +89,13 @@ static const struct {
 	{ "pods", "ephemeralcontainers", "get", api_get },
 	{ "pods", "ephemeralcontainers", "update", api_update },
 	{ "pods", "ephemeralcontainers", "patch", api_patch },
+	{ "pods", "log", "get", pod_log },
+	{ "pods", "exec", "get", pod_exec },
+	{ "pods", "exec", "create", pod_exec },
+	{ "pods", "attach", "get", pod_attach },
+	{ "pods", "attach", "create", pod_attach },
+	{ "pods", "portforward", "get", pod_port_forward },
+	{ "pods", "portforward", "create", pod_port_forward },
 	{ "namespaces", "finalize", "update", finalize_namespace },
 };
 

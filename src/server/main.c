@@ -14,6 +14,7 @@
 #include "base/err.h"
 #include "base/file.h"
 #include "base/log.h"
+#include "base/own.h"
 #include "server/bootstrap.h"
 #include "server/controllers/controllers.h"
 #include "server/http.h"
@@ -22,6 +23,7 @@
 #include "server/scheduler.h"
 #include "server/server.h"
 #include "server/store.h"
+#include "server/streams.h"
 #include "server/watch.h"
 
 static const char usage[] =
@@ -144,6 +146,8 @@ static int serve(struct server *srv, const char *listen, const sigset_t *signals
 	if (!r)
 		r = recorder_start(srv, &srv->recorder, e);
 	if (!r)
+		r = streams_start(srv->root, &srv->streams, e);
+	if (!r)
 		r = loop_start(srv, "scheduler", scheduling, &scheduler, e);
 	if (!r)
 		r = loop_start(srv, "controllers", controllers, &control, e);
@@ -156,8 +160,10 @@ static int serve(struct server *srv, const char *listen, const sigset_t *signals
 		srv->ready = false;
 		http_quiesce(http);
 		watch_set_end_all(store_watches(srv->store));
+		streams_stop(take(srv->streams));   // before the listener: it waits for upgraded connections
 		http_stop(http);
 	}
+	streams_stop(srv->streams);
 	loop_stop(scheduler);
 	loop_stop(control);
 	recorder_stop(srv->recorder);

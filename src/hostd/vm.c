@@ -370,16 +370,28 @@ void vm_close(struct vm *vm)
 	vm_free(vm);
 }
 
+/* The sentence of a log line, without time, level, program and subsystem. */
+static const char *sentence(const char *line)
+{
+	const char *level = strchr(line, ' '), *text = level ? strstr(level, ": ") : NULL;
+	if (!text)
+		return line;
+	text += 2;
+	return !strncmp(text, "ended: ", 7) ? text + 7 : text;
+}
+
 void vm_last_words(const char *dir, char *out, size_t len)
 {
 	own_free char *path = join(dir, "vmx.log");
 	own_buf struct buf text = BUF_INIT;
-	snprintf(out, len, "no reason given");
+	snprintf(out, len, "its process was killed");
 	if (!path || file_read(path, 1 << 20, &text, NULL) || !text.len)
 		return;
 	while (text.len && text.data[text.len - 1] == '\n')
 		text.data[--text.len] = '\0';
 	char *last = text.data ? strrchr(text.data, '\n') : NULL;
-	if (text.len)
-		snprintf(out, len, "%s", last ? last + 1 : text.data);
+	last = last ? last + 1 : text.data;
+	/* A VM that ends by itself says why; one whose last line is that it runs was killed. */
+	if (text.len && !strstr(last, " vmx: running "))
+		snprintf(out, len, "%s", sentence(last));
 }

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // Drives the image store from test scripts: image_tool ROOT pull REF... | load PATH [NAME] | find REF | list | rm REF |
-// gc BYTES | bench REF. Several references are pulled at once. AUTH in the environment: docker configuration text.
+// gc BYTES | bench REF | pull-again REF (pulls until it works, each further time on SIGUSR1). Several references are pulled
+// at once. AUTH in the environment: docker configuration text.
 #include <errno.h>
 #include <pthread.h>
 #include <signal.h>
@@ -72,6 +73,18 @@ static int pull_all(struct image_store *s, char **refs, int n)
 	return bad;
 }
 
+static int pull_again(struct image_store *s, char *ref)
+{
+	sigset_t usr1;
+	int sig;
+	sigemptyset(&usr1);
+	sigaddset(&usr1, SIGUSR1);
+	sigprocmask(SIG_BLOCK, &usr1, NULL);
+	while (pull_all(s, &ref, 1))
+		sigwait(&usr1, &sig);
+	return 0;
+}
+
 static int find(struct image_store *s, const char *ref, int times)
 {
 	struct err e = ERR_INIT;
@@ -111,6 +124,8 @@ static int command(struct image_store *s, int argc, char **argv)
 		return 2;
 	if (!strcmp(what, "pull"))
 		return pull_all(s, argv + 3, argc - 3);
+	if (!strcmp(what, "pull-again"))
+		return pull_again(s, argv[3]);
 	if (!strcmp(what, "find"))
 		return find(s, arg, 1);
 	if (!strcmp(what, "bench"))

@@ -75,6 +75,7 @@ int image_store_open(const char *root, struct image_store **out, struct err *e)
 	struct image_store *s = calloc(1, sizeof(*s));
 	if (!s)
 		return err_sys(e, ENOMEM, "open the image store");
+	pthread_mutex_init(&s->writer, NULL);
 	pthread_mutex_init(&s->lock, NULL);
 	s->holds = json_object();
 	s->flights = flights_new();
@@ -85,7 +86,7 @@ int image_store_open(const char *root, struct image_store **out, struct err *e)
 	if (!rc)
 		rc = make_folders(s, e);
 	if (!rc)
-		rc = image_index_open(s->dir, &s->index, e);
+		rc = image_index_open(s->dir, &s->lock, &s->index, e);
 	if (rc) {
 		image_store_close(s);
 		return rc;
@@ -102,6 +103,7 @@ void image_store_close(struct image_store *s)
 	flights_free(s->flights);
 	json_decref(s->holds);
 	pthread_mutex_destroy(&s->lock);
+	pthread_mutex_destroy(&s->writer);
 	free(s->root);
 	free(s->dir);
 	free(s->tmp);
@@ -154,9 +156,9 @@ bool image_store_has(struct image_store *s, const char *id)
 
 int image_store_name(struct image_store *s, const char *id, const char *ref, const char *repo_digest, struct err *e)
 {
-	pthread_mutex_lock(&s->lock);
+	pthread_mutex_lock(&s->writer);
 	int rc = image_index_name(s->index, id, ref, repo_digest, e);
-	pthread_mutex_unlock(&s->lock);
+	pthread_mutex_unlock(&s->writer);
 	return rc;
 }
 
@@ -167,9 +169,9 @@ static int publish(struct image_store *s, const struct image_build *b, const cha
 	if (!disk || asprintf(&made, "%s/disk.erofs", b->work) < 0 ||
 	    asprintf(&config, "%s/configs/%s.json", s->dir, image_digest_hex(b->id)) < 0)
 		return err_sys(e, ENOMEM, "store the image");
-	pthread_mutex_lock(&s->lock);
+	pthread_mutex_lock(&s->writer);
 	int rc = 0;
-	if (!image_index_has(s->index, b->id)) {
+	if (!image_store_has(s, b->id)) {
 		rc = file_write_atomic(config, b->config_text, strlen(b->config_text), 0600, e);
 		if (!rc && (chmod(made, 0444) || rename(made, disk)))
 			rc = err_sys(e, errno, "store %s", disk);
@@ -182,7 +184,7 @@ static int publish(struct image_store *s, const struct image_build *b, const cha
 	}
 	if (!rc)
 		rc = image_index_name(s->index, b->id, ref, repo_digest, e);
-	pthread_mutex_unlock(&s->lock);
+	pthread_mutex_unlock(&s->writer);
 	return rc;
 }
 
@@ -347,29 +349,52 @@ json_t *image_list(struct image_store *s)
 	return list;
 }
 
-int image_remove(struct image_store *s, const char *ref, struct err *e)
+/* What image_remove has to do, looked up under the lock. */
+enum removal { REMOVE_NOTHING, REMOVE_NAME, REMOVE_IMAGE, REMOVE_BUSY };
+
+static enum removal plan_removal(struct image_store *s, const char *ref, char key[IMAGE_REF_MAX], char id[IMAGE_DIGEST_MAX])
 {
-	char key[IMAGE_REF_MAX] = "";
+	enum removal what = REMOVE_IMAGE;
 	pthread_mutex_lock(&s->lock);
 	const char *found = image_index_find(s->index, ref, key);
-	own_free char *id = found ? strdup(found) : NULL;
-	int rc = 0;
 	if (!found)
-		rc = err_set(e, ENOENT, "image \"%s\" is not present on this host", ref);
-	else if (!id)
-		rc = err_sys(e, ENOMEM, "remove image \"%s\"", ref);
-	else if (image_index_is_ref(s->index, key) && image_index_ref_count(s->index, id) > 1)
-		rc = image_index_unname(s->index, key, e);
-	else if (json_object_get(s->holds, id))
-		rc = err_set(e, EBUSY, "image \"%s\" is used by a pod; delete the pod first", ref);
-	else
-		rc = image_index_drop(s->index, id, e);
+		what = REMOVE_NOTHING;
+	else if (image_index_is_ref(s->index, key) && image_index_ref_count(s->index, found) > 1)
+		what = REMOVE_NAME;
+	else if (json_object_get(s->holds, found))
+		what = REMOVE_BUSY;
+	if (found)
+		snprintf(id, IMAGE_DIGEST_MAX, "%s", found);
 	pthread_mutex_unlock(&s->lock);
+	return what;
+}
+
+int image_remove(struct image_store *s, const char *ref, struct err *e)
+{
+	char key[IMAGE_REF_MAX] = "", id[IMAGE_DIGEST_MAX] = "";
+	int rc;
+	pthread_mutex_lock(&s->writer);
+	switch (plan_removal(s, ref, key, id)) {
+	case REMOVE_NAME:
+		rc = image_index_unname(s->index, key, e);
+		break;
+	case REMOVE_IMAGE:
+		rc = image_index_drop(s->index, id, e);
+		break;
+	case REMOVE_BUSY:
+		rc = err_set(e, EBUSY, "image \"%s\" is used by a pod; delete the pod first", ref);
+		break;
+	default:
+		rc = err_set(e, ENOENT, "image \"%s\" is not present on this host", ref);
+	}
+	pthread_mutex_unlock(&s->writer);
 	return rc;
 }
 
+/* Takes the writer's lock too: an image that is being removed cannot be held. */
 int image_hold(struct image_store *s, const char *id)
 {
+	pthread_mutex_lock(&s->writer);
 	pthread_mutex_lock(&s->lock);
 	int rc = image_index_has(s->index, id) ? 0 : -ENOENT;
 	json_int_t n = json_integer_value(json_object_get(s->holds, id));
@@ -378,6 +403,7 @@ int image_hold(struct image_store *s, const char *id)
 	if (!rc)
 		image_index_touch(s->index, id);
 	pthread_mutex_unlock(&s->lock);
+	pthread_mutex_unlock(&s->writer);
 	return rc;
 }
 
@@ -401,11 +427,13 @@ static bool is_held(void *holds, const char *id)
 uint64_t image_gc(struct image_store *s, uint64_t want_bytes)
 {
 	uint64_t freed = 0;
-	pthread_mutex_lock(&s->lock);
+	pthread_mutex_lock(&s->writer);
 	while (freed < want_bytes) {
-		own_free char *id = image_index_oldest(s->index, is_held, s->holds);
 		struct err e = ERR_INIT;
+		pthread_mutex_lock(&s->lock);
+		own_free char *id = image_index_oldest(s->index, is_held, s->holds);
 		uint64_t size = id ? image_index_size(s->index, id) : 0;
+		pthread_mutex_unlock(&s->lock);
 		if (!id)
 			break;
 		if (image_index_drop(s->index, id, &e)) {
@@ -415,6 +443,6 @@ uint64_t image_gc(struct image_store *s, uint64_t want_bytes)
 		log_info("image", "garbage collection removed %s, %llu bytes", id, (unsigned long long)size);
 		freed += size;
 	}
-	pthread_mutex_unlock(&s->lock);
+	pthread_mutex_unlock(&s->writer);
 	return freed;
 }

@@ -23,6 +23,7 @@
 
 struct image_index {
 	char *dir;
+	pthread_mutex_t *lock;   // of the readers
 	json_t *images;    // id -> record
 	json_t *names;     // reference or repository digest -> id
 	json_t *configs;   // id -> image configuration
@@ -80,26 +81,28 @@ struct edit {
 	json_t *config;
 };
 
-/* Change x by edit, save; on failure put the old records back. */
+/* Edit a copy of the records, save it, then show it to the readers. */
 static int change(struct image_index *x, int (*edit)(struct image_index *, const struct edit *), const struct edit *what,
 		  struct err *e)
 {
-	json_t *old = json_deep_copy(x->images);
-	if (!old)
-		return err_sys(e, ENOMEM, "change the image index");
-	int rc = edit(x, what);
+	struct image_index new = *x;
+	pthread_mutex_lock(x->lock);
+	own_json json_t *images = new.images = json_deep_copy(x->images);
+	pthread_mutex_unlock(x->lock);
+	own_json json_t *names = new.names = json_object();
+	int rc = images && names ? edit(&new, what) : -ENOMEM;
+	if (!rc)
+		rc = names_rebuild(&new);
 	if (rc)
-		rc = err_sys(e, -rc, "change the image index");
-	else
-		rc = save(x, e);
-	if (!rc) {
-		json_decref(old);
-		return 0;
-	}
-	json_decref(x->images);
-	x->images = old;
-	names_rebuild(x);
-	return rc;
+		return err_sys(e, -rc, "change the image index");
+	rc = save(&new, e);
+	if (rc)
+		return rc;
+	pthread_mutex_lock(x->lock);
+	images = x->images, names = x->names;   // the old ones go
+	x->images = new.images, x->names = new.names;
+	pthread_mutex_unlock(x->lock);
+	return 0;
 }
 
 static bool list_of_strings(const json_t *list)
@@ -183,11 +186,12 @@ static void remove_strays(const struct image_index *x, const char *kind, const c
 	}
 }
 
-int image_index_open(const char *dir, struct image_index **x, struct err *e)
+int image_index_open(const char *dir, pthread_mutex_t *lock, struct image_index **x, struct err *e)
 {
 	struct image_index *n = calloc(1, sizeof(*n));
 	if (!n)
 		return err_sys(e, ENOMEM, "open the image index");
+	n->lock = lock;
 	n->dir = strdup(dir), n->images = json_object(), n->names = json_object(), n->configs = json_object();
 	int rc = n->dir && n->images && n->names && n->configs ? load(n, e) : err_sys(e, ENOMEM, "open the image index");
 	if (rc) {
@@ -301,13 +305,16 @@ static int edit_add(struct image_index *x, const struct edit *what)
 	json_t *r = json_pack("{s:I, s:s, s:I, s:[], s:[]}", "sizeBytes", (json_int_t)st.st_size,
 			      "created", jpath_str(what->config, "created", ""), "lastUsed", (json_int_t)clock_real_ns(),
 			      "refs", "repoDigests");
-	if (!r || json_object_set_new(x->images, what->id, r))
-		return -ENOMEM;
-	return json_object_set(x->configs, what->id, what->config) ? -ENOMEM : 0;
+	return json_object_set_new(x->images, what->id, r) ? -ENOMEM : 0;
 }
 
 int image_index_add(struct image_index *x, const char *id, json_t *config, struct err *e)
 {
+	pthread_mutex_lock(x->lock);
+	int rc = json_object_set(x->configs, id, config);   // nobody looks for it before its record is there
+	pthread_mutex_unlock(x->lock);
+	if (rc)
+		return err_sys(e, ENOMEM, "change the image index");
 	return change(x, edit_add, &(struct edit){.id = id, .config = config}, e);
 }
 
@@ -334,7 +341,7 @@ static int edit_name(struct image_index *x, const struct edit *what)
 	if (json_array_append_new(json_object_get(r, "refs"), json_string(what->ref)) ||
 	    (*what->repo_digest && json_array_append_new(json_object_get(r, "repoDigests"), json_string(what->repo_digest))))
 		return -ENOMEM;
-	return names_rebuild(x);
+	return 0;
 }
 
 static bool named(const struct image_index *x, const char *name, const char *id)
@@ -345,20 +352,28 @@ static bool named(const struct image_index *x, const char *name, const char *id)
 
 int image_index_name(struct image_index *x, const char *id, const char *ref, const char *repo_digest, struct err *e)
 {
-	if (image_index_is_ref(x, ref) && named(x, ref, id) && (!*repo_digest || named(x, repo_digest, id))) {
+	pthread_mutex_lock(x->lock);
+	bool done = image_index_is_ref(x, ref) && named(x, ref, id) && (!*repo_digest || named(x, repo_digest, id));
+	if (done)
 		image_index_touch(x, id);
+	pthread_mutex_unlock(x->lock);
+	if (done)
 		return 0;   // nothing to write: the common case of a pull that finds everything here
-	}
 	return change(x, edit_name, &(struct edit){.id = id, .ref = ref, .repo_digest = repo_digest}, e);
 }
 
 static int edit_unname(struct image_index *x, const struct edit *what)
 {
-	const char *id = json_string_value(json_object_get(x->names, what->ref));
-	if (!id)
-		return -ENOENT;
-	list_remove(json_object_get(record(x, id), "refs"), what->ref);
-	return names_rebuild(x);
+	const char *id;
+	json_t *r;
+	bool found = false;
+	json_object_foreach(x->images, id, r) {
+		json_t *refs = json_object_get(r, "refs");
+		size_t before = json_array_size(refs);
+		list_remove(refs, what->ref);
+		found |= json_array_size(refs) < before;
+	}
+	return found ? 0 : -ENOENT;
 }
 
 int image_index_unname(struct image_index *x, const char *ref, struct err *e)
@@ -368,9 +383,7 @@ int image_index_unname(struct image_index *x, const char *ref, struct err *e)
 
 static int edit_drop(struct image_index *x, const struct edit *what)
 {
-	if (json_object_del(x->images, what->id))
-		return -ENOENT;
-	return names_rebuild(x);
+	return json_object_del(x->images, what->id) ? -ENOENT : 0;
 }
 
 /* The record goes first: a crash in between leaves strays, which the next open removes. */
@@ -382,7 +395,9 @@ int image_index_drop(struct image_index *x, const char *id, struct err *e)
 	int rc = change(x, edit_drop, &(struct edit){.id = key}, e);
 	if (rc)
 		return rc;
+	pthread_mutex_lock(x->lock);
 	json_object_del(x->configs, key);
+	pthread_mutex_unlock(x->lock);
 	unlink(disk);
 	unlink(config);
 	return 0;

@@ -22,6 +22,7 @@
 #define NGINX "docker.io/library/nginx"
 
 static char dir[64];
+static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
 
 static int make_dir(void **state)
 {
@@ -61,7 +62,7 @@ static struct image_index *reopen(struct image_index *x)
 {
 	struct err e = ERR_INIT;
 	image_index_free(x);
-	if (image_index_open(dir, &x, &e))
+	if (image_index_open(dir, &lock, &x, &e))
 		fail_msg("%s", e.text);
 	return x;
 }
@@ -137,6 +138,8 @@ static void test_unname_and_drop(void **state)
 	assert_false(image_index_is_ref(x, NGINX "@" B));
 	assert_int_equal(image_index_unname(x, NGINX ":latest", &e), 0);
 	assert_int_equal(image_index_unname(x, NGINX ":latest", &e), -ENOENT);
+	assert_int_equal(pthread_mutex_trylock(&lock), 0);   // changes leave it free
+	pthread_mutex_unlock(&lock);
 	assert_string_equal(image_index_find(x, NGINX "@" B, NULL), A);
 	assert_int_equal(image_index_drop(x, A, &e), 0);
 	assert_false(image_index_has(x, A));
@@ -172,10 +175,10 @@ static void test_bad_file(void **state)
 	static const char *cases[] = {"", "[]", "{\"version\":2,\"images\":{}}", "{\"version\":1,\"images\":[]}"};
 	for (size_t i = 0; i < sizeof(cases) / sizeof(*cases); i++) {
 		put(".", "index.json", cases[i]);
-		assert_int_equal(image_index_open(dir, &x, &e), -EINVAL);
+		assert_int_equal(image_index_open(dir, &lock, &x, &e), -EINVAL);
 	}
 	put(".", "index.json", "{\"version\":1,\"images\":{\"../x\":{},\"" A "\":3,\"" B "\":{\"refs\":[1],\"repoDigests\":[]}}}");
-	assert_int_equal(image_index_open(dir, &x, &e), 0);
+	assert_int_equal(image_index_open(dir, &lock, &x, &e), 0);
 	assert_false(image_index_has(x, A));
 	image_index_free(x);
 }

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 // Shared by the files of the image store (image.c, image_archive.c).
-// Lock order: none is needed; the store's lock is never held while a flight runs or a program is waited for.
+// Lock order: writer, then lock. Neither is held while a flight runs or a program is waited for.
 #ifndef BH_HOSTD_IMAGE_INTERNAL_H
 #define BH_HOSTD_IMAGE_INTERNAL_H
 
@@ -13,7 +13,8 @@
 
 struct image_store {
 	char *root, *dir, *tmp;      // ROOT, ROOT/images, ROOT/images/tmp
-	pthread_mutex_t lock;        // index, holds
+	pthread_mutex_t writer;      // one change at a time; held through writes to disk
+	pthread_mutex_t lock;        // index, holds; held for moments only
 	struct image_index *index;
 	json_t *holds;               // id -> how many pods use it
 	struct flights *flights;

@@ -48,7 +48,7 @@ static void test_bad(void **state)
 {
 	(void)state;
 	static const char *cases[] = {
-		"", ":", "/", "nginx:", "nginx@", "nginx@sha256:12", "nginx@md5:" HEX, "a//b", "/a", "a/", "a b", "NGINX", "x/NGINX",
+		"", ":", "/", "nginx:", "nginx@", "nginx@sha256:12", ("nginx@md5:" HEX), "a//b", "/a", "a/", "a b", "NGINX", "x/NGINX",
 		"nginx:-x", "a.b_c/x", "nginx:a/b", "nginx:a:b", "-a/b", "a..b", "a___b", "a_-b", "host:port/x", "ho st:1/x", "-h.io/x",
 		"h-.io/x", "h..io/x", "[::1/x", "[]:1/x", HEX, "../etc", "a/../b", "docker://nginx", "https://h.io/x",
 		"h.io:123456/x", "x\n", "\xc3\xa9",

@@ -85,12 +85,15 @@ static int redirect_filter(int from, int to)
 	struct request r = {.head = {.nlmsg_len = NLMSG_HDRLEN, .nlmsg_type = RTM_NEWTFILTER, .nlmsg_flags = NLM_F_CREATE | NLM_F_EXCL}};
 	struct tcmsg t = {.tcm_family = AF_UNSPEC, .tcm_ifindex = from, .tcm_parent = TC_H_MAKE(TC_H_INGRESS, 0),
 			  .tcm_info = TC_H_MAKE(1u << 16, htons(ETH_P_ALL))};
-	struct { struct tc_u32_sel sel; struct tc_u32_key key; } match = {.sel = {.flags = TC_U32_TERMINAL, .nkeys = 1}};
+	struct tc_u32_sel match = {.flags = TC_U32_TERMINAL, .nkeys = 1};
+	struct tc_u32_key everything = {0};   // mask 0
 	struct tc_mirred redirect = {.action = TC_ACT_STOLEN, .eaction = TCA_EGRESS_REDIR, .ifindex = (uint32_t)to};
 	put(&r, &t, sizeof(t));
 	attribute(&r, TCA_KIND, "u32", sizeof("u32"));
 	struct rtattr *options = attribute(&r, TCA_OPTIONS, NULL, 0);
-	attribute(&r, TCA_U32_SEL, &match, sizeof(match));
+	struct rtattr *selector = attribute(&r, TCA_U32_SEL, &match, sizeof(match));
+	put(&r, &everything, sizeof(everything));   // follows the selector in the same attribute
+	end_nest(&r, selector);
 	struct rtattr *actions = attribute(&r, TCA_U32_ACT, NULL, 0), *first = attribute(&r, 1, NULL, 0);
 	attribute(&r, TCA_ACT_KIND, "mirred", sizeof("mirred"));
 	struct rtattr *parameters = attribute(&r, TCA_ACT_OPTIONS, NULL, 0);

@@ -292,6 +292,50 @@ nothing_left() { [ -z "$(ls -A "$R/images/tmp")" ] && [ -z "$(ls -A "$R/images/d
 	[ -z "$(ls -A "$R/images/disks")" ]
 }
 
+@test "a pull that breaks off goes on where it was" {
+	port=$((PORT + 2))
+	# Passes everything on, counts the bytes, and breaks each connection after $LIMIT of them while the file exists.
+	python3 - $port "$PORT" "$BATS_TEST_TMPDIR" <<-'PY' >/dev/null 2>&1 3>&- &
+		import os, socket, sys, threading
+		port, to, folder = int(sys.argv[1]), int(sys.argv[2]), sys.argv[3]
+		def pump(a, b, count):
+		    sent = 0
+		    while data := a.recv(65536):
+		        b.sendall(data); sent += len(data)
+		        if count:
+		            with open(folder + "/bytes", "a") as f: f.write("%d\n" % len(data))
+		            if os.path.exists(folder + "/break") and sent > 2000000: break
+		    for s in (a, b):
+		        try: s.shutdown(socket.SHUT_RDWR)
+		        except OSError: pass
+		s = socket.create_server(("127.0.0.1", port))
+		while True:
+		    c = s.accept()[0]; u = socket.create_connection(("127.0.0.1", to))
+		    threading.Thread(target=pump, args=(c, u, False), daemon=True).start()
+		    threading.Thread(target=pump, args=(u, c, True), daemon=True).start()
+	PY
+	proxy=$!
+	for i in $(seq 50); do curl -s "http://127.0.0.1:$port/v2/" >/dev/null && break; sleep 0.1; done
+	sum() { awk '{n += $1} END {print n + 0}' "$BATS_TEST_TMPDIR/bytes"; }
+	# One process for both attempts: a new one would start with an empty tmp/.
+	touch "$BATS_TEST_TMPDIR/break"
+	"$TOOL" "$R" pull-again 127.0.0.1:$port/nginx 3>&- > "$BATS_TEST_TMPDIR/out" 2>&1 &
+	tool_pid=$!
+	for i in $(seq 100); do grep -q EHOSTUNREACH "$BATS_TEST_TMPDIR/out" && break; sleep 0.1; done
+	grep EHOSTUNREACH "$BATS_TEST_TMPDIR/out"
+	small=$(jq -r '.manifests[0].digest' "$W/oci/nginx/index.json" | cut -c8-)
+	small=$(jq -r '.layers[0].digest' "$W/oci/nginx/blobs/sha256/$small" | cut -c8-)
+	[ -f "$(echo "$R"/images/tmp/pull-*/blobs/sha256/$small)" ]   # the first layer came through and stays
+	rm "$BATS_TEST_TMPDIR/break"; : > "$BATS_TEST_TMPDIR/bytes"
+	kill -USR1 $tool_pid
+	rc=0; wait $tool_pid || rc=$?
+	again=$(sum)
+	kill $proxy
+	[ $rc = 0 ]
+	[ "$again" -lt $(($(du -sb "$W/oci/nginx/blobs" | cut -f1) - 1000000)) ]   # the first layer has 1.09 MB
+	[ -z "$(ls -A "$R/images/tmp")" ]
+}
+
 @test "a full disk: -ENOSPC, nothing left, works again with room" {
 	mount -t tmpfs -o size=12m tmpfs "$R"
 	run -1 tool pull $REG/nginx

@@ -3,7 +3,7 @@
 // serves vsock ports, a process for each connection:
 //   7  echo until the peer shuts down its side, then shut down ours
 //   8  one command line: disk SERIAL size|ro | disk SERIAL write OFFSET BYTE LENGTH | disk SERIAL sum OFFSET LENGTH |
-//      disk SERIAL discard|zero OFFSET LENGTH | cmdline | poweroff | reboot | panic; answers one line
+//      disk SERIAL discard|zero OFFSET LENGTH | disk SERIAL time COUNT BYTES (microseconds for COUNT direct reads) | cmdline | poweroff | reboot | panic; answers one line
 //   9  discard: reads to the end, then answers the number of bytes
 //   10 source: one line with a number, answers as many bytes
 #include <errno.h>
@@ -12,6 +12,7 @@
 #include <linux/reboot.h>
 #include <linux/vm_sockets.h>
 #include <signal.h>
+#include <stdbool.h>
 #include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -23,6 +24,7 @@
 #include <sys/stat.h>
 #include <sys/syscall.h>
 #include <sys/wait.h>
+#include <time.h>
 #include <unistd.h>
 
 static void load_modules(void)
@@ -64,7 +66,7 @@ static int write_all(int fd, const char *p, size_t len)
 	return 0;
 }
 
-static char data[1 << 16];
+static char data[1 << 16] __attribute__((aligned(4096)));
 
 static void echo(int fd)
 {
@@ -154,9 +156,32 @@ static void disk_sum(int disk, uint64_t off, uint64_t len, char *out, size_t max
 	snprintf(out, max, "%llx", (unsigned long long)sum);
 }
 
+// Microseconds for count reads of len bytes at random places, past the page cache, one after another.
+static void disk_time(int disk, uint64_t count, uint64_t len, char *out, size_t max)
+{
+	uint64_t size = 0, seed = 1;
+	struct timespec a, b;
+	ioctl(disk, BLKGETSIZE64, &size);
+	if (!len || len > sizeof(data) || size < len) {
+		snprintf(out, max, "what?");
+		return;
+	}
+	clock_gettime(CLOCK_MONOTONIC, &a);
+	for (uint64_t i = 0; i < count; i++) {
+		seed = seed * 6364136223846793005ull + 1442695040888963407ull;
+		if (pread(disk, data, len, (off_t)((seed >> 20) % (size / len) * len)) != (ssize_t)len) {
+			snprintf(out, max, "%s", strerror(errno));
+			return;
+		}
+	}
+	clock_gettime(CLOCK_MONOTONIC, &b);
+	snprintf(out, max, "%lld", (b.tv_sec - a.tv_sec) * 1000000ll + (b.tv_nsec - a.tv_nsec) / 1000);
+}
+
 static void disk_command(const char *serial, const char *what, uint64_t a, uint64_t b, uint64_t c, char *out, size_t max)
 {
-	int disk = open_disk(serial, strcmp(what, "write") && strcmp(what, "discard") && strcmp(what, "zero") ? O_RDONLY : O_RDWR);
+	bool writes = !strcmp(what, "write") || !strcmp(what, "discard") || !strcmp(what, "zero");
+	int disk = open_disk(serial, (writes ? O_RDWR : O_RDONLY) | (strcmp(what, "time") ? 0 : O_DIRECT));
 	uint64_t size = 0, range[2] = {a, b};
 	int ro = 0;
 	if (disk < 0) {
@@ -171,6 +196,8 @@ static void disk_command(const char *serial, const char *what, uint64_t a, uint6
 		snprintf(out, max, "%s", disk_write(disk, a, c, (int)b));
 	} else if (!strcmp(what, "sum")) {
 		disk_sum(disk, a, b, out, max);
+	} else if (!strcmp(what, "time")) {
+		disk_time(disk, a, b, out, max);
 	} else if (!strcmp(what, "discard")) {
 		snprintf(out, max, "%s", ioctl(disk, BLKDISCARD, range) ? strerror(errno) : "ok");
 	} else if (!strcmp(what, "zero")) {

@@ -5,6 +5,7 @@
 //   vmx_tool status|kill|button DIR           prints the status as key=value, or stops it
 //   vmx_tool resize DIR SERIAL                prints "ok" or the error
 //   vmx_tool connect DIR PORT [WAIT_MS]       stdin and stdout to a vsock port; retries until WAIT_MS
+//   vmx_tool ping DIR PORT COUNT              microseconds of a round trip of one byte: median, 99th percentile
 //   vmx_tool echo DIR PORT CONNS BYTES        CONNS connections at once, each sends BYTES, shuts down, reads them back
 #include <errno.h>
 #include <fcntl.h>
@@ -232,6 +233,29 @@ static void connect_(const char *dir, const char *port, int wait_ms)
 	}
 }
 
+static int by_value(const void *a, const void *b)
+{
+	uint64_t x = *(const uint64_t *)a, y = *(const uint64_t *)b;
+	return (x > y) - (x < y);
+}
+
+static void ping(const char *dir, const char *port, size_t count)
+{
+	int fd = dial(dir, port);
+	uint64_t *ns = calloc(count + 1, sizeof(*ns));
+	char c = 'x';
+	if (fd < 0 || !ns)
+		die("ping");
+	for (size_t i = 0; i < count; i++) {
+		uint64_t t = clock_mono_ns();
+		if (write(fd, &c, 1) != 1 || read(fd, &c, 1) != 1)
+			die("ping");
+		ns[i] = clock_mono_ns() - t;
+	}
+	qsort(ns, count, sizeof(*ns), by_value);
+	printf("%.1f %.1f\n", (double)ns[count / 2] / 1000, (double)ns[count * 99 / 100] / 1000);
+}
+
 static void echo_one(const char *dir, const char *port, unsigned seed, size_t bytes)
 {
 	int fd = dial(dir, port);
@@ -295,6 +319,8 @@ int main(int argc, char **argv)
 		resize(argv[2], argv[3]);
 	else if (!strcmp(what, "connect") && argc >= 4)
 		connect_(argv[2], argv[3], argc > 4 ? atoi(argv[4]) : 0);
+	else if (!strcmp(what, "ping") && argc == 5)
+		ping(argv[2], argv[3], (size_t)atoll(argv[4]));
 	else if (!strcmp(what, "echo") && argc == 6)
 		echo(argv[2], argv[3], atoi(argv[4]), (size_t)atoll(argv[5]));
 	else

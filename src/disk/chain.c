@@ -147,6 +147,12 @@ static int layer_open(struct bh_disk *d, const struct descriptor_filter *df, str
 		layer_free(l);
 		return rc;
 	}
+	rc = f->reconfigure ? f->reconfigure(l, &df->settings, e) : 0;
+	if (rc < 0) {
+		l->slot = DISK_SLOTS_MAX;
+		layer_close(l, NULL);
+		return rc;
+	}
 	rc = queue_slots_grow(d->root, l, e);
 	if (rc == 0) rc = align_add(l, top, e);
 	if (rc < 0) {

@@ -12,7 +12,7 @@ static int create(struct cmd_args *a, const char *path, const char *parent, stru
 	json_t *list = cmd_filters(a, e);
 	own_free char *filters = list ? json_dumps(list, JSON_COMPACT) : NULL;
 	struct bh_disk_new n = { .parent = parent, .filters = filters };
-	uint64_t block;
+	uint64_t block = 0;
 	int rc;
 
 	json_decref(list);

@@ -250,7 +250,7 @@ int nbd_handshake(struct nbd_session *s)
 	struct { uint64_t magic, opts; uint16_t flags; } __attribute__((packed)) h = {
 		htobe64(NBD_MAGIC), htobe64(NBD_OPTS_MAGIC), htobe16(NBD_FLAG_FIXED_NEWSTYLE | NBD_FLAG_NO_ZEROES) };
 	unsigned char space[NBD_OPTION_MAX];
-	uint32_t flags;
+	uint32_t flags = 0;
 	bool go = false;
 	int rc = fd_write_all(s->fd, &h, sizeof(h));
 

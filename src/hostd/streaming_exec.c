@@ -224,7 +224,10 @@ static int wait_for_streams(struct exec *x)
 		uint64_t now = clock_mono_ns();
 		if (now >= until)
 			return -ETIMEDOUT;
-		int rc = session_step(&x->session, fds, SESSION_FDS, (int)((until - now) / NS_PER_MS) + 1);
+		int rc = session_flush(&x->session);
+		if (rc)
+			return rc;
+		rc = session_step(&x->session, fds, SESSION_FDS, (int)((until - now) / NS_PER_MS) + 1);
 		if (rc)
 			return rc;
 	}
@@ -406,6 +409,10 @@ static int relay(struct exec *x)
 		int rc = flush_agent(x);
 		if (rc)
 			return rc;
+		if (session_flush(&x->session))
+			return -ECANCELED;
+		if (blocked && mux_room(x->session.mux, x->streams[x->head[0]]))
+			continue;
 		/* POLLRDHUP of an agent that is not read would be reported for ever: it is asked for with POLLIN only. */
 		struct pollfd fds[SESSION_FDS + 1];
 		fds[SESSION_FDS].fd = x->agent;

@@ -40,9 +40,6 @@ static int read_client(struct session *s)
 
 int session_step(struct session *s, struct pollfd *fds, size_t count, int timeout_ms)
 {
-	int rc = session_flush(s);
-	if (rc)
-		return rc;
 	bool ready = !s->paused && wire_has_bytes(&s->wire);
 	short events = POLLRDHUP;
 	if (!s->paused)
@@ -62,9 +59,10 @@ int session_step(struct session *s, struct pollfd *fds, size_t count, int timeou
 	/* While its bytes are left where they are, this is the only sign that the client has gone. */
 	if (s->paused && (fds[0].revents & (POLLRDHUP | POLLHUP)))
 		return -EPIPE;
-	if (ready || (fds[0].revents & (POLLIN | POLLRDHUP | POLLHUP)))
-		return read_client(s);
-	return 0;
+	int rc = fds[0].revents & POLLOUT ? session_flush(s) : 0;
+	if (!rc && (ready || (fds[0].revents & (POLLIN | POLLRDHUP | POLLHUP))))
+		rc = read_client(s);
+	return rc;
 }
 
 void session_finish(struct session *s)

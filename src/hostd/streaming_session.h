@@ -21,13 +21,14 @@ struct session {
 	unsigned char *buffer;   // SESSION_READ bytes, the relay's
 };
 
-/* Send what waits, wait for the session's descriptors and for fds[SESSION_FDS] to fds[count - 1], and take in what the
+/* Send what waits as far as that goes without waiting. To be called before the descriptors for session_step are chosen:
+ * a relay that does not read its other side because the client had no room must look again after this. */
+int session_flush(struct session *s);
+
+/* Wait for the session's descriptors and for fds[SESSION_FDS] to fds[count - 1]; send what waits, and take in what the
  * client sent. fds: count of them; the first ones are filled in here. timeout_ms: -1 for ever.
  * Returns 0; -EPIPE the client is gone or has said good-bye; -ECANCELED hostd stops; -EPROTO and others: of the mux. */
 int session_step(struct session *s, struct pollfd *fds, size_t count, int timeout_ms);
-
-/* Send what waits as far as that goes without waiting. */
-int session_flush(struct session *s);
 
 /* The end: say good-bye, wait until the client has taken everything (as long as it lives), then until it closes or a
  * moment has passed. Closing earlier, with bytes of the client unread, would make TCP throw away what it has not

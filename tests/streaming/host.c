@@ -33,7 +33,7 @@ static int find(void *ctx, const char *ns, const char *pod, const char *uid, con
 	struct host *h = ctx;
 	if (strcmp(ns, "default") || strcmp(pod, "web") || (*uid && strcmp(uid, "u1")))
 		return err_set(e, ENOENT, "pod does not exist");
-	if (!*container)
+	if (!container || !*container)
 		container = "main";
 	bool main_one = !strcmp(container, "main"), gone = !strcmp(container, "gone"), slow = !strcmp(container, "slow");
 	if (!main_one && !gone && !slow && strcmp(container, "side"))

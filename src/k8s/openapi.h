@@ -11,7 +11,9 @@ struct buf;
 /* GET /openapi/v2 as JSON. New reference; NULL: out of memory. */
 json_t *k8s_openapi_v2(void);
 /* The same for Accept: application/com.github.proto-openapi.spec.v2@v1.0+protobuf (message openapi.v2.Document), which
- * is all that kubectl before 1.27 understands; answer with that media type as Content-Type. Appends to out. 0, -ENOMEM. */
+ * is all that kubectl before 1.27 understands. Answer with Content-Type K8S_OPENAPI_V2_PROTOBUF: clients refuse '@' in a
+ * media type that they get. Appends to out. 0, -ENOMEM. */
+#define K8S_OPENAPI_V2_PROTOBUF "application/com.github.proto-openapi.spec.v2.v1.0+protobuf"
 int k8s_openapi_v2_protobuf(const json_t *v2, struct buf *out);
 
 /* GET /openapi/v3: {"paths": {"api/v1": {"serverRelativeURL": "/openapi/v3/api/v1?hash=..."}, "apis/apps/v1": ...}}. */

@@ -238,12 +238,14 @@ int bh_disk_remove(const char *path, struct err *e)
 	slash = strrchr(prefix, '/');
 	while ((de = readdir(dp))) {   // NAME.map and what else its filters keep
 		const char *base = slash ? slash + 1 : prefix;
-		static const char *const ours[] = { "map", "compress", "checksum", "cbt", "replicate", "writeback", NULL };
+		static const char *const ours[] = { "map", "compress", "checksum", "checksum-log", "cbt", "replicate", "writeback", NULL };
+		const char *suffix = de->d_name + strlen(base);
+		const char *const *o = ours;
 
 		if (strncmp(de->d_name, base, strlen(base))) continue;
-		for (const char *const *o = ours; *o; o++)
-			if (!strcmp(de->d_name + strlen(base), *o) && unlinkat(dirfd(dp), de->d_name, 0) < 0 && errno != ENOENT)
-				return err_sys(e, errno, "cannot remove '%s'", de->d_name);
+		while (*o && strcmp(suffix, *o)) o++;
+		if (!*o && strncmp(suffix, "cbt-", 4)) continue;
+		if (unlinkat(dirfd(dp), de->d_name, 0) < 0 && errno != ENOENT) return err_sys(e, errno, "cannot remove '%s'", de->d_name);
 	}
 	return 0;
 }

@@ -68,7 +68,7 @@ static int derive(const struct buf *secret, const unsigned char *salt, unsigned 
 static int wrap(const unsigned char kek[32], const unsigned char key[KEY_BYTES], unsigned char out[NONCE + KEY_BYTES + TAG], struct err *e)
 {
 	gnutls_datum_t k = { (unsigned char *)kek, 32 };
-	gnutls_aead_cipher_hd_t h;
+	gnutls_aead_cipher_hd_t h = NULL;
 	size_t len = KEY_BYTES + TAG;
 	int rc = gnutls_rnd(GNUTLS_RND_NONCE, out, NONCE);
 
@@ -118,7 +118,7 @@ int key_unwrap(const struct iof_settings *s, unsigned char key[KEY_BYTES], struc
 {
 	unsigned char salt[SALT], kek[32], wrapped[NONCE + KEY_BYTES + TAG];
 	gnutls_datum_t k = { kek, sizeof(kek) };
-	gnutls_aead_cipher_hd_t h;
+	gnutls_aead_cipher_hd_t h = NULL;
 	struct buf secret = BUF_INIT;
 	uint64_t iterations;
 	size_t len = KEY_BYTES;

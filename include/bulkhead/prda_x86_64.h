@@ -127,20 +127,22 @@ static PRDA_INLINE_ enum prda_result_ prda_cs_exchange_(uintptr_t a, uint64_t v,
 	PRDA_RESULTS_;
 }
 
-/* The store happened if *old == expected afterwards. */
+/* *old == expected afterwards: v was stored. Else what was there is stored again: no branch to guess. */
 static PRDA_INLINE_ enum prda_result_ prda_cs_compare_store_(uintptr_t a, uint64_t expected,
 	uint64_t v, uint64_t *old)
 {
-	uint64_t t, was;
+	uint64_t t, was, next;
 	__asm__ volatile goto(PRDA_SECTION_ENTER_
 		"movq " PRDA_HERE_ "0(%[a], %[t]), %[was]\n\t"
 		PRDA_POINT_(2)
+		"movq %[was], %[next]\n\t"
 		"cmpq %[expected], %[was]\n\t"
-		"jne 2f\n\t"
+		"cmoveq %[v], %[next]\n\t"
 		PRDA_POINT_(3)
-		"movq %[v], " PRDA_HERE_ "0(%[a], %[t])"
+		"movq %[next], " PRDA_HERE_ "0(%[a], %[t])"
 		PRDA_SECTION_LEAVE_
-		: [t] "=&r"(t), [was] "=&r"(was) : PRDA_IN_, [v] "er"(v), [expected] "er"(expected) : PRDA_CLOBBER_
+		: [t] "=&r"(t), [was] "=&r"(was), [next] "=&r"(next)
+		: PRDA_IN_, [v] "r"(v), [expected] "er"(expected) : PRDA_CLOBBER_
 		: again, slow);
 	*old = was;
 	PRDA_RESULTS_;
@@ -230,9 +232,9 @@ static PRDA_INLINE_ enum prda_result_ prda_cs_get_(uintptr_t a, uint64_t *out, u
 
 /* Copy %[n] bytes from %[src] to %[dst]; all three are used up. */
 #define PRDA_COPY_BYTES_ \
-	"10:\tsubq $64, %[n]\n\t" \
-	"jb 11f\n\t" \
-	"movups (%[src]), %%xmm0\n\t" \
+	"cmpq $64, %[n]\n\t" \
+	"jb 12f\n" \
+	"11:\tmovups (%[src]), %%xmm0\n\t" \
 	"movups 16(%[src]), %%xmm1\n\t" \
 	"movups 32(%[src]), %%xmm2\n\t" \
 	"movups 48(%[src]), %%xmm3\n\t" \
@@ -242,8 +244,10 @@ static PRDA_INLINE_ enum prda_result_ prda_cs_get_(uintptr_t a, uint64_t *out, u
 	"movups %%xmm3, 48(%[dst])\n\t" \
 	"addq $64, %[src]\n\t" \
 	"addq $64, %[dst]\n\t" \
-	"jmp 10b\n" \
-	"11:\taddq $64, %[n]\n\t" \
+	"subq $64, %[n]\n\t" \
+	"cmpq $64, %[n]\n\t" \
+	"jae 11b\n\t" \
+	"testq %[n], %[n]\n\t" \
 	"jz 15f\n" \
 	"12:\tsubq $8, %[n]\n\t" \
 	"jb 13f\n\t" \

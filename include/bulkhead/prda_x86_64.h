@@ -127,22 +127,20 @@ static PRDA_INLINE_ enum prda_result_ prda_cs_exchange_(uintptr_t a, uint64_t v,
 	PRDA_RESULTS_;
 }
 
-/* *old == expected afterwards: v was stored. Else what was there is stored again: no branch to guess. */
+/* The store happened if *old == expected afterwards. */
 static PRDA_INLINE_ enum prda_result_ prda_cs_compare_store_(uintptr_t a, uint64_t expected,
 	uint64_t v, uint64_t *old)
 {
-	uint64_t t, was, next;
+	uint64_t t, was;
 	__asm__ volatile goto(PRDA_SECTION_ENTER_
 		"movq " PRDA_HERE_ "0(%[a], %[t]), %[was]\n\t"
 		PRDA_POINT_(2)
-		"movq %[was], %[next]\n\t"
 		"cmpq %[expected], %[was]\n\t"
-		"cmoveq %[v], %[next]\n\t"
+		"jne 2f\n\t"
 		PRDA_POINT_(3)
-		"movq %[next], " PRDA_HERE_ "0(%[a], %[t])"
+		"movq %[v], " PRDA_HERE_ "0(%[a], %[t])"
 		PRDA_SECTION_LEAVE_
-		: [t] "=&r"(t), [was] "=&r"(was), [next] "=&r"(next)
-		: PRDA_IN_, [v] "r"(v), [expected] "er"(expected) : PRDA_CLOBBER_
+		: [t] "=&r"(t), [was] "=&r"(was) : PRDA_IN_, [v] "er"(v), [expected] "er"(expected) : PRDA_CLOBBER_
 		: again, slow);
 	*old = was;
 	PRDA_RESULTS_;

@@ -68,20 +68,20 @@ struct prda_hold_ { struct prda_region *region; uint64_t mask; uint32_t slot; bo
  * better. */
 unsigned prda_restarted_(uintptr_t a, unsigned tries);
 
-/* The operations outside the straight path: other forms, no rseq, unknown CPU. */
-void prda_slow_add_(uintptr_t a, uint64_t v);
-uint64_t prda_slow_load_(uintptr_t a);
-void prda_slow_store_(uintptr_t a, uint64_t v);
-uint64_t prda_slow_exchange_(uintptr_t a, uint64_t v);
-uint64_t prda_slow_compare_store_(uintptr_t a, uint64_t expected, uint64_t v);
-void prda_slow_push_(uintptr_t a, struct prda_node *node);
-struct prda_node *prda_slow_pop_(uintptr_t a);
-bool prda_slow_put_(uintptr_t a, uint64_t v);
-bool prda_slow_get_(uintptr_t a, uint64_t *v);
-bool prda_slow_append_(uintptr_t a, const void *record, size_t len);
-size_t prda_slow_flush_(uintptr_t a, void *out, size_t cap);
-size_t prda_slow_take_(uintptr_t a, uint64_t *out, size_t n);
-size_t prda_slow_give_(uintptr_t a, const uint64_t *in, size_t n);
+/* The operations off the straight path. why: PRDA_AGAIN_ a section was interrupted; PRDA_SLOW_ other form, or no rseq. */
+void prda_slow_add_(uintptr_t a, uint64_t v, enum prda_result_ why);
+uint64_t prda_slow_load_(uintptr_t a, enum prda_result_ why);
+void prda_slow_store_(uintptr_t a, uint64_t v, enum prda_result_ why);
+uint64_t prda_slow_exchange_(uintptr_t a, uint64_t v, enum prda_result_ why);
+uint64_t prda_slow_compare_store_(uintptr_t a, uint64_t expected, uint64_t v, enum prda_result_ why);
+void prda_slow_push_(uintptr_t a, struct prda_node *node, enum prda_result_ why);
+struct prda_node *prda_slow_pop_(uintptr_t a, enum prda_result_ why);
+bool prda_slow_put_(uintptr_t a, uint64_t v, enum prda_result_ why);
+bool prda_slow_get_(uintptr_t a, uint64_t *v, enum prda_result_ why);
+bool prda_slow_append_(uintptr_t a, const void *record, size_t len, enum prda_result_ why);
+size_t prda_slow_flush_(uintptr_t a, void *out, size_t cap, enum prda_result_ why);
+size_t prda_slow_take_(uintptr_t a, uint64_t *out, size_t n, enum prda_result_ why);
+size_t prda_slow_give_(uintptr_t a, const uint64_t *in, size_t n, enum prda_result_ why);
 void *prda_seq_begin_slow_(struct prda_seq *q, uintptr_t a);
 bool prda_seq_commit_slow_(struct prda_seq *q, uint64_t *where, uint64_t v);
 bool prda_seq_store_(uint64_t *where, uint64_t v);
@@ -104,28 +104,22 @@ void __tsan_release(void *addr);
 #define PRDA_TSAN_OUT_(a) ((void)0)
 #endif
 
-/* Run a section until it is done, or the slow way. */
+/* Run a section once; slow does it if that did not, and can use why. */
 #define PRDA_RUN_(a, section, slow) do { \
-		for (unsigned tries_ = 0; ; ) { \
-			enum prda_result_ result_ = prda_straight_(a) ? (section) : PRDA_SLOW_; \
-			if (__builtin_expect(result_ == PRDA_DONE_, 1)) \
-				break; \
-			if (result_ == PRDA_SLOW_ || !(tries_ = prda_restarted_((a), tries_))) { \
-				slow; \
-				break; \
-			} \
-		} \
+		const enum prda_result_ why = prda_straight_(a) ? (section) : PRDA_SLOW_; \
+		if (__builtin_expect(why != PRDA_DONE_, 0)) \
+			slow; \
 	} while (0)
 
 static PRDA_INLINE_ void prda_op_add_(uintptr_t a, uint64_t v)
 {
-	PRDA_RUN_(a, prda_cs_add_(a, v), prda_slow_add_(a, v));
+	PRDA_RUN_(a, prda_cs_add_(a, v), prda_slow_add_(a, v, why));
 }
 
 static PRDA_INLINE_ uint64_t prda_op_load_(uintptr_t a)
 {
 	uint64_t v = 0;
-	PRDA_RUN_(a, prda_cs_load_(a, &v), v = prda_slow_load_(a));
+	PRDA_RUN_(a, prda_cs_load_(a, &v), v = prda_slow_load_(a, why));
 	PRDA_TSAN_OUT_(a);
 	return v;
 }
@@ -133,14 +127,14 @@ static PRDA_INLINE_ uint64_t prda_op_load_(uintptr_t a)
 static PRDA_INLINE_ void prda_op_store_(uintptr_t a, uint64_t v)
 {
 	PRDA_TSAN_IN_(a);
-	PRDA_RUN_(a, prda_cs_store_(a, v), prda_slow_store_(a, v));
+	PRDA_RUN_(a, prda_cs_store_(a, v), prda_slow_store_(a, v, why));
 }
 
 static PRDA_INLINE_ uint64_t prda_op_exchange_(uintptr_t a, uint64_t v)
 {
 	uint64_t old = 0;
 	PRDA_TSAN_IN_(a);
-	PRDA_RUN_(a, prda_cs_exchange_(a, v, &old), old = prda_slow_exchange_(a, v));
+	PRDA_RUN_(a, prda_cs_exchange_(a, v, &old), old = prda_slow_exchange_(a, v, why));
 	PRDA_TSAN_OUT_(a);
 	return old;
 }
@@ -150,7 +144,7 @@ static PRDA_INLINE_ bool prda_op_compare_store_(uintptr_t a, uint64_t expected, 
 	uint64_t old = 0;
 	PRDA_TSAN_IN_(a);
 	PRDA_RUN_(a, prda_cs_compare_store_(a, expected, v, &old),
-		old = prda_slow_compare_store_(a, expected, v));
+		old = prda_slow_compare_store_(a, expected, v, why));
 	PRDA_TSAN_OUT_(a);
 	return old == expected;
 }
@@ -159,14 +153,14 @@ static PRDA_INLINE_ void prda_push(prda_list list, struct prda_node *node)
 {
 	uintptr_t a = (uintptr_t)list.alias_;
 	PRDA_TSAN_IN_(a);
-	PRDA_RUN_(a, prda_cs_push_(a, node), prda_slow_push_(a, node));
+	PRDA_RUN_(a, prda_cs_push_(a, node), prda_slow_push_(a, node, why));
 }
 
 static PRDA_INLINE_ struct prda_node *prda_pop(prda_list list)
 {
 	uintptr_t a = (uintptr_t)list.alias_;
 	struct prda_node *node = NULL;
-	PRDA_RUN_(a, prda_cs_pop_(a, &node), node = prda_slow_pop_(a));
+	PRDA_RUN_(a, prda_cs_pop_(a, &node), node = prda_slow_pop_(a, why));
 	PRDA_TSAN_OUT_(a);
 	return node;
 }
@@ -181,7 +175,7 @@ static PRDA_INLINE_ bool prda_put(prda_ring ring, uint64_t v)
 	uintptr_t a = (uintptr_t)ring.alias_;
 	uint64_t room = 0;
 	PRDA_TSAN_IN_(a);
-	PRDA_RUN_(a, prda_cs_put_(a, v, &room), room = prda_slow_put_(a, v));
+	PRDA_RUN_(a, prda_cs_put_(a, v, &room), room = prda_slow_put_(a, v, why));
 	return room != 0;
 }
 
@@ -189,7 +183,7 @@ static PRDA_INLINE_ bool prda_get(prda_ring ring, uint64_t *v)
 {
 	uintptr_t a = (uintptr_t)ring.alias_;
 	uint64_t got = 0, used = 0;
-	PRDA_RUN_(a, prda_cs_get_(a, &got, &used), used = prda_slow_get_(a, &got));
+	PRDA_RUN_(a, prda_cs_get_(a, &got, &used), used = prda_slow_get_(a, &got, why));
 	PRDA_TSAN_OUT_(a);
 	if (used == 0)
 		return false;
@@ -204,11 +198,11 @@ static PRDA_INLINE_ bool prda_append(prda_buffer buffer, const void *record, siz
 	PRDA_TSAN_IN_(a);
 #ifdef PRDA_HAVE_APPEND64_
 	if (__builtin_constant_p(len) && len == 64) {
-		PRDA_RUN_(a, prda_cs_append64_(a, record, &fits), fits = prda_slow_append_(a, record, 64));
+		PRDA_RUN_(a, prda_cs_append64_(a, record, &fits), fits = prda_slow_append_(a, record, 64, why));
 		return fits;
 	}
 #endif
-	PRDA_RUN_(a, prda_cs_append_(a, record, len, &fits), fits = prda_slow_append_(a, record, len));
+	PRDA_RUN_(a, prda_cs_append_(a, record, len, &fits), fits = prda_slow_append_(a, record, len, why));
 	return fits;
 }
 
@@ -216,7 +210,7 @@ static PRDA_INLINE_ ssize_t prda_flush(prda_buffer buffer, void *out, size_t cap
 {
 	uintptr_t a = (uintptr_t)buffer.alias_;
 	size_t got = 0;
-	PRDA_RUN_(a, prda_cs_flush_(a, out, cap, &got), got = prda_slow_flush_(a, out, cap));
+	PRDA_RUN_(a, prda_cs_flush_(a, out, cap, &got), got = prda_slow_flush_(a, out, cap, why));
 	PRDA_TSAN_OUT_(a);
 	return got == SIZE_MAX ? -ENOSPC : (ssize_t)got;
 }
@@ -225,7 +219,7 @@ static PRDA_INLINE_ size_t prda_take(prda_cache cache, uint64_t *out, size_t n)
 {
 	uintptr_t a = (uintptr_t)cache.alias_;
 	size_t got = 0;
-	PRDA_RUN_(a, prda_cs_take_(a, out, n, &got), got = prda_slow_take_(a, out, n));
+	PRDA_RUN_(a, prda_cs_take_(a, out, n, &got), got = prda_slow_take_(a, out, n, why));
 	PRDA_TSAN_OUT_(a);
 	return got;
 }
@@ -235,7 +229,7 @@ static PRDA_INLINE_ size_t prda_give(prda_cache cache, const uint64_t *in, size_
 	uintptr_t a = (uintptr_t)cache.alias_;
 	size_t put = 0;
 	PRDA_TSAN_IN_(a);
-	PRDA_RUN_(a, prda_cs_give_(a, in, n, &put), put = prda_slow_give_(a, in, n));
+	PRDA_RUN_(a, prda_cs_give_(a, in, n, &put), put = prda_slow_give_(a, in, n, why));
 	return put;
 }
 

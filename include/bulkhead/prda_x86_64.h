@@ -230,9 +230,9 @@ static PRDA_INLINE_ enum prda_result_ prda_cs_get_(uintptr_t a, uint64_t *out, u
 
 /* Copy %[n] bytes from %[src] to %[dst]; all three are used up. */
 #define PRDA_COPY_BYTES_ \
-	"10:\tsubq $64, %[n]\n\t" \
-	"jb 11f\n\t" \
-	"movups (%[src]), %%xmm0\n\t" \
+	"cmpq $64, %[n]\n\t" \
+	"jb 12f\n" \
+	"11:\tmovups (%[src]), %%xmm0\n\t" \
 	"movups 16(%[src]), %%xmm1\n\t" \
 	"movups 32(%[src]), %%xmm2\n\t" \
 	"movups 48(%[src]), %%xmm3\n\t" \
@@ -242,8 +242,10 @@ static PRDA_INLINE_ enum prda_result_ prda_cs_get_(uintptr_t a, uint64_t *out, u
 	"movups %%xmm3, 48(%[dst])\n\t" \
 	"addq $64, %[src]\n\t" \
 	"addq $64, %[dst]\n\t" \
-	"jmp 10b\n" \
-	"11:\taddq $64, %[n]\n\t" \
+	"subq $64, %[n]\n\t" \
+	"cmpq $64, %[n]\n\t" \
+	"jae 11b\n\t" \
+	"testq %[n], %[n]\n\t" \
 	"jz 15f\n" \
 	"12:\tsubq $8, %[n]\n\t" \
 	"jb 13f\n\t" \

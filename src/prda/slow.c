@@ -39,17 +39,21 @@ void prda_delayed_end(uintptr_t a)
 		prda_count(r, yields);
 }
 
-/* alias: with its tag; straight ones come here when sections failed already. section: uses a. locked: uses p, the plain
- * address. */
+/* alias: with its tag. section: uses a. locked: uses p, the plain address. */
 #define SLOW(type, section, locked) do { \
 		const uintptr_t a = alias & ~PRDA_TAG_; \
-		if (alias & PRDA_TAG_ && prda_delayed(a)) { \
-			enum prda_result_ result; \
-			unsigned tries = 0; \
-			do \
+		const bool delayed = alias & PRDA_TAG_ && prda_delayed(a); \
+		enum prda_result_ result = why; \
+		if (delayed || why == PRDA_AGAIN_) { \
+			for (unsigned tries = 1; tries && result != PRDA_DONE_; ) { \
+				if (result == PRDA_AGAIN_) \
+					tries = prda_restarted_(a, tries); \
 				result = (section); \
-			while (result == PRDA_AGAIN_ && (tries = prda_restarted_(a, tries))); \
-			prda_delayed_end(a); \
+				if (result == PRDA_SLOW_) \
+					break; \
+			} \
+			if (delayed) \
+				prda_delayed_end(a); \
 			if (result == PRDA_DONE_) \
 				break; \
 		} \
@@ -79,31 +83,31 @@ static void publish(uint64_t *where, uint64_t v)
 	__atomic_store_n(where, v, __ATOMIC_RELEASE);
 }
 
-void prda_slow_add_(uintptr_t alias, uint64_t v)
+void prda_slow_add_(uintptr_t alias, uint64_t v, enum prda_result_ why)
 {
 	SLOW(uint64_t, prda_cs_add_(a, v), publish(p, *p + v));
 }
 
-uint64_t prda_slow_load_(uintptr_t alias)
+uint64_t prda_slow_load_(uintptr_t alias, enum prda_result_ why)
 {
 	uint64_t v = 0;
 	SLOW(uint64_t, prda_cs_load_(a, &v), v = *p);
 	return v;
 }
 
-void prda_slow_store_(uintptr_t alias, uint64_t v)
+void prda_slow_store_(uintptr_t alias, uint64_t v, enum prda_result_ why)
 {
 	SLOW(uint64_t, prda_cs_store_(a, v), publish(p, v));
 }
 
-uint64_t prda_slow_exchange_(uintptr_t alias, uint64_t v)
+uint64_t prda_slow_exchange_(uintptr_t alias, uint64_t v, enum prda_result_ why)
 {
 	uint64_t old = 0;
 	SLOW(uint64_t, prda_cs_exchange_(a, v, &old), old = *p; publish(p, v));
 	return old;
 }
 
-uint64_t prda_slow_compare_store_(uintptr_t alias, uint64_t expected, uint64_t v)
+uint64_t prda_slow_compare_store_(uintptr_t alias, uint64_t expected, uint64_t v, enum prda_result_ why)
 {
 	uint64_t old = 0;
 	SLOW(uint64_t, prda_cs_compare_store_(a, expected, v, &old),
@@ -111,13 +115,13 @@ uint64_t prda_slow_compare_store_(uintptr_t alias, uint64_t expected, uint64_t v
 	return old;
 }
 
-void prda_slow_push_(uintptr_t alias, struct prda_node *node)
+void prda_slow_push_(uintptr_t alias, struct prda_node *node, enum prda_result_ why)
 {
 	SLOW(struct prda_list_, prda_cs_push_(a, node),
 		node->next = p->head; point(2); publish((uint64_t *)&p->head, (uintptr_t)node));
 }
 
-struct prda_node *prda_slow_pop_(uintptr_t alias)
+struct prda_node *prda_slow_pop_(uintptr_t alias, enum prda_result_ why)
 {
 	struct prda_node *node = NULL;
 	SLOW(struct prda_list_, prda_cs_pop_(a, &node),
@@ -125,7 +129,7 @@ struct prda_node *prda_slow_pop_(uintptr_t alias)
 	return node;
 }
 
-bool prda_slow_put_(uintptr_t alias, uint64_t v)
+bool prda_slow_put_(uintptr_t alias, uint64_t v, enum prda_result_ why)
 {
 	uint64_t room = 0;
 	SLOW(struct prda_ring_, prda_cs_put_(a, v, &room),
@@ -138,7 +142,7 @@ bool prda_slow_put_(uintptr_t alias, uint64_t v)
 	return room != 0;
 }
 
-bool prda_slow_get_(uintptr_t alias, uint64_t *v)
+bool prda_slow_get_(uintptr_t alias, uint64_t *v, enum prda_result_ why)
 {
 	uint64_t used = 0;
 	SLOW(struct prda_ring_, prda_cs_get_(a, v, &used),
@@ -151,7 +155,7 @@ bool prda_slow_get_(uintptr_t alias, uint64_t *v)
 	return used != 0;
 }
 
-bool prda_slow_append_(uintptr_t alias, const void *record, size_t len)
+bool prda_slow_append_(uintptr_t alias, const void *record, size_t len, enum prda_result_ why)
 {
 	bool fits = false;
 	SLOW(struct prda_buffer_, prda_cs_append_(a, record, len, &fits),
@@ -164,7 +168,7 @@ bool prda_slow_append_(uintptr_t alias, const void *record, size_t len)
 	return fits;
 }
 
-size_t prda_slow_flush_(uintptr_t alias, void *out, size_t cap)
+size_t prda_slow_flush_(uintptr_t alias, void *out, size_t cap, enum prda_result_ why)
 {
 	size_t got = SIZE_MAX;
 	SLOW(struct prda_buffer_, prda_cs_flush_(a, out, cap, &got),
@@ -178,7 +182,7 @@ size_t prda_slow_flush_(uintptr_t alias, void *out, size_t cap)
 	return got;
 }
 
-size_t prda_slow_take_(uintptr_t alias, uint64_t *out, size_t n)
+size_t prda_slow_take_(uintptr_t alias, uint64_t *out, size_t n, enum prda_result_ why)
 {
 	size_t got = 0;
 	SLOW(struct prda_cache_, prda_cs_take_(a, out, n, &got),
@@ -191,7 +195,7 @@ size_t prda_slow_take_(uintptr_t alias, uint64_t *out, size_t n)
 	return got;
 }
 
-size_t prda_slow_give_(uintptr_t alias, const uint64_t *in, size_t n)
+size_t prda_slow_give_(uintptr_t alias, const uint64_t *in, size_t n, enum prda_result_ why)
 {
 	size_t put = 0;
 	SLOW(struct prda_cache_, prda_cs_give_(a, in, n, &put),

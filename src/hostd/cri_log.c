@@ -217,14 +217,16 @@ void cri_log_close(struct cri_log *l)
 }
 
 uint64_t cri_log_seq(const struct cri_log *l) { return l->state.seq; }
-bool cri_log_ended(const struct cri_log *l) { return l->state.ended; }
+bool cri_log_ended(const struct cri_log *l) { return l->state.ended && !l->changed; }
 size_t cri_log_dirty(const struct cri_log *l) { return l->lines.len; }
 
 /* Adding. */
 
+#define HEAD_MAX (CLOCK_TEXT_MAX + 16)
+
 static int put_line(struct cri_log *l, uint64_t real_ns, int i, char tag, const void *more, size_t len)
 {
-	char head[CLOCK_TEXT_MAX + 16], time[CLOCK_TEXT_MAX];
+	char head[HEAD_MAX], time[CLOCK_TEXT_MAX];
 	struct buf *pending = &l->pending[i];
 	int n = snprintf(head, sizeof(head), "%s %s %c ", clock_text(real_ns, 9, time), i ? "stderr" : "stdout", tag);
 	if (buf_reserve(&l->lines, (size_t)n + pending->len + len + 1))
@@ -237,9 +239,21 @@ static int put_line(struct cri_log *l, uint64_t real_ns, int i, char tag, const 
 	return 0;
 }
 
+/* All memory that the lines of these bytes can need, so that a record is taken in whole or not at all. */
+static int reserve_lines(struct cri_log *l, int i, const char *p, size_t len)
+{
+	size_t lines = len / CRI_LOG_LINE_MAX + 2;
+	for (const char *end = p + len; p < end && (p = memchr(p, '\n', (size_t)(end - p))); p++)
+		lines++;
+	return buf_reserve(&l->lines, l->pending[i].len + len + lines * (HEAD_MAX + 1)) ||
+	       buf_reserve(&l->pending[i], len < CRI_LOG_LINE_MAX ? len : CRI_LOG_LINE_MAX) ? -ENOMEM : 0;
+}
+
 static int add_bytes(struct cri_log *l, uint64_t real_ns, int i, const char *p, size_t len)
 {
 	struct buf *pending = &l->pending[i];
+	if (reserve_lines(l, i, p, len))
+		return -ENOMEM;
 	while (len) {
 		const char *newline = memchr(p, '\n', len);
 		size_t n = newline ? (size_t)(newline - p) : len;

@@ -30,11 +30,10 @@ int cri_log_open(const char *dir, unsigned instance, struct cri_log **out, struc
 /* Number of the last record that is on disk (or in its pending line); 0: none. A writer that takes up again asks for
  * records after this one. */
 uint64_t cri_log_seq(const struct cri_log *l);
-bool cri_log_ended(const struct cri_log *l);   // cri_log_end has been called for this instance
+bool cri_log_ended(const struct cri_log *l);   // cri_log_end has been called for this instance, and committed
 
 /* Add one record: bytes as they were read, any length, any place in a line. Records up to cri_log_seq are passed over.
- * Nothing is written yet. Returns 0, -EINVAL (stream) or -ENOMEM: the record may be half added, so close without commit
- * and open again. */
+ * Nothing is written yet. Returns 0, -EINVAL (stream) or -ENOMEM; after an error nothing of it is added. */
 int cri_log_add(struct cri_log *l, uint64_t seq, uint64_t real_ns, enum cri_stream stream, const void *data, size_t len);
 
 /* The container's output is complete: what is left of a last line without newline is written as P. */

@@ -1,32 +1,33 @@
 // SPDX-License-Identifier: Apache-2.0
-// Collects the output of all containers of this host: for each it opens the agent's log stream (from the last record
-// that is on disk), writes CRI log files and acknowledges. A few threads for all. Called by the pod workers
-// (pod_containers.c, pod_vm.c): this header is the contract with them. Every call is safe from any thread and for names
-// it does not know.
+// Brings container output from the agents to the log files. One thread for all containers of the host. The agent keeps
+// a record until it is acknowledged, and it is acknowledged when it is in the file and the file's state is written: a
+// hostd that is killed takes up where it was.
 #ifndef BH_HOSTD_LOG_COLLECTOR_H
 #define BH_HOSTD_LOG_COLLECTOR_H
 
 #include "base/err.h"
 
 struct log_collector;
+struct log_source;      // one instance of one container
 
-int log_collector_start(struct log_collector **lc, struct err *e);
-void log_collector_close(struct log_collector *lc);   // writes what has arrived; NULL allowed
+struct log_source_spec {
+	const char *vsock_path;      // VMDIR/vsock.sock
+	const char *container_id;    // in the agent
+	const char *log_dir;         // cri_log.h
+	unsigned instance;           // restart count
+	/* Called once when the last line is in the file, on the collector's thread; must be quick and must not call the
+	 * collector. May be NULL. */
+	void (*ended)(void *user);
+	void *user;
+};
 
-/* Follow one instance of a container. Files: POD_DIR/logs/CONTAINER/<restart_count>.log. vsock_path: VMDIR/vsock.sock;
- * container_id: in the agent. Reconnects by itself until the record with `end` has been written, or log_collector_stop.
- * Replaces an earlier instance of the same container (whose remaining records are still written as far as they come).
- * Calling it again for the same instance (after a hostd restart) goes on where the files end. Copies its strings. */
-int log_collector_add(struct log_collector *lc, const char *pod_uid, const char *container, const char *vsock_path,
-		      const char *container_id, const char *pod_dir, unsigned restart_count);
+int log_collector_start(struct log_collector **c, struct err *e);
+void log_collector_stop(struct log_collector *c);   // NULL allowed; sources still there are removed
 
-/* Wait until the current instance's output is complete on disk, at most timeout_ms. Returns 0 or -ETIMEDOUT. */
-int log_collector_drain(struct log_collector *lc, const char *pod_uid, const char *container, unsigned timeout_ms);
+/* Collect until removed. Connections that break are made again for ever. spec: copied. Opens the log file (may block). */
+int log_collector_add(struct log_collector *c, const struct log_source_spec *spec, struct log_source **s, struct err *e);
 
-/* The VM is gone: end the current instance's log here, write what has arrived, do not reconnect. */
-void log_collector_stop(struct log_collector *lc, const char *pod_uid, const char *container);
-
-/* Stop, and forget all about it; returns when no file of it is open any more (the folder is removed next). */
-void log_collector_forget(struct log_collector *lc, const char *pod_uid, const char *container);
+/* What has arrived is in the file when this returns, and `ended` is not called any more. NULL allowed. */
+void log_collector_remove(struct log_collector *c, struct log_source *s);
 
 #endif

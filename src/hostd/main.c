@@ -257,7 +257,7 @@ int main(int argc, char **argv)
 	admin_stop(admin);
 	streaming_stop(streaming);
 	pods_close(o.host.pods);
-	log_collector_close(o.host.logs);
+	log_collector_stop(o.host.logs);
 	events_stop(o.host.events);
 	netw_close(o.host.net);
 	image_store_close(o.host.images);

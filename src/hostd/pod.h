@@ -45,6 +45,7 @@ struct container {
 	json_t *last_state;             // (w) {"terminated": {...}} of the instance before, or NULL
 	uint64_t backoff_ns;            // (w) current delay, 0: none yet
 	uint64_t retry_mono_ns;         // (w) not before this (start or image pull)
+	struct log_source *log;         // (w) being collected
 	bool stop_sent;                 // (w) SIGTERM delivered to this instance
 	bool backoff_told;              // (w) Event for this wait was emitted
 };
@@ -125,6 +126,11 @@ json_t *container_spec(const struct pod *p, const struct container *c);   // bor
 struct container *pod_container_find(struct pod *p, const char *name);
 bool pod_restart_always(const struct pod *p);
 bool pod_restart_never(const struct pod *p);
+
+/* pod_logs.c */
+void pod_log_follow(struct pod *p, struct container *c);       // collect the current instance's output from now on
+void pod_log_drain(struct pod *p, struct container *c);        // it has ended: wait, a few seconds at most, until all is on disk
+void pod_log_end(struct pod *p, struct container *c);          // no more; what has arrived is on disk
 
 /* pod_status.c */
 json_t *pod_status(struct pod *p);                             // v1.PodStatus; new reference

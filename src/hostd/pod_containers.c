@@ -13,7 +13,6 @@
 #include "base/log.h"
 #include "base/own.h"
 #include "events.h"
-#include "log_collector.h"
 #include "pod.h"
 
 #define BACKOFF_FIRST_NS (10 * NS_PER_S)
@@ -21,7 +20,6 @@
 #define BACKOFF_RESET_NS (600 * NS_PER_S)   // a container that ran this long starts afresh
 #define CONFIG_RETRY_NS (5 * NS_PER_S)
 #define AGENT_TIMEOUT_MS 60000
-#define LOG_DRAIN_MS 3000
 #define EXIT_KILLED 137
 #define EXIT_START_ERROR 128
 
@@ -145,7 +143,7 @@ static void note_exit(struct pod *p, struct container *c, const Bulkhead__Agent_
 	const char *reason = st->oom_killed ? "OOMKilled" : st->exit_code == 0 ? "Completed" : "Error";
 	set_terminated(p, c, st->exit_code, st->signal, reason, st->termination_message, st->started_real_ns, st->finished_real_ns);
 	/* The log must be on the host before the status says so: kubectl logs right after the end is complete. */
-	log_collector_drain(p->host->logs, p->uid, c->name, LOG_DRAIN_MS);
+	pod_log_drain(p, c);
 	log_info("pods", "container ended pod=%s/%s container=%s exit=%d reason=%s", p->ns, p->name, c->name, st->exit_code, reason);
 }
 
@@ -285,7 +283,7 @@ static void start(struct pod *p, struct container *c)
 {
 	struct err e = ERR_INIT;
 	own_json json_t *oci = NULL;
-	char text[ERR_TEXT_MAX + 64], id[24];
+	char text[ERR_TEXT_MAX + 64];
 	const json_t *spec = container_spec(p, c);
 	if (c->created) {
 		agent_ref_call(p, c, BULKHEAD__AGENT__REQUEST__WHAT_REMOVE_CONTAINER, NULL);
@@ -314,7 +312,7 @@ static void start(struct pod *p, struct container *c)
 	c->created = true;
 	snprintf(text, sizeof(text), "Created container %s", c->name);
 	container_event(p, c, "Normal", "Created", text);
-	log_collector_add(p->host->logs, p->uid, c->name, vm_vsock_path(p->vm), container_id(c, id), p->dir, c->restart_count);
+	pod_log_follow(p, c);
 	rc = agent_ref_call(p, c, BULKHEAD__AGENT__REQUEST__WHAT_START_CONTAINER, &e);
 	if (rc == -EPIPE)
 		return;

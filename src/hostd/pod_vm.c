@@ -18,7 +18,6 @@
 #include "image.h"
 #include "image_auth.h"
 #include "k8s/quantity.h"
-#include "log_collector.h"
 #include "pod.h"
 #include "pods.h"
 #include "scratch.h"
@@ -602,10 +601,8 @@ void pod_vm_adopt(struct pod *p)
 	}
 	p->configured = configured;
 	for (size_t i = 0; i < p->containers_count; i++) {
-		struct container *c = &p->containers[i];
-		char id[24];
-		if (c->created)
-			log_collector_add(p->host->logs, p->uid, c->name, vm_vsock_path(p->vm), container_id(c, id), p->dir, c->restart_count);
+		if (p->containers[i].created)
+			pod_log_follow(p, &p->containers[i]);
 	}
 	log_info("pods", "adopted pod=%s/%s configured=%d", p->ns, p->name, configured);
 }
@@ -628,6 +625,8 @@ static void disconnect(struct pod *p)
 
 void pod_vm_detach(struct pod *p)
 {
+	for (size_t i = 0; i < p->containers_count; i++)
+		pod_log_end(p, &p->containers[i]);
 	disconnect(p);
 }
 
@@ -637,7 +636,7 @@ void pod_vm_stop(struct pod *p)
 		vm_kill(p->vm);
 	disconnect(p);
 	for (size_t i = 0; i < p->containers_count; i++) {
-		log_collector_stop(p->host->logs, p->uid, p->containers[i].name);
+		pod_log_end(p, &p->containers[i]);
 		p->containers[i].created = false;
 	}
 }

@@ -13,7 +13,6 @@
 #include "base/log.h"
 #include "events.h"
 #include "k8s/client.h"
-#include "log_collector.h"
 #include "pod.h"
 #include "pods.h"
 
@@ -76,8 +75,6 @@ static void clean_up(struct pod *p)
 {
 	struct err e = ERR_INIT;
 	pod_release(p);
-	for (size_t i = 0; i < p->containers_count; i++)
-		log_collector_forget(p->host->logs, p->uid, p->containers[i].name);
 	if (dir_remove(p->dir, &e))
 		log_warn("pods", "%s/%s: %s", p->ns, p->name, e.text);
 }

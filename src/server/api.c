@@ -135,6 +135,6 @@ void api_serve(struct request *r)
 {
 	if (r->route.is_resource)
 		serve_resource(r);
-	else if (!api_health(r) && !api_discovery(r))
+	else if (!api_health(r) && !api_discovery(r) && !api_openapi(r))
 		not_found(r);
 }

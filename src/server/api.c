@@ -37,6 +37,10 @@ bool api_begin(struct request *r)
 {
 	const char *authorization = request_header(r, "Authorization");
 
+	if (r->srv->stopping) {
+		reply_status(r, status_new(503, "ServiceUnavailable", "the server is shutting down"));
+		return false;
+	}
 	if (authorization && identity_in(r->who, "system:unauthenticated")) {
 		reply_status(r, status_new(401, "Unauthorized", "Unauthorized"));
 		return false;
@@ -131,6 +135,6 @@ void api_serve(struct request *r)
 {
 	if (r->route.is_resource)
 		serve_resource(r);
-	else if (!api_health(r) && !api_discovery(r))
+	else if (!api_health(r) && !api_discovery(r) && !api_openapi(r))
 		not_found(r);
 }

@@ -12,9 +12,12 @@ bool api_begin(struct request *r);
 /* When the body is there. */
 void api_serve(struct request *r);
 
-/* api_discovery.c: /api, /apis, /version, /openapi. False: not one of its paths. */
+/* Each: false: not one of its paths. */
+/* api_discovery.c: /api, /apis, /version. */
 bool api_discovery(struct request *r);
-/* api_health.c: /healthz, /livez, /readyz, /metrics. False: not one of its paths. */
+/* api_openapi.c: /openapi/v2, /openapi/v3. */
+bool api_openapi(struct request *r);
+/* api_health.c: /healthz, /livez, /readyz, /metrics. */
 bool api_health(struct request *r);
 
 /* api_read.c */

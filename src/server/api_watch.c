@@ -30,7 +30,7 @@ struct line {
 
 struct http_watch {
 	struct watch *watch;
-	struct MHD_Connection *conn;
+	struct request *request;      // lives as long as the connection is suspended
 	const struct k8s_kind *kind;
 	struct accept accept;
 	char include[16];
@@ -158,14 +158,14 @@ static void suspend(void *user)
 {
 	struct http_watch *w = user;
 
-	MHD_suspend_connection(w->conn);
+	request_pause(w->request);
 }
 
 static void wake(void *user)
 {
 	struct http_watch *w = user;
 
-	MHD_resume_connection(w->conn);
+	request_wake(w->request);
 }
 
 /* The next line, if there is one. */
@@ -302,7 +302,7 @@ void api_watch(struct request *r, const struct k8s_kind *k)
 		reply_status(r, status_errno(-ENOMEM));
 		return;
 	}
-	w->conn = r->conn;
+	w->request = r;
 	w->kind = k;
 	w->accept = accept;
 	snprintf(w->include, sizeof w->include, "%s", include && *include ? include : "Metadata");

@@ -14,7 +14,6 @@
 #include "base/err.h"
 #include "base/file.h"
 #include "base/log.h"
-#include "base/own.h"
 #include "server/bootstrap.h"
 #include "server/controllers/controllers.h"
 #include "server/http.h"
@@ -137,6 +136,23 @@ static const struct unit_ops *const controllers[] = {
 	&node_health_unit, &taint_eviction_unit, &pod_gc_unit, &namespace_unit, &service_account_unit, &event_ttl_unit, NULL,
 };
 
+/* No request may be suspended when the listener stops: end what waits for events or nodes, let commits finish. */
+static void stop_serving(struct server *srv, struct http *http)
+{
+	srv->ready = false;
+	srv->stopping = true;
+	if (http)
+		http_quiesce(http);
+	streams_stop(srv->streams);
+	while (srv->suspended) {
+		watch_set_end_all(store_watches(srv->store));
+		usleep(1000);
+	}
+	if (http)
+		http_stop(http);
+	streams_free(srv->streams);
+}
+
 static int serve(struct server *srv, const char *listen, const sigset_t *signals, struct err *e)
 {
 	struct loop *scheduler = NULL, *control = NULL;
@@ -157,15 +173,10 @@ static int serve(struct server *srv, const char *listen, const sigset_t *signals
 		srv->ready = true;
 		log_info("main", "serving listen=%s root=%s objects=%zu", listen, srv->root, store_count(srv->store));
 		wait_for_signal(signals);
-		srv->ready = false;
-		http_quiesce(http);
-		watch_set_end_all(store_watches(srv->store));
-		streams_stop(take(srv->streams));   // before the listener: it waits for upgraded connections
-		http_stop(http);
 	}
-	streams_stop(srv->streams);
 	loop_stop(scheduler);
 	loop_stop(control);
+	stop_serving(srv, http);
 	recorder_stop(srv->recorder);
 	return r;
 }

@@ -2,8 +2,6 @@
 #include "server/pod_stream.h"
 
 #include <errno.h>
-#include <netinet/in.h>
-#include <netinet/tcp.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -220,11 +218,9 @@ static void on_ready(void *user)
 	request_wake(user);
 }
 
-static void suspend_request(void *user)
+static void pause_request(void *user)
 {
-	struct request *r = user;
-
-	MHD_suspend_connection(r->conn);
+	request_pause(user);
 }
 
 static ssize_t read_body(void *cls, uint64_t pos, char *out, size_t max)
@@ -239,35 +235,34 @@ static ssize_t read_body(void *cls, uint64_t pos, char *out, size_t max)
 			return n;
 		if (n < 0)
 			return n == -ENODATA ? MHD_CONTENT_READER_END_OF_STREAM : MHD_CONTENT_READER_END_WITH_ERROR;
-	} while (!stream_wait(st, suspend_request));
+	} while (!stream_wait(st, pause_request));
 	return 0;
 }
 
-static void on_upgraded(void *cls, struct MHD_Connection *conn, void *con_cls, const char *extra, size_t extra_len, MHD_socket sock,
-			struct MHD_UpgradeResponseHandle *urh)
+static void tunnel_over(struct request *r)
 {
-	const union MHD_ConnectionInfo *info = MHD_get_connection_info(conn, MHD_CONNECTION_INFO_CONNECTION_FD);
-	int on = 1, off = 0;
-
-	(void)con_cls;
-	if (info) {   // the listener gathers small pieces, which suits answers but not a terminal
-		setsockopt(info->connect_fd, IPPROTO_TCP, TCP_CORK, &off, sizeof off);
-		setsockopt(info->connect_fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof on);
-	}
-	stream_tunnel(cls, sock, urh, extra, extra_len);
+	(void)r;   // without a reply the connection is closed
 }
 
-static void reply_upgrade(struct request *r, struct stream *st, const struct http_head *h)
+/* The node's answer goes to the client as it is, and from then on the bytes of both sides. The listener's connection
+ * stays suspended meanwhile: it does not touch socket and TLS session, so that the tunnel can. */
+static void start_tunnel(struct request *r, struct stream *st, const struct http_head *h)
 {
-	r->response = MHD_create_response_for_upgrade(on_upgraded, st);
-	r->code = 101;
-	if (!r->response)
-		return;
-	r->state = NULL;   // the stream is the tunnel's from here on
+	const union MHD_ConnectionInfo *fd = MHD_get_connection_info(r->conn, MHD_CONNECTION_INFO_CONNECTION_FD);
+	const union MHD_ConnectionInfo *tls = MHD_get_connection_info(r->conn, MHD_CONNECTION_INFO_GNUTLS_SESSION);
+	own_buf struct buf head = BUF_INIT;
+
+	buf_puts(&head, "HTTP/1.1 101 Switching Protocols\r\n");
 	for (int i = 0; i < h->count; i++)
-		if (strcasecmp(h->headers[i].name, "Connection") && strcasecmp(h->headers[i].name, "Date") &&
-		    strcasecmp(h->headers[i].name, "Content-Length"))
-			MHD_add_response_header(r->response, h->headers[i].name, h->headers[i].value);
+		if (strcasecmp(h->headers[i].name, "Content-Length"))
+			buf_printf(&head, "%s: %s\r\n", h->headers[i].name, h->headers[i].value);
+	if (buf_puts(&head, "\r\n")) {
+		reply_status(r, status_errno(-ENOMEM));
+		return;
+	}
+	request_suspend(r, tunnel_over);   // before the tunnel can be over
+	if (stream_tunnel(st, tls->tls_session, fd->connect_fd, head.data))
+		request_wake(r);
 }
 
 /* The node could not be reached. Upstream gives no reason here, only the code. */
@@ -306,7 +301,7 @@ static void answered(struct request *r)
 	if (!h) {
 		reply_failed(r, why);
 	} else if (h->code == 101) {
-		reply_upgrade(r, st, h);
+		start_tunnel(r, st, h);
 	} else if (!strcmp(r->route.subresource, "log") && h->code != 200) {
 		reply_refused(r, st, h);
 	} else {

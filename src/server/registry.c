@@ -151,6 +151,17 @@ static void keep_status(json_t *next, const json_t *cur)
 		json_object_del(next, "status");
 }
 
+/* Of pods/ephemeralcontainers only these count. */
+static void keep_but_ephemeral(json_t *next, const json_t *cur)
+{
+	json_t *list = json_incref(jpath_get(next, "spec.ephemeralContainers")), *spec = json_deep_copy(json_object_get(cur, "spec"));
+
+	if (list)
+		json_object_set_new(spec, "ephemeralContainers", list);
+	json_object_set_new(next, "spec", spec);
+	keep_status(next, cur);
+}
+
 /* The last update of an object that is being deleted removes it when nothing holds it any more. */
 static bool now_gone(const struct k8s_kind *k, const json_t *obj)
 {
@@ -172,14 +183,15 @@ static json_t *prepare_update(struct reg_write *w, json_t *next, const json_t *c
 		return s;
 	if (!strcmp(w->subresource, "status"))
 		keep_outside_status(next, cur);
+	else if (!strcmp(w->subresource, "ephemeralcontainers"))
+		keep_but_ephemeral(next, cur);
 	else if (!*w->subresource && w->kind->status_subresource)
 		keep_status(next, cur);
 	if (!*w->subresource && w->kind->prepare_update)
 		w->kind->prepare_update(next, cur);
 	meta_touch_generation(w->kind, next, cur);
-	/* Binding, scale and the like are the ways to change what an update may not: only the result is checked. */
-	bool own_way = *w->subresource && strcmp(w->subresource, "status");
-	return validate(w->kind, next, own_way ? NULL : cur);
+	// Rules on what may change are those of the object itself and its status; other subresources exist to break them.
+	return validate(w->kind, next, !*w->subresource || !strcmp(w->subresource, "status") ? cur : NULL);
 }
 
 static json_t *current_json(struct reg_write *w)

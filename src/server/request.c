@@ -17,12 +17,21 @@ const char *request_header(const struct request *r, const char *name)
 void request_suspend(struct request *r, void (*resume)(struct request *r))
 {
 	r->resume = resume;
+	request_pause(r);
+}
+
+void request_pause(struct request *r)
+{
+	atomic_fetch_add(&r->srv->suspended, 1);
 	MHD_suspend_connection(r->conn);
 }
 
 void request_wake(struct request *r)
 {
+	struct server *srv = r->srv;   // r may be gone once it runs
+
 	MHD_resume_connection(r->conn);
+	atomic_fetch_sub(&srv->suspended, 1);
 }
 
 static void set_reply(struct request *r, unsigned code, const char *type, struct MHD_Response *response)

@@ -40,6 +40,8 @@ const char *request_header(const struct request *r, const char *name);   // NULL
 /* Suspend r: the handler returns without a reply; resume(r) runs on an HTTP thread after request_wake. */
 void request_suspend(struct request *r, void (*resume)(struct request *r));
 void request_wake(struct request *r);   // any thread, once per suspension
+/* The same for the body of an answer: its reader returns 0 after request_pause, and is called again after request_wake. */
+void request_pause(struct request *r);
 
 /* Replies; each sets r->response once. Stolen arguments are freed on failure too. */
 void reply_json(struct request *r, unsigned code, json_t *j);                          // steals j

@@ -18,7 +18,8 @@ struct server {
 	struct store *store;
 	struct streams *streams;      // connections to nodes
 	struct recorder *recorder;
-	_Atomic bool ready;
+	_Atomic bool ready, stopping;
+	_Atomic int suspended;        // requests that somebody has to resume
 };
 
 #endif

@@ -48,9 +48,9 @@ struct stream {
 	bool client_over;            // nothing more comes from the client
 
 	// Tunnel; loop thread.
-	int sock;
-	struct evwatch *sock_watch;
-	struct MHD_UpgradeResponseHandle *urh;
+	gnutls_session_t client;
+	int tunnel_fd;
+	struct evwatch *tunnel_watch;
 
 	pthread_mutex_t lock;        // the rest
 	struct buf from_node;
@@ -132,12 +132,14 @@ static void drop_watch(struct evwatch **w)
 /* Release everything but the memory. */
 static void end(struct stream *st)
 {
+	bool was_tunnel = st->state == TUNNEL;
+
 	if (st->state == ENDED)
 		return;
 	st->state = ENDED;
 	drop_watch(&st->node_watch);
 	drop_watch(&st->client_watch);
-	drop_watch(&st->sock_watch);
+	drop_watch(&st->tunnel_watch);
 	drop_watch(&st->timer);
 	if (st->tls) {
 		gnutls_bye(st->tls, GNUTLS_SHUT_WR);
@@ -148,16 +150,15 @@ static void end(struct stream *st)
 		close(st->fd);
 	if (st->client_fd >= 0)
 		close(st->client_fd);
-	if (st->urh)
-		MHD_upgrade_action(st->urh, MHD_UPGRADE_ACTION_CLOSE);
-	st->fd = st->client_fd = st->sock = -1;
-	st->urh = NULL;
+	st->fd = st->client_fd = -1;
 	if (st->prev)
 		st->prev->next = st->next;
 	else
 		st->s->all = st->next;
 	if (st->next)
 		st->next->prev = st->prev;
+	if (was_tunnel)
+		announce(st, false);
 	stream_unref(st);
 }
 
@@ -199,137 +200,90 @@ static void read_head(struct stream *st)
 	}
 }
 
-static void set_node_over(struct stream *st)
-{
-	pthread_mutex_lock(&st->lock);
-	st->node_over = true;
-	pthread_mutex_unlock(&st->lock);
-}
-
-/* Read what there is, while there is room. Returns true if anything came or the node is at its end. */
-static bool read_node(struct stream *st)
+/* Read what there is, while there is room. *over: nothing more will come. Returns true if anything changed. */
+static bool tls_fill(gnutls_session_t tls, struct buf *b, bool *over)
 {
 	bool any = false;
 
-	while (!st->node_over) {
-		char data[16384];
-		ssize_t n;
-		bool full;
-		pthread_mutex_lock(&st->lock);
-		full = st->from_node.len >= BUFFER_MAX;
-		pthread_mutex_unlock(&st->lock);
-		if (full)
-			break;
-		n = gnutls_record_recv(st->tls, data, sizeof data);
+	while (!*over && b->len < BUFFER_MAX) {
+		ssize_t n = buf_reserve(b, 16384) ? GNUTLS_E_MEMORY_ERROR : gnutls_record_recv(tls, b->data + b->len, 16384);
 		if (n == GNUTLS_E_AGAIN)
 			break;
-		if (n == GNUTLS_E_INTERRUPTED || n == GNUTLS_E_REHANDSHAKE)
+		if (n == GNUTLS_E_INTERRUPTED)
 			continue;
+		if (n > 0)
+			b->len += n;
+		else
+			*over = true;
 		any = true;
-		if (n <= 0) {
-			set_node_over(st);
-			break;
-		}
-		pthread_mutex_lock(&st->lock);
-		if (buf_append(&st->from_node, data, n))
-			st->node_over = true;
-		pthread_mutex_unlock(&st->lock);
 	}
 	return any;
 }
 
-/* Returns 0, or -errno when the node cannot be written to. */
-static int write_node(struct stream *st)
+/* Write what is there, as far as the peer takes it. Returns 0, or -EPIPE. */
+static int tls_drain(gnutls_session_t tls, struct buf *b)
 {
-	while (st->to_node.len) {
-		ssize_t n = gnutls_record_send(st->tls, st->to_node.data, st->to_node.len);
+	while (b->len) {
+		ssize_t n = gnutls_record_send(tls, b->data, b->len);
 		if (n == GNUTLS_E_AGAIN)
 			return 0;
 		if (n == GNUTLS_E_INTERRUPTED)
 			continue;
 		if (n < 0)
 			return -EPIPE;
-		buf_consume(&st->to_node, n);
+		buf_consume(b, n);
 	}
 	return 0;
 }
 
-/* --- the tunnel; loop thread --- */
-
-/* Client to node. Returns false when the tunnel is over. */
-static bool pump_to_node(struct stream *st)
+static bool read_node(struct stream *st)
 {
-	while (!st->client_over && st->to_node.len < BUFFER_MAX) {
-		char data[16384];
-		ssize_t n = recv(st->sock, data, sizeof data, 0);
-		if (n < 0 && errno == EINTR)
-			continue;
-		if (n < 0 && errno == EAGAIN)
-			break;
-		if (n <= 0)
-			st->client_over = true;
-		else if (buf_append(&st->to_node, data, n))
-			return false;
-	}
-	if (write_node(st))
-		return false;
-	return !(st->client_over && !st->to_node.len);
-}
-
-/* Send what is there. Returns false when the client takes nothing any more; *left: what remains. */
-static bool write_client(struct stream *st, size_t *left)
-{
-	bool ok = true;
+	bool any;
 
 	pthread_mutex_lock(&st->lock);
-	while (st->from_node.len && ok) {
-		ssize_t n = send(st->sock, st->from_node.data, st->from_node.len, MSG_NOSIGNAL);
-		if (n >= 0)
-			buf_consume(&st->from_node, n);
-		else if (errno == EAGAIN)
-			break;
-		else
-			ok = errno == EINTR;
-	}
-	*left = st->from_node.len;
+	any = tls_fill(st->tls, &st->from_node, &st->node_over);
 	pthread_mutex_unlock(&st->lock);
-	return ok;
+	return any;
 }
 
-static bool pump_to_client(struct stream *st)
-{
-	size_t left;
-	bool more;
+/* --- the tunnel; loop thread --- */
 
-	do {   // the buffer may have been full while TLS held more, of which no event would tell
-		more = read_node(st);
-		if (!write_client(st, &left))
-			return false;
-	} while (more && !left && !st->node_over);
-	return !(st->node_over && !left);
+enum pumped { PUMP_IDLE, PUMP_AGAIN, PUMP_OVER };
+
+/* From one side to the other. AGAIN: the buffer was full, so TLS may hold more, of which no event would tell. */
+static enum pumped pump(gnutls_session_t from, gnutls_session_t to, struct buf *b, bool *over)
+{
+	bool full;
+
+	tls_fill(from, b, over);
+	full = b->len >= BUFFER_MAX;
+	if (tls_drain(to, b) || (*over && !b->len))
+		return PUMP_OVER;
+	return full && !b->len ? PUMP_AGAIN : PUMP_IDLE;
+}
+
+static uint32_t interest(bool in_over, const struct buf *in, const struct buf *out)
+{
+	return (!in_over && in->len < BUFFER_MAX ? EPOLLIN : 0) | (out->len ? EPOLLOUT : 0);
 }
 
 static void tunnel_step(struct stream *st)
 {
-	uint32_t node = 0, sock = 0;
+	enum pumped up, down;
 
-	if (!pump_to_node(st) || !pump_to_client(st)) {
-		end(st);
-		return;
-	}
-	if (!st->client_over && st->to_node.len < BUFFER_MAX)
-		sock |= EPOLLIN;
-	if (st->from_node.len)
-		sock |= EPOLLOUT;
-	if (!st->node_over && st->from_node.len < BUFFER_MAX)
-		node |= EPOLLIN;
-	if (st->to_node.len)
-		node |= EPOLLOUT;
-	evloop_modify(st->sock_watch, sock);
-	evloop_modify(st->node_watch, node);
+	do {
+		up = pump(st->client, st->tls, &st->to_node, &st->client_over);
+		down = pump(st->tls, st->client, &st->from_node, &st->node_over);
+		if (up == PUMP_OVER || down == PUMP_OVER) {
+			end(st);
+			return;
+		}
+	} while (up == PUMP_AGAIN || down == PUMP_AGAIN);
+	evloop_modify(st->tunnel_watch, interest(st->client_over, &st->to_node, &st->from_node));
+	evloop_modify(st->node_watch, interest(st->node_over, &st->from_node, &st->to_node));
 }
 
-static void on_sock(struct evloop *l, struct evwatch *w, uint32_t events, void *user)
+static void on_tunnel(struct evloop *l, struct evwatch *w, uint32_t events, void *user)
 {
 	(void)l;
 	(void)w;
@@ -339,11 +293,15 @@ static void on_sock(struct evloop *l, struct evwatch *w, uint32_t events, void *
 
 static void start_tunnel(struct stream *st)
 {
+	int on = 1, off = 0;
+
 	st->state = TUNNEL;
 	drop_watch(&st->client_watch);   // from now on the tunnel itself sees it
-	fcntl(st->sock, F_SETFL, fcntl(st->sock, F_GETFL) | O_NONBLOCK);
-	st->sock_watch = evloop_add(st->s->loop, st->sock, EPOLLIN, on_sock, st);
-	if (st->sock_watch)
+	// The listener gathers small pieces, which suits answers but not a terminal.
+	setsockopt(st->tunnel_fd, IPPROTO_TCP, TCP_CORK, &off, sizeof off);
+	setsockopt(st->tunnel_fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof on);
+	st->tunnel_watch = evloop_add(st->s->loop, st->tunnel_fd, EPOLLIN, on_tunnel, st);
+	if (st->tunnel_watch)
 		tunnel_step(st);
 	else
 		end(st);
@@ -399,7 +357,7 @@ static void dialed(struct stream *st)
 
 static void ask(struct stream *st)
 {
-	if (write_node(st)) {
+	if (tls_drain(st->tls, &st->to_node)) {
 		fail(st, "the node closed the connection%s", "");
 		return;
 	}
@@ -408,16 +366,22 @@ static void ask(struct stream *st)
 		read_head(st);
 }
 
-/* The user reads the body (or has not said yet what becomes of it). */
+/* The user reads the body, or wants a tunnel, or has not said yet. */
 static void answered(struct stream *st)
 {
-	bool full, over;
+	bool full, over, tunnel;
 
-	read_node(st);
 	pthread_mutex_lock(&st->lock);
+	tunnel = st->wants_tunnel;
+	if (!tunnel)
+		tls_fill(st->tls, &st->from_node, &st->node_over);
 	full = st->from_node.len >= BUFFER_MAX;
 	over = st->node_over;
 	pthread_mutex_unlock(&st->lock);
+	if (tunnel) {
+		start_tunnel(st);
+		return;
+	}
 	evloop_modify(st->node_watch, full || over ? 0 : EPOLLIN);
 	announce(st, false);
 }
@@ -517,26 +481,19 @@ static int verify_node(gnutls_session_t tls)
 
 static void look_at(struct stream *st)
 {
-	bool closed, tunnel;
+	bool closed;
 
 	pthread_mutex_lock(&st->lock);
 	closed = st->closed;
-	tunnel = st->wants_tunnel;
 	pthread_mutex_unlock(&st->lock);
 	if (st->state == ENDED) {
-		if (tunnel && st->urh) {   // it ended before its tunnel began
-			MHD_upgrade_action(st->urh, MHD_UPGRADE_ACTION_CLOSE);
-			st->urh = NULL;
-		}
+		announce(st, false);   // a tunnel, or somebody waiting, that came too late
 	} else if (closed) {
 		end(st);
 	} else if (st->state == DIALING && st->fd < 0) {
 		dial(st);
 	} else if (st->state == ANSWERED) {
-		if (tunnel)
-			start_tunnel(st);
-		else
-			answered(st);
+		answered(st);
 	}
 }
 
@@ -610,16 +567,25 @@ int stream_open(struct streams *s, const struct stream_target *t, const char *he
 		void (*ready)(void *user), void *user, struct stream **out)
 {
 	struct stream *st = calloc(1, sizeof *st);
+	bool stopping;
 
 	if (!st)
 		return -ENOMEM;
-	*st = (struct stream){ .s = s, .refs = 2, .fd = -1, .sock = -1, .client_fd = -1, .timeout_ms = timeout_ms, .ready = ready,
+	*st = (struct stream){ .s = s, .refs = 2, .fd = -1, .client_fd = -1, .timeout_ms = timeout_ms, .ready = ready,
 			       .user = user, .port = t->port, .address = strdup(t->address), .node_name = strdup(t->node_name) };
 	pthread_mutex_init(&st->lock, NULL);
 	if (!st->address || !st->node_name || buf_puts(&st->to_node, head) || parse_address(t, st)) {
 		stream_unref(st);
 		stream_unref(st);
 		return -ENOMEM;
+	}
+	pthread_mutex_lock(&s->lock);
+	stopping = s->stopping;
+	pthread_mutex_unlock(&s->lock);
+	if (stopping) {
+		stream_unref(st);
+		stream_unref(st);
+		return -ESHUTDOWN;
 	}
 	if (client_fd >= 0)   // a copy: the number may belong to another connection before the loop hears of it
 		st->client_fd = fcntl(client_fd, F_DUPFD_CLOEXEC, 0);
@@ -690,20 +656,24 @@ bool stream_wait(struct stream *st, void (*suspend)(void *user))
 	return wait;
 }
 
-void stream_tunnel(struct stream *st, int sock, struct MHD_UpgradeResponseHandle *urh, const char *extra, size_t extra_len)
+int stream_tunnel(struct stream *st, gnutls_session_t client, int fd, const char *first)
 {
+	struct buf all = BUF_INIT;
+
 	pthread_mutex_lock(&st->lock);
-	st->sock = sock;
-	st->urh = urh;
-	st->wants_tunnel = true;
-	pthread_mutex_unlock(&st->lock);
-	// The loop does not touch to_node between the request and the tunnel.
-	if (extra_len && buf_append(&st->to_node, extra, extra_len)) {
-		stream_close(st);
-		return;
+	if (buf_puts(&all, first) || (st->from_node.len && buf_append(&all, st->from_node.data, st->from_node.len))) {
+		pthread_mutex_unlock(&st->lock);
+		buf_fini(&all);
+		return -ENOMEM;
 	}
+	buf_fini(&st->from_node);
+	st->from_node = all;
+	st->client = client;
+	st->tunnel_fd = fd;
+	st->wants_tunnel = st->waiting = true;
+	pthread_mutex_unlock(&st->lock);
 	post(st);
-	stream_unref(st);
+	return 0;
 }
 
 /* --- starting and stopping --- */
@@ -726,8 +696,16 @@ static int load_credentials(struct streams *s, const char *root, struct err *e)
 	return 0;
 }
 
-static void streams_free(struct streams *s)
+void streams_free(struct streams *s)
 {
+	struct stream *st;
+
+	if (!s)
+		return;
+	while ((st = s->posted)) {
+		s->posted = st->next_posted;
+		stream_unref(st);
+	}
 	evloop_free(s->loop);
 	if (s->cred)
 		gnutls_certificate_free_credentials(s->cred);
@@ -772,5 +750,4 @@ void streams_stop(struct streams *s)
 	while (write(s->event_fd, &one, sizeof one) < 0 && errno == EINTR)
 		;
 	pthread_join(s->thread, NULL);
-	streams_free(s);
 }

@@ -1,11 +1,11 @@
 // SPDX-License-Identifier: Apache-2.0
 // Connections to nodes (logs, exec, attach, port-forward): one thread drives all of them, HTTPS with the server's client
 // certificate, buffers bounded in both directions. Once a node has answered, its bytes are either read as an answer's
-// body or, after an upgrade, passed through to the client's socket as they are.
+// body or, after an upgrade, passed through to the client's connection as they are.
 #ifndef BH_SERVER_STREAMS_H
 #define BH_SERVER_STREAMS_H
 
-#include <microhttpd.h>
+#include <gnutls/gnutls.h>
 #include <stdbool.h>
 
 #include "base/err.h"
@@ -16,7 +16,8 @@ struct stream;
 
 /* Certificates: ROOT/pki/kubelet-client.*, ca.crt. */
 int streams_start(const char *root, struct streams **s, struct err *e);
-void streams_stop(struct streams *s);     // ends all tunnels; NULL is fine
+void streams_stop(struct streams *s);     // fails all that is under way and takes nothing new; NULL is fine
+void streams_free(struct streams *s);     // after streams_stop, when nobody holds a stream any more; NULL is fine
 
 struct stream_target {
 	const char *address;         // IP address
@@ -39,7 +40,9 @@ ssize_t stream_read(struct stream *st, char *out, size_t max);
 /* After 0: have ready called when there is something. suspend(user) is called before it can be. False: there is already. */
 bool stream_wait(struct stream *st, void (*suspend)(void *user));
 
-/* Hand both sides to each other until one ends; the stream closes itself. Called from an MHD upgrade handler. */
-void stream_tunnel(struct stream *st, int sock, struct MHD_UpgradeResponseHandle *urh, const char *extra, size_t extra_len);
+/* Hand both sides to each other until one ends. client: the TLS session of the client's connection, which nobody else
+ * touches meanwhile (its request is suspended), fd its socket. first: bytes for the client before the node's. ready(user)
+ * is called when it is over and both may be used again. Returns 0 or -ENOMEM (nothing was done). */
+int stream_tunnel(struct stream *st, gnutls_session_t client, int fd, const char *first);
 
 #endif

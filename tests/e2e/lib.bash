@@ -31,12 +31,11 @@ cluster_down() {
 
 # What a cluster must not leave behind: processes, links, namespaces, mounts, rules.
 snapshot() {
-	pgrep -fa "bulkhead-(server|hostd|vmx|pagerd)|qemu-system|bulkhead supervise" | sed 's/^[0-9]* //' | grep -F "${ROOT:-/nowhere}" | sort
+	{ pgrep -fa "bulkhead-(server|hostd|vmx|pagerd)|qemu-system|bulkhead supervise" | sed 's/^[0-9]* //' | grep -F "${ROOT:-/nowhere}" | sort
 	ip -br link | awk '{print $1}' | grep -E '^(bkh|veth|tap)' | sort
 	ip netns list 2>/dev/null | grep '^bkh-' | sort
-	grep -c "${ROOT:-/nowhere}" /proc/mounts
-	iptables-save 2>/dev/null | grep -E 'bkh-' | sort
-	return 0
+	grep -F "${ROOT:-/nowhere}" /proc/mounts
+	{ nft list tables; iptables-save; } 2>/dev/null | grep bkh- | sort; } || true
 }
 
 image() {   # image NAME: load bulkhead.example/NAME:latest

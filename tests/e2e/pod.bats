@@ -26,7 +26,7 @@ teardown_file() { cluster_down; }
 }
 
 @test "logs come line by line, also with -f, --tail, --timestamps" {
-	busybox_pod talk Never 'for i in 1 2 3; do echo line \$i; sleep 0.5; done'
+	busybox_pod talk Never 'for i in 1 2 3; do echo line $i; sleep 0.5; done'
 	wait_for 60 phase_is talk Succeeded
 	[ "$($K logs talk)" = $'line 1\nline 2\nline 3' ]
 	[ "$($K logs talk --tail=1)" = "line 3" ]

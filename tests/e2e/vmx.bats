@@ -1,12 +1,12 @@
 #!/usr/bin/env bats
-# bulkhead-vmx with a real guest: boot, vsock, disks, ends. Needs qemu-system-x86_64 and the kernel package of the mirror.
-# The guest is made once (tests/vmx-guest) in $BULKHEAD_BUILD/vmx-guest.
+# bulkhead-vmx with a real guest: boot, vsock, disks, ends. Needs qemu-system-x86_64 and the guest image in
+# $BULKHEAD_BUILD/guest, of which tests/vmx-guest makes the tests' own in $BULKHEAD_BUILD/vmx-guest.
 
 setup_file() {
 	command -v qemu-system-x86_64 >/dev/null || skip "qemu-system-x86_64 is not installed"
 	export BUILD=${BULKHEAD_BUILD:-$BATS_TEST_DIRNAME/../../build}
 	export GUEST=$BUILD/vmx-guest
-	"$BATS_TEST_DIRNAME/../vmx-guest" "$GUEST" >&2
+	"$BATS_TEST_DIRNAME/../vmx-guest" "$BUILD/guest" "$GUEST" >&2
 	export TOOL=$BUILD/tests/vmx_tool VMX=$BUILD/bin/bulkhead-vmx
 }
 

@@ -3,7 +3,8 @@
 // serves vsock ports, a process for each connection:
 //   7  echo until the peer shuts down its side, then shut down ours
 //   8  one command line: disk SERIAL size|ro | disk SERIAL write OFFSET BYTE LENGTH | disk SERIAL sum OFFSET LENGTH |
-//      disk SERIAL discard|zero OFFSET LENGTH | disk SERIAL time COUNT BYTES (microseconds for COUNT direct reads) | cmdline | poweroff | reboot | panic; answers one line
+//      disk SERIAL discard|zero OFFSET LENGTH | disk SERIAL time COUNT BYTES (microseconds for COUNT direct reads) | cmdline | net |
+//      poweroff | reboot | panic; answers one line
 //   9  discard: reads to the end, then answers the number of bytes
 //   10 source: one line with a number, answers as many bytes
 #include <errno.h>
@@ -11,6 +12,7 @@
 #include <linux/fs.h>
 #include <linux/reboot.h>
 #include <linux/vm_sockets.h>
+#include <net/if.h>
 #include <signal.h>
 #include <stdbool.h>
 #include <stdint.h>
@@ -207,6 +209,22 @@ static void disk_command(const char *serial, const char *what, uint64_t a, uint6
 	}
 }
 
+// Bring eth0 up (the kernel then sends its IPv6 greetings); its address.
+static void net_up(char *out, size_t max)
+{
+	struct ifreq r = {.ifr_name = "eth0"};
+	int fd = socket(AF_INET, SOCK_DGRAM, 0);
+	if (ioctl(fd, SIOCGIFHWADDR, &r)) {
+		snprintf(out, max, "%s", strerror(errno));
+		return;
+	}
+	const unsigned char *m = (const unsigned char *)r.ifr_hwaddr.sa_data;
+	snprintf(out, max, "%02x:%02x:%02x:%02x:%02x:%02x", m[0], m[1], m[2], m[3], m[4], m[5]);
+	r.ifr_flags = IFF_UP;
+	if (ioctl(fd, SIOCSIFFLAGS, &r))
+		snprintf(out, max, "%s", strerror(errno));
+}
+
 static void command(int fd)
 {
 	char line[256], out[256] = "what?", serial[32], what[32];
@@ -218,6 +236,8 @@ static void command(int fd)
 		FILE *f = fopen("/proc/cmdline", "r");
 		if (f && fgets(out, sizeof(out), f))
 			out[strcspn(out, "\n")] = '\0';
+	} else if (!strcmp(line, "net")) {
+		net_up(out, sizeof(out));
 	} else if (!strcmp(line, "poweroff")) {
 		reboot(LINUX_REBOOT_CMD_POWER_OFF);
 	} else if (!strcmp(line, "reboot")) {

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // Drives one bulkhead-vmx for tests and benches, as hostd would:
 //   vmx_tool run DIR VMX KERNEL INITRD [--vcpus N] [--memory MIB] [--uid N] [--cmdline TEXT] [--console-max N]
-//            [--disk SERIAL=PATH[,ro]]...     starts it in DIR, prints the ready line and leaves its pid in DIR/pid
+//            [--disk SERIAL=PATH[,ro]]... [--tap NAME=MAC]   starts it in DIR, prints the ready line and leaves its pid in DIR/pid
 //   vmx_tool status|kill|button DIR           prints the status as key=value, or stops it
 //   vmx_tool resize DIR SERIAL                prints "ok" or the error
 //   vmx_tool connect DIR PORT [WAIT_MS]       stdin and stdout to a vsock port; retries until WAIT_MS
@@ -10,11 +10,14 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <jansson.h>
+#include <linux/if_tun.h>
+#include <net/if.h>
 #include <poll.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/ioctl.h>
 #include <sys/mman.h>
 #include <sys/socket.h>
 #include <sys/wait.h>
@@ -67,6 +70,20 @@ static void add_disk(json_t *disks, char *spec)
 	json_array_append_new(disks, json_pack("{s:s, s:s, s:b}", "serial", spec, "path", path, "read_only", ro != NULL));
 }
 
+static void add_tap(json_t *nets, char *spec)
+{
+	struct ifreq r = {.ifr_flags = IFF_TAP | IFF_NO_PI | IFF_VNET_HDR};
+	char *mac = strchr(spec, '=');
+	if (!mac || mac - spec >= IFNAMSIZ)
+		die("--tap NAME=MAC");
+	*mac++ = '\0';
+	strcpy(r.ifr_name, spec);
+	int fd = open_or_die("/dev/net/tun", O_RDWR);
+	if (ioctl(fd, TUNSETIFF, &r))
+		die("TUNSETIFF");
+	json_array_append_new(nets, json_pack("{s:i, s:s, s:b}", "tap_fd", fd, "mac", mac, "vnet_hdr", 1));
+}
+
 static int config_fd(const char *dir, char **argv, int *ready, int *console)
 {
 	int p[2];
@@ -74,15 +91,18 @@ static int config_fd(const char *dir, char **argv, int *ready, int *console)
 		die("pipe");
 	*ready = p[0];
 	*console = open_or_die(path_in(dir, "console.log"), O_WRONLY | O_CREAT | O_APPEND | O_TRUNC);
-	json_t *disks = json_array();
-	json_t *o = json_pack("{s:i, s:s, s:s, s:s, s:i, s:i, s:i, s:i, s:s, s:i, s:i, s:i, s:i, s:o}", "version", 1, "id",
+	json_t *disks = json_array(), *nets = json_array();
+	json_t *o = json_pack("{s:i, s:s, s:s, s:s, s:i, s:i, s:i, s:i, s:s, s:i, s:i, s:i, s:i, s:o, s:o}", "version", 1, "id",
 			      "test", "name", "test/guest", "engine", "qemu", "vcpus", 1, "memory_mib", 256, "kernel_fd",
 			      open_or_die(argv[0], O_RDONLY), "initrd_fd", open_or_die(argv[1], O_RDONLY), "cmdline", "",
 			      "control_fd", listen_in(dir, "control.sock", SOCK_SEQPACKET), "vsock_fd",
-			      listen_in(dir, "vsock.sock", SOCK_STREAM), "console_fd", *console, "ready_fd", p[1], "disks", disks);
+			      listen_in(dir, "vsock.sock", SOCK_STREAM), "console_fd", *console, "ready_fd", p[1], "disks",
+			      disks, "nets", nets);
 	for (char **a = argv + 2; a[0] && a[1]; a += 2) {
 		if (!strcmp(a[0], "--disk"))
 			add_disk(disks, a[1]);
+		else if (!strcmp(a[0], "--tap"))
+			add_tap(nets, a[1]);
 		else if (!strcmp(a[0], "--vcpus"))
 			json_object_set_new(o, "vcpus", json_integer(atoi(a[1])));
 		else if (!strcmp(a[0], "--memory"))

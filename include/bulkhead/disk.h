@@ -105,6 +105,19 @@ int bh_disk_clone(const char *parent, const char *path, struct err *e);
 /* Removes descriptor, data and the filters' files. -EBUSY: open somewhere. */
 int bh_disk_remove(const char *path, struct err *e);
 
+/* Change an open disk, under load: requests wait meanwhile, none is lost. The descriptor is changed too. Not from inside
+ * done. All queues must go on being polled (by their threads, or they belong to the calling thread).
+ * settings: JSON object or NULL. at: place from the top, -1: where the filter's class belongs. */
+int bh_disk_filter_add(struct bh_disk *d, const char *type, const char *name, const char *settings, int at, bool force, struct err *e);
+int bh_disk_filter_remove(struct bh_disk *d, const char *name, struct err *e);
+int bh_disk_filter_set(struct bh_disk *d, const char *name, const char *settings, struct err *e);   // null takes a setting away
+
+/* size 0: a raw disk's file has changed its size by itself. Shrinking needs a disk without queues. */
+int bh_disk_resize(struct bh_disk *d, uint64_t size, struct err *e);
+
+/* JSON: {"filters": [{"name", "type", "stats": {...}}]}; the caller's to free. NULL: no memory. */
+char *bh_disk_stats(struct bh_disk *d);
+
 /* Requests of all disks of this process since its start. Any thread. */
 struct bh_disk_counters {
 	uint64_t ops[BH_DISK_OPS], bytes[BH_DISK_OPS];   // by enum bh_disk_op

@@ -11,7 +11,10 @@
 #include "disk/cmd_internal.h"
 #include "disk/descriptor.h"
 
-static const struct cmd *const commands[] = { &cmd_create, &cmd_clone, &cmd_remove, &cmd_info, &cmd_serve, NULL };
+static const struct cmd *const commands[] = {
+	&cmd_create, &cmd_import, &cmd_export, &cmd_clone, &cmd_remove, &cmd_info, &cmd_map, &cmd_diff, &cmd_check, &cmd_resize, &cmd_flatten,
+	&cmd_commit, &cmd_rebase, &cmd_filter, &cmd_stats, &cmd_serve, NULL,
+};
 
 const char *cmd_opt(const struct cmd_args *a, const char *name)
 {
@@ -126,9 +129,9 @@ static void help_one(const char *prog, const struct cmd *c, FILE *f)
 		char left[64];
 
 		snprintf(left, sizeof(left), "%s%s%s", o->name, o->value ? " " : "", o->value ? o->value : "");
-		fprintf(f, "  %-28s %s\n", left, o->help);
+		fprintf(f, "  %-34s %s\n", left, o->help);
 	}
-	fprintf(f, "  %-28s %s\n", "-o json", "JSON output");
+	fprintf(f, "  %-34s %s\n", "-o json", "JSON output");
 }
 
 static int usage(const char *prog, const struct cmd *c, const char *what, const char *which)

@@ -50,6 +50,7 @@ void cmd_progress_start(struct cmd_progress *p, const struct cmd_args *a, const 
 void cmd_progress_at(void *p, uint64_t done);
 void cmd_progress_end(struct cmd_progress *p);
 
-extern const struct cmd cmd_create, cmd_clone, cmd_remove, cmd_info, cmd_serve;
+extern const struct cmd cmd_check, cmd_clone, cmd_commit, cmd_create, cmd_diff, cmd_export, cmd_filter, cmd_flatten, cmd_import, cmd_info,
+	cmd_map, cmd_rebase, cmd_remove, cmd_resize, cmd_serve, cmd_stats;
 
 #endif

@@ -112,20 +112,21 @@ static void compress_free(struct compress *x)
 	free(x);
 }
 
+/* Old and new side by side: up to twice the disk. */
+static uint64_t units_for(const struct compress *x) { return x->clusters * (x->cluster / UNIT) * 2 + 1024; }
+
 static int open_into(struct iof_layer *l, struct compress *x, const struct iof_settings *s, struct err *e)
 {
 	char magic[16] = { 0 };
-	uint64_t units;
 	void *p;
 	int rc = read_settings(x, s, e);
 
 	if (rc < 0) return rc;
 	x->clusters = (iof_size(l) + x->cluster - 1) >> x->shift;
 	x->clusters_max = (64ull << 40) >> x->shift;
-	units = x->clusters * (x->cluster / UNIT) * 2 + 1024;   // old and new side by side, up to twice the disk
 	p = mmap(NULL, x->clusters_max * 8 + 8, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
 	if (p != MAP_FAILED) x->table = p;
-	if (!x->table || space_init(&x->space, units) < 0) return iof->error(e, ENOMEM, "no memory for the table of clusters");
+	if (!x->table || space_init(&x->space, units_for(x), x->clusters_max * (x->cluster / UNIT) * 3) < 0) return iof->error(e, ENOMEM, "no memory for the table of clusters");
 	rc = meta_init(&x->meta, &table_ops, x->clusters_max / ENTRIES + 1, e);
 	if (rc == 0) rc = iof->file_open(l, "compress", &x->meta.file, e);
 	if (rc < 0) return rc;
@@ -488,16 +489,32 @@ static void compress_stats(struct iof_layer *l, void (*emit)(void *, const char 
 static int compress_resized(struct iof_layer *l, struct err *e)
 {
 	struct compress *x = iof_state(l);
+	uint64_t clusters = (iof_size(l) + x->cluster - 1) >> x->shift;
 
-	(void)l;
-	(void)x;
-	return iof->error(e, ENOTSUP, "a compressed disk is resized while it is closed");
+	(void)e;
+	for (uint64_t c = clusters; c < x->clusters; c++)
+		if (x->table[c]) replace(l, c, 0);
+	x->clusters = clusters;
+	x->space.units = units_for(x);
+	return 0;
+}
+
+static int compress_set(struct iof_layer *l, const struct iof_settings *s, struct err *e)
+{
+	struct compress *x = iof_state(l), n;
+	int rc = read_settings(&n, s, e);
+
+	if (rc < 0) return rc;
+	if (n.cluster != x->cluster) return iof->error(e, EINVAL, "setting 'cluster' cannot be changed");
+	x->codec = n.codec;
+	x->level = n.level;
+	return 0;
 }
 
 const struct iof_filter compress_filter = {
 	.abi = IOF_ABI_VERSION, .size = sizeof(struct iof_filter), .name = "compress", .summary = "zstd or lz4",
 	.order = IOF_CLASS_COMPRESS, .flags = IOF_CHANGES_DATA | IOF_SERIAL_WRITE, .settings = settings, .attach = compress_attach,
 	.open = compress_open, .close = compress_close, .queue_open = compress_queue_open, .queue_close = compress_queue_close,
-	.resized = compress_resized, .read = compress_read, .write = compress_write, .flush = meta_flush, .discard = compress_zero,
+	.reconfigure = compress_set, .resized = compress_resized, .read = compress_read, .write = compress_write, .flush = meta_flush, .discard = compress_zero,
 	.write_zeroes = compress_zero, .extents = compress_extents, .stats = compress_stats,
 };

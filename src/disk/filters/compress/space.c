@@ -7,7 +7,7 @@
 #include <string.h>
 #include <sys/mman.h>
 
-static size_t bytes(const struct space *s) { return (size_t)(s->units / 64 + 1) * sizeof(uint64_t); }
+static size_t bytes(const struct space *s) { return (size_t)(s->units_max / 64 + 1) * sizeof(uint64_t); }
 static bool is_used(const struct space *s, uint64_t u) { return s->used[u / 64] >> u % 64 & 1; }
 
 static void mark(struct space *s, uint64_t first, uint32_t n, bool used)
@@ -19,12 +19,13 @@ static void mark(struct space *s, uint64_t first, uint32_t n, bool used)
 	s->nused += used ? n : -(uint64_t)n;
 }
 
-int space_init(struct space *s, uint64_t units)
+int space_init(struct space *s, uint64_t units, uint64_t units_max)
 {
 	void *p;
 
 	memset(s, 0, sizeof(*s));
 	s->units = units;
+	s->units_max = units_max;
 	p = mmap(NULL, bytes(s), PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
 	if (p == MAP_FAILED) return -ENOMEM;
 	s->used = p;

@@ -15,6 +15,7 @@ struct extent { uint64_t first; uint32_t n; };
 struct space {
 	pthread_mutex_t lock;
 	uint64_t *used;                     // one bit a unit
+	uint64_t units_max;
 	uint64_t units, next;               // next: where the search goes on
 	uint64_t nused;
 	struct extent *given_up;            // since the last staging
@@ -23,7 +24,7 @@ struct space {
 	size_t nstaged, staged_cap;
 };
 
-int space_init(struct space *s, uint64_t units);
+int space_init(struct space *s, uint64_t units, uint64_t units_max);   // units may grow to units_max
 void space_fini(struct space *s);
 int space_use(struct space *s, uint64_t first, uint32_t n);        // at open; -EEXIST: used already
 int64_t space_take(struct space *s, uint32_t n);                   // first unit, or -ENOSPC

@@ -57,6 +57,15 @@ static int encrypt_close(struct iof_layer *l, struct err *e)
 	return 0;
 }
 
+/* The key of the data stays; a changed secret counts from the next open. */
+static int encrypt_set(struct iof_layer *l, const struct iof_settings *s, struct err *e)
+{
+	(void)l;
+	(void)s;
+	(void)e;
+	return 0;
+}
+
 static int encrypt_queue_open(struct iof_layer *l, void **qs, struct err *e)
 {
 	struct encrypt *x = iof_state(l);
@@ -173,6 +182,6 @@ static void encrypt_write(struct iof_layer *l, struct iof_req *r)
 const struct iof_filter encrypt_filter = {
 	.abi = IOF_ABI_VERSION, .size = sizeof(struct iof_filter), .name = "encrypt", .summary = "AES-256-XTS",
 	.order = IOF_CLASS_ENCRYPT, .flags = IOF_CHANGES_DATA | IOF_ALIGN_READ, .settings = settings, .attach = encrypt_attach,
-	.open = encrypt_open, .close = encrypt_close, .queue_open = encrypt_queue_open, .queue_close = encrypt_queue_close,
+	.open = encrypt_open, .close = encrypt_close, .reconfigure = encrypt_set, .queue_open = encrypt_queue_open, .queue_close = encrypt_queue_close,
 	.read = encrypt_read, .write = encrypt_write,
 };

@@ -44,9 +44,14 @@ static int load_sector(void *user, uint64_t index, const uint8_t *bits)
 static int merge_parent(struct link *k, uint64_t blocks, uint64_t limit)
 {
 	struct bh_disk *p = k->parent;
-	struct iof_layer *pl = chain_link(p);
+	struct iof_layer *pl = p ? chain_link(p) : NULL;
 	struct link *pk = pl ? pl->state : NULL;
 
+	if (!p) {
+		k->ntargets = 1;
+		k->owner = owner_new(blocks);
+		return k->owner ? 0 : -ENOMEM;
+	}
 	if (!pk || !chain_plain_above_link(p) || p->block != 1u << k->shift || pk->ntargets >= OWNER_DEEPEST) {
 		uint64_t n = (p->size + p->block - 1) / p->block * p->block >> k->shift;
 
@@ -109,12 +114,11 @@ static int link_open_into(struct iof_layer *l, struct link *k, struct err *e)
 	int rc;
 
 	if (!path) return err_set(e, ENOMEM, "no memory for a link");
-	rc = disk_open(path, &o, &k->parent, e);
-	if (rc < 0) {
-		err_wrap(e, "parent");
-		return rc;
+	if (!l->disk->no_parent) {
+		rc = disk_open(path, &o, &k->parent, e);
+		if (rc < 0) return err_wrap(e, "parent");
+		if ((rc = parent_check(l, k, e)) < 0) return rc;
 	}
-	if ((rc = parent_check(l, k, e)) < 0) return rc;
 	if ((rc = meta_init(&k->meta, &map_ops, SECTORS_MAX, e)) < 0) return rc;
 	if ((rc = side_open(l->disk, "map", &k->meta.file, e)) < 0) return rc;
 	if ((rc = map_check(k->meta.file, desc->id, desc->block, e)) < 0) return rc;

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // Sums exact, lists intact, no record torn, no operation on the wrong CPU's area: while threads are moved, signalled and
 // stopped inside the operations, in one process and in several. Seconds by PRDA_TEST_SECONDS for each test; by default a
-// fraction of one.
+// fraction of one. PRDA_TEST_ONLY: pattern of test names.
 #include <pthread.h>
 #include <sched.h>
 #include <setjmp.h>
@@ -281,5 +281,6 @@ int main(void)
 		cmocka_unit_test(test_kill_locked), cmocka_unit_test(test_lock_of_the_dead_is_taken_over),
 		cmocka_unit_test(test_handler_inside_locked_operation),
 	};
+	cmocka_set_test_filter(getenv("PRDA_TEST_ONLY"));
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -129,7 +129,7 @@ static bool hear(void)
 
 static void hear_all(void)
 {
-	while (hear())
+	while (!closed && hear())
 		;
 	close(client);
 	client = -1;

@@ -77,4 +77,26 @@ int bh_disk_queue_poll(struct bh_disk_queue *q);       // runs completions; retu
 /* Convenience for tools: one request, waited for. May block. Any thread (serialised inside). */
 int bh_disk_rw(struct bh_disk *d, enum bh_disk_op op, uint64_t off, void *data, size_t len, uint32_t flags, struct err *e);
 
+/* A new disk, or a linked clone. All 0 or NULL where nothing is said. */
+struct bh_disk_new {
+	uint64_t size_bytes;       // clone: 0 takes the parent's
+	uint32_t block_bytes;      // 0: 4096; clone: the parent's
+	const char *parent;        // make a linked clone of this descriptor or raw file, which must not change any more
+	const char *filters;       // JSON list of {"type", "name", "settings"}; each goes where its class belongs
+};
+
+/* path: NAME.bhd, must not exist. May block (syncs); a clone takes the same time whatever its size. 0 or -errno. */
+int bh_disk_create(const char *path, const struct bh_disk_new *n, struct err *e);
+int bh_disk_clone(const char *parent, const char *path, struct err *e);
+
+/* Removes descriptor, data and the filters' files. -EBUSY: open somewhere. */
+int bh_disk_remove(const char *path, struct err *e);
+
+/* Requests of all disks of this process since its start. Any thread. */
+struct bh_disk_counters {
+	uint64_t ops[BH_DISK_WRITE_ZEROES + 1], bytes[BH_DISK_WRITE_ZEROES + 1];   // by enum bh_disk_op
+	uint64_t errors;
+};
+void bh_disk_counters(struct bh_disk_counters *c);
+
 #endif

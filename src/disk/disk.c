@@ -1,0 +1,163 @@
+// SPDX-License-Identifier: Apache-2.0
+// Opening and closing a disk: descriptor, lock, parents, chain of filters.
+#include "disk/disk.h"
+
+#include <errno.h>
+#include <linux/fs.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/ioctl.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "base/own.h"
+#include "disk/queue.h"
+#include "disk/sidefile.h"
+#include "disk/work.h"
+
+static int raw_size(struct bh_disk *d, struct err *e)
+{
+	struct stat st;
+
+	if (fstat(d->data_fd, &st) < 0) return err_sys(e, errno, "cannot look at '%s'", d->path);
+	d->is_block_device = S_ISBLK(st.st_mode);
+	if (!d->is_block_device) d->size = (uint64_t)st.st_size;
+	else if (ioctl(d->data_fd, BLKGETSIZE64, &d->size) < 0) return err_sys(e, errno, "cannot ask the size of '%s'", d->path);
+	d->size = (d->size + 511) / 512 * 512;
+	d->block = DISK_BLOCK_MIN;
+	return 0;
+}
+
+static int data_open(struct bh_disk *d, const struct disk_open *o, struct err *e)
+{
+	own_free char *data = d->desc ? descriptor_file(d->desc, d->desc->data) : strdup(d->path);
+	int rc;
+
+	if (!data) return err_set(e, ENOMEM, "no memory to open a disk");
+	rc = disk_lock(data, !o->read_only, &d->data_fd, e);
+	if (rc < 0) return rc;
+	if (!d->desc) return raw_size(d, e);
+	descriptor_free(take(d->desc));   // it may have changed while nobody held the lock
+	rc = descriptor_read(d->path, &d->desc, e);
+	if (rc < 0) return rc;
+	if (!o->read_only && d->desc->has_children && !o->ignore_children)
+		return err_set(e, EROFS, "it has clones, which a write would change; open it read-only or write to a clone");
+	d->size = d->desc->size;
+	d->block = d->desc->block;
+	return 0;
+}
+
+static int loop_check(const struct bh_disk *d, const struct bh_disk *child, struct err *e)
+{
+	unsigned depth = 1;
+
+	for (; child; child = child->child, depth++)
+		if (d->desc && child->desc && !strcmp(child->desc->id, d->desc->id))
+			return err_set(e, ELOOP, "it is its own ancestor");
+	if (depth > DISK_DEPTH_MAX) return err_set(e, ELOOP, "more than %d disks stand one on another", DISK_DEPTH_MAX);
+	return 0;
+}
+
+static void disk_free(struct bh_disk *d)
+{
+	if (d->root == d) {
+		pthread_mutex_destroy(&d->admin);
+		pthread_mutex_destroy(&d->helper_lock);
+		free(d->slot_layer);
+	}
+	if (d->data_fd >= 0) close(d->data_fd);
+	descriptor_free(d->desc);
+	free(d->path);
+	free(d);
+}
+
+static int root_init(struct bh_disk *d, struct err *e)
+{
+	int rc = work_start(e);
+
+	pthread_mutex_init(&d->admin, NULL);
+	pthread_mutex_init(&d->helper_lock, NULL);
+	d->slot_layer = calloc(DISK_SLOTS_MAX, sizeof(*d->slot_layer));
+	if (!d->slot_layer) return err_set(e, ENOMEM, "no memory to open a disk");
+	return rc < 0 ? rc : bh_disk_queue_open(d, 8, &d->helper, e);
+}
+
+static int open_into(struct bh_disk *d, const struct disk_open *o, struct err *e)
+{
+	int rc = d->root == d ? root_init(d, e) : 0;
+
+	if (rc == 0 && descriptor_is(d->path)) rc = descriptor_read(d->path, &d->desc, e);
+	if (rc == 0) rc = data_open(d, o, e);
+	if (rc == 0) rc = loop_check(d, o->child, e);
+	if (rc == 0) rc = chain_build(d, o->at, e);
+	return rc;
+}
+
+int disk_open(const char *path, const struct disk_open *o, struct bh_disk **out, struct err *e)
+{
+	struct bh_disk *d = calloc(1, sizeof(*d));
+	int rc;
+
+	if (d) d->path = strdup(path);
+	if (!d || !d->path) {
+		free(d);
+		return err_set(e, ENOMEM, "no memory to open a disk");
+	}
+	d->data_fd = -1;
+	d->child = o->child;
+	d->root = o->child ? o->child->root : d;
+	d->read_only = o->read_only;
+	d->threads_only = o->threads_only;
+	d->side_ops = &side_real;
+	rc = open_into(d, o, e);
+	if (rc < 0) {
+		char with_path[ERR_TEXT_MAX];
+
+		snprintf(with_path, sizeof(with_path), "'%s'", path);
+		if (e && !strstr(e->text, with_path)) err_wrap(e, "disk '%s'", path);
+		if (d->root == d) bh_disk_queue_close(d->helper);
+		disk_free(d);
+		return rc;
+	}
+	*out = d;
+	return 0;
+}
+
+int disk_close(struct bh_disk *d, struct err *e)
+{
+	int rc = 0, rc2;
+
+	if (!d->read_only) rc = queue_rw(d->root, d->entry, IOF_FLUSH, 0, NULL, 0, 0, NULL);
+	if (rc < 0) err_sys(e, -rc, "disk '%s': cannot flush", d->path);
+	rc2 = chain_close(d, rc < 0 ? NULL : e);
+	if (d->root == d) bh_disk_queue_close(d->helper);
+	disk_free(d);
+	return rc < 0 ? rc : rc2;
+}
+
+int bh_disk_open(const char *path, const struct bh_disk_attr *attr, struct bh_disk **d, struct err *e)
+{
+	static const struct bh_disk_attr defaults = { .mode = BH_DISK_RDWR };
+	struct disk_open o = { .child = NULL };
+
+	if (!attr) attr = &defaults;
+	o.read_only = attr->mode == BH_DISK_RDONLY;
+	o.threads_only = attr->no_io_uring;
+	o.at = attr->at;
+	return disk_open(path, &o, d, e);
+}
+
+int bh_disk_close(struct bh_disk *d, struct err *e)
+{
+	return d ? disk_close(d, e) : 0;
+}
+
+void bh_disk_info(const struct bh_disk *d, struct bh_disk_info *info)
+{
+	memset(info, 0, sizeof(*info));
+	info->size_bytes = __atomic_load_n(&d->size, __ATOMIC_RELAXED);
+	info->block_bytes = d->block;
+	info->read_only = d->read_only;
+	info->can_discard = !d->read_only;
+	if (d->desc) strcpy(info->id, d->desc->id);
+}

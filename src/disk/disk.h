@@ -1,0 +1,23 @@
+// SPDX-License-Identifier: Apache-2.0
+// Opening disks: what disk.c offers the link filter and the commands.
+#ifndef BH_DISK_DISK_H
+#define BH_DISK_DISK_H
+
+#include "disk/disk_internal.h"
+
+struct disk_open {
+	struct bh_disk *child;       // whose parent this is; NULL: a root
+	bool read_only;
+	bool threads_only;
+	bool ignore_children;        // open for writing although clones exist (commit)
+	const char *at;
+};
+
+int disk_open(const char *path, const struct disk_open *o, struct bh_disk **d, struct err *e);
+int disk_close(struct bh_disk *d, struct err *e);
+
+/* Data file of a descriptor or raw path: opened and locked. -EBUSY, text in e, when another has it. */
+int disk_lock(const char *data_path, bool exclusive, int *fd, struct err *e);
+int disk_data_mtime(int fd, int64_t *ns);
+
+#endif

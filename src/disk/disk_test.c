@@ -1,0 +1,243 @@
+// SPDX-License-Identifier: Apache-2.0
+// Disks against plain memory: random requests on trees of clones, both engines, reopened in between.
+#include <errno.h>
+#include <fcntl.h>
+#include <poll.h>
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include <cmocka.h>
+
+#include <bulkhead/disk.h>
+
+#include "base/err.h"
+#include "base/file.h"
+#include "base/own.h"
+
+#define SIZE (3u << 20)
+
+static char dir[64];
+
+static int setup(void **state)
+{
+	(void)state;
+	strcpy(dir, "/tmp/bh-disk-test-XXXXXX");
+	return mkdtemp(dir) ? 0 : -1;
+}
+
+static int teardown(void **state)
+{
+	(void)state;
+	return dir_remove(dir, NULL);
+}
+
+static const char *at(const char *name)
+{
+	static char path[4][128];
+	static unsigned n;
+	char *p = path[n++ % 4];
+
+	snprintf(p, sizeof(path[0]), "%s/%s", dir, name);
+	return p;
+}
+
+#define ok(call, e) do { int rc_ = (call); if (rc_ < 0) fail_msg("%s: %d %s", #call, rc_, (e).text); } while (0)
+
+static struct bh_disk *open_disk(const char *path, const struct bh_disk_attr *a)
+{
+	struct bh_disk *d = NULL;
+	struct err e = ERR_INIT;
+
+	ok(bh_disk_open(path, a, &d, &e), e);
+	return d;
+}
+
+static void close_disk(struct bh_disk *d)
+{
+	struct err e = ERR_INIT;
+
+	ok(bh_disk_close(d, &e), e);
+}
+
+struct slot { struct bh_disk_io io; struct iovec iov[3]; unsigned char buf[96 << 10]; bool busy; int result; };
+
+static void slot_done(struct bh_disk_io *io, int result)
+{
+	struct slot *s = io->user;
+
+	s->busy = false;
+	s->result = result;
+}
+
+/* Requests one after the other or several at once; what overlaps in time does not overlap in place. */
+static void scribble(struct bh_disk *d, unsigned char *model, uint64_t size, unsigned *seed, int steps, bool writes)
+{
+	static struct slot slot[8];
+	struct bh_disk_queue *q;
+	struct err e = ERR_INIT;
+
+	ok(bh_disk_queue_open(d, 8, &q, &e), e);
+	for (int i = 0; i < steps; i++) {
+		int n = 1 + rand_r(seed) % 8;
+		uint64_t part = size / (unsigned)n;
+
+		for (int k = 0; k < n; k++) {
+			struct slot *s = &slot[k];
+			uint64_t len = 1 + (uint64_t)rand_r(seed) % (rand_r(seed) % 4 ? 9000 : sizeof(s->buf)), off;
+			int cut1, cut2;
+
+			if (rand_r(seed) % 3 == 0) len = (len + 4095) / 4096 * 4096;
+			off = part * (unsigned)k + (uint64_t)rand_r(seed) % (part - len);
+			if (len % 4096 == 0) off = off / 4096 * 4096 < part * (unsigned)k ? off : off / 4096 * 4096;
+			s->io = (struct bh_disk_io){ .op = BH_DISK_READ, .off = off, .len = len, .iov = s->iov, .iovcnt = 3, .done = slot_done, .user = s };
+			if (writes) s->io.op = (enum bh_disk_op[]){ 0, 0, 1, 1, 1, 2, 3, 4 }[rand_r(seed) % 8];
+			if (rand_r(seed) % 16 == 0) s->io.flags = BH_DISK_FUA;
+			cut1 = rand_r(seed) % (int)(len + 1);
+			cut2 = cut1 + rand_r(seed) % (int)(len - (uint64_t)cut1 + 1);
+			s->iov[0] = (struct iovec){ s->buf, (size_t)cut1 };
+			s->iov[1] = (struct iovec){ s->buf + cut1, (size_t)(cut2 - cut1) };
+			s->iov[2] = (struct iovec){ s->buf + cut2, len - (size_t)cut2 };
+			if (rand_r(seed) % 2) {
+				s->iov[0].iov_len = len;
+				s->io.iovcnt = 1;
+			}
+			for (uint64_t b = 0; b < len; b++) s->buf[b] = (unsigned char)rand_r(seed);
+			if (s->io.op == BH_DISK_WRITE) memcpy(model + off, s->buf, len);
+			if (s->io.op == BH_DISK_WRITE_ZEROES) memset(model + off, 0, len);
+			s->busy = true;
+			bh_disk_submit(q, &s->io);
+		}
+		for (int k = 0; k < n; k++) {
+			struct slot *s = &slot[k];
+
+			while (bh_disk_queue_poll(q), s->busy) {
+				struct pollfd p = { .fd = bh_disk_queue_fd(q), .events = POLLIN };
+
+				if (poll(&p, 1, 10000) == 0) fail_msg("request %d lost", s->io.op);
+			}
+			if (s->result) fail_msg("op %d: %d", s->io.op, s->result);
+			if (s->io.op == BH_DISK_READ && memcmp(s->buf, model + s->io.off, s->io.len))
+				fail_msg("step %d: read of %lu at %lu differs", i, (unsigned long)s->io.len, (unsigned long)s->io.off);
+			if (s->io.op == BH_DISK_DISCARD) ok(bh_disk_rw(d, BH_DISK_READ, s->io.off, model + s->io.off, s->io.len, 0, &e), e);
+		}
+	}
+	bh_disk_queue_close(q);
+}
+
+static void compare(struct bh_disk *d, const unsigned char *model, uint64_t size)
+{
+	own_free unsigned char *all = malloc(size);
+	struct err e = ERR_INIT;
+
+	ok(bh_disk_rw(d, BH_DISK_READ, 0, all, size, 0, &e), e);
+	for (uint64_t i = 0; i < size; i++)
+		if (all[i] != model[i]) fail_msg("byte %lu is %02x, not %02x", (unsigned long)i, all[i], model[i]);
+}
+
+static void random_on(const char *path, unsigned char *model, uint64_t size, unsigned seed, bool threads)
+{
+	struct bh_disk_attr a = { .mode = BH_DISK_RDWR, .no_io_uring = threads };
+
+	for (int round = 0; round < 2; round++) {
+		struct bh_disk *d = open_disk(path, &a);
+
+		scribble(d, model, size, &seed, 60, true);
+		compare(d, model, size);
+		close_disk(d);
+	}
+}
+
+static void test_raw(void **state)
+{
+	own_free unsigned char *model = calloc(1, SIZE);
+	own_fd int fd = open(at("raw.img"), O_CREAT | O_RDWR, 0600);
+
+	(void)state;
+	assert_true(fd >= 0 && ftruncate(fd, SIZE - 512) == 0);
+	random_on(at("raw.img"), model, SIZE - 512, 1, false);
+	random_on(at("raw.img"), model, SIZE - 512, 2, true);
+}
+
+static void test_clones(void **state)
+{
+	unsigned char *model[6] = { 0 };
+	struct err e = ERR_INIT;
+	struct bh_disk_new n = { .size_bytes = SIZE - 1024 };
+
+	(void)state;
+	ok(bh_disk_create(at("0.bhd"), &n, &e), e);
+	for (int i = 0; i < 6; i++) {
+		char name[16], next[16];
+
+		model[i] = calloc(1, SIZE);
+		if (i) memcpy(model[i], model[i - 1], SIZE);
+		snprintf(name, sizeof(name), "%d.bhd", i);
+		snprintf(next, sizeof(next), "%d.bhd", i + 1);
+		random_on(at(name), model[i], SIZE - 1024, 10 + (unsigned)i, i % 2);
+		ok(bh_disk_clone(at(name), at(next), &e), e);
+	}
+	for (int i = 0; i < 6; i++) {   // none of the parents has changed
+		char name[16];
+		struct bh_disk_attr a = { .mode = BH_DISK_RDONLY };
+		struct bh_disk *d;
+
+		snprintf(name, sizeof(name), "%d.bhd", i);
+		d = open_disk(at(name), &a);
+		compare(d, model[i], SIZE - 1024);
+		close_disk(d);
+		free(model[i]);
+	}
+}
+
+static void test_refused(void **state)
+{
+	struct bh_disk_new n = { .size_bytes = SIZE };
+	struct bh_disk_attr ro = { .mode = BH_DISK_RDONLY };
+	struct bh_disk *d, *d2;
+	struct err e = ERR_INIT;
+	own_free unsigned char *buf = calloc(1, 4096);
+
+	(void)state;
+	ok(bh_disk_create(at("b.bhd"), &n, &e), e);
+	d = open_disk(at("b.bhd"), NULL);
+	assert_int_equal(bh_disk_open(at("b.bhd"), NULL, &d2, &e), -EBUSY);
+	assert_int_equal(bh_disk_open(at("b.bhd"), &ro, &d2, &e), -EBUSY);
+	assert_int_equal(bh_disk_clone(at("b.bhd"), at("c.bhd"), &e), -EBUSY);
+	assert_non_null(strstr(e.text, "open for writing by this process"));
+	assert_int_equal(bh_disk_rw(d, BH_DISK_WRITE, SIZE, buf, 512, 0, &e), -EINVAL);
+	close_disk(d);
+	ok(bh_disk_clone(at("b.bhd"), at("c.bhd"), &e), e);
+	assert_int_equal(bh_disk_open(at("b.bhd"), NULL, &d2, &e), -EROFS);
+	d = open_disk(at("b.bhd"), &ro);
+	d2 = open_disk(at("b.bhd"), &ro);
+	assert_int_equal(bh_disk_rw(d, BH_DISK_WRITE, 0, buf, 512, 0, &e), -EROFS);
+	close_disk(d);
+	close_disk(d2);
+	{   // behind our back
+		own_fd int fd = open(at("b.data"), O_WRONLY);
+
+		assert_int_equal(pwrite(fd, "x", 1, 0), 1);
+	}
+	assert_int_equal(bh_disk_open(at("c.bhd"), NULL, &d, &e), -ESTALE);
+	assert_non_null(strstr(e.text, "has changed since"));
+	assert_int_equal(unlink(at("b.bhd")), 0);
+	assert_int_equal(bh_disk_open(at("c.bhd"), NULL, &d, &e), -ENOENT);
+	assert_non_null(strstr(e.text, "parent"));
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test_setup_teardown(test_raw, setup, teardown),
+		cmocka_unit_test_setup_teardown(test_clones, setup, teardown),
+		cmocka_unit_test_setup_teardown(test_refused, setup, teardown),
+	};
+
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}

@@ -5,6 +5,7 @@
 #include <arpa/inet.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <limits.h>
 #include <poll.h>
 #include <pthread.h>
 #include <pty.h>
@@ -134,6 +135,23 @@ static int start_child(const Bulkhead__Agent__ExecOpen *x, struct child *c)
 	return c->pid < 0 ? -errno : 0;
 }
 
+/* Give bytes to a child that may never take them; hostd closing its stream ends the wait. */
+static int feed(int fd, int to, const uint8_t *data, size_t len)
+{
+	while (len) {
+		struct pollfd fds[] = {{to, POLLOUT, 0}, {fd, POLLRDHUP, 0}};
+		poll(fds, 2, -1);
+		if (fds[1].revents & (POLLRDHUP | POLLHUP))
+			return -EPIPE;
+		ssize_t n = write(to, data, len < PIPE_BUF ? len : PIPE_BUF);
+		if (n < 0)
+			return 0;   // the child has closed its stdin
+		data += n;
+		len -= (size_t)n;
+	}
+	return 0;
+}
+
 /* A frame of hostd. Returns 0, or -errno at the end. */
 static int from_hostd(int fd, struct child *c, uint8_t *data)
 {
@@ -145,7 +163,7 @@ static int from_hostd(int fd, struct child *c, uint8_t *data)
 		close(c->in);
 		c->in = -1;
 	} else if (channel == AGENT_STDIN && c->in >= 0) {
-		fd_write_all(c->in, data, len);
+		return feed(fd, c->in, data, len);
 	} else if (channel == AGENT_RESIZE) {
 		Bulkhead__Agent__TermSize *size = bulkhead__agent__term_size__unpack(NULL, len, data);
 		if (size) {

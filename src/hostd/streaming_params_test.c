@@ -127,8 +127,8 @@ static void test_status(void **state)
 	status_internal(1, "x", &b);
 	expect(&b, "Internal error occurred: x");
 	status_internal(5, "\xff", &b);
-	expect(&b, "{\"metadata\":{},\"status\":\"Failure\",\"message\":null,\"reason\":\"InternalError\","
-		   "\"details\":{\"causes\":[{\"message\":null}]},\"code\":500}");
+	expect(&b, "{\"metadata\":{},\"status\":\"Failure\",\"message\":\"Internal error occurred: ?\",\"reason\":\"InternalError\","
+		   "\"details\":{\"causes\":[{\"message\":\"?\"}]},\"code\":500}");
 	status_exec_failure("c1", "/bin/x", ENOENT, "", &b);
 	expect(&b, "error executing command in container: failed to exec in container: failed to start exec \"c1\": OCI runtime exec failed: "
 		   "exec failed: unable to start container process: exec: \"/bin/x\": stat /bin/x: no such file or directory: unknown");

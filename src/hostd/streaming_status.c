@@ -37,18 +37,29 @@ int status_exit_code(unsigned version, int exit_code, struct buf *out)
 	return put_json(status, out);
 }
 
+/* The agent's words may hold bytes that are no UTF-8, and JSON must not: then what is not ASCII becomes '?'. */
+static json_t *json_text(const char *text)
+{
+	json_t *value = json_string(text);
+	char *copy = value ? NULL : strdup(text);
+	for (char *p = copy; p && *p; p++)
+		if (*p & 0x80)
+			*p = '?';
+	if (copy)
+		value = json_string(copy);
+	free(copy);
+	return value;
+}
+
 int status_internal(unsigned version, const char *message, struct buf *out)
 {
 	if (version < JSON_FROM)
 		return buf_printf(out, "Internal error occurred: %s", message);
-	own_buf struct buf text = BUF_INIT;
-	if (buf_printf(&text, "Internal error occurred: %s", message))
-		return -ENOMEM;
-	/* The agent's words may hold bytes that are no UTF-8, and JSON must not. */
-	own_json json_t *whole = json_stringn(text.data, text.len), *part = json_string(message);
-	own_json json_t *status = json_pack("{s:{}, s:s, s:O, s:s, s:{s:[{s:O}]}, s:i}", "metadata", "status", "Failure",
-		"message", whole ? whole : json_null(), "reason", "InternalError", "details", "causes", "message",
-		part ? part : json_null(), "code", 500);
+	own_json json_t *part = json_text(message), *whole = NULL;
+	if (part)
+		whole = json_sprintf("Internal error occurred: %s", json_string_value(part));
+	own_json json_t *status = json_pack("{s:{}, s:s, s:o, s:s, s:{s:[{s:O}]}, s:i}", "metadata", "status", "Failure",
+		"message", whole, "reason", "InternalError", "details", "causes", "message", part, "code", 500);
 	return put_json(status, out);
 }
 

@@ -6,6 +6,7 @@
 #include <fcntl.h>
 #include <getopt.h>
 #include <limits.h>
+#include <malloc.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -231,6 +232,7 @@ int main(int argc, char **argv)
 	sigset_t set;
 	int sig;
 
+	mallopt(M_ARENA_MAX, 2);   // a thread per pod must not mean a heap per pod
 	log_init("hostd");
 	parse(argc, argv, &o);
 	if (o.shutdown)

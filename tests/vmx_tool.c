@@ -3,7 +3,7 @@
 //   vmx_tool run DIR VMX KERNEL INITRD [--vcpus N] [--memory MIB] [--uid N] [--cmdline TEXT] [--console-max N]
 //            [--disk SERIAL=PATH[,ro]]... [--tap NAME=MAC]   starts it in DIR, prints the ready line and leaves its pid in DIR/pid
 //   vmx_tool status|kill|button DIR           prints the status as key=value, or stops it
-//   vmx_tool resize DIR SERIAL                prints "ok" or the error
+//   vmx_tool resize DIR SERIAL [BYTES]        prints "ok" or the error
 //   vmx_tool connect DIR PORT [WAIT_MS]       stdin and stdout to a vsock port; retries until WAIT_MS
 //   vmx_tool ping DIR PORT COUNT              microseconds of a round trip of one byte: median, 99th percentile
 //   vmx_tool echo DIR PORT CONNS BYTES        CONNS connections at once, each sends BYTES, shuts down, reads them back
@@ -195,9 +195,9 @@ static void stop(const char *dir, uint32_t how)
 	puts("ok");
 }
 
-static void resize(const char *dir, const char *serial)
+static void resize(const char *dir, const char *serial, uint64_t bytes)
 {
-	struct vmx_resize m = {{VMX_MSG_VERSION, VMX_MSG_RESIZE, 9}, ""};
+	struct vmx_resize m = {.head = {VMX_MSG_VERSION, VMX_MSG_RESIZE, 9}, .size_bytes = bytes};
 	char r[VMX_MSG_MAX];
 	memcpy(m.serial, serial, strnlen(serial, sizeof(m.serial)));
 	control(dir, &m, sizeof(m), r, sizeof(r));
@@ -335,8 +335,8 @@ int main(int argc, char **argv)
 		stop(argv[2], 0);
 	else if (!strcmp(what, "button"))
 		stop(argv[2], 1);
-	else if (!strcmp(what, "resize") && argc == 4)
-		resize(argv[2], argv[3]);
+	else if (!strcmp(what, "resize") && argc >= 4)
+		resize(argv[2], argv[3], argc > 4 ? strtoull(argv[4], NULL, 10) : 0);
 	else if (!strcmp(what, "connect") && argc >= 4)
 		connect_(argv[2], argv[3], argc > 4 ? atoi(argv[4]) : 0);
 	else if (!strcmp(what, "ping") && argc == 5)

@@ -92,6 +92,25 @@ gone() {   # waits until a process has ended; PID SECONDS
 	cmp "$DIR/b.raw" "$DIR/b.copy"
 }
 
+@test "a disk grows under a running guest" {
+	truncate -s 8M "$DIR/a.raw"
+	start --disk "a=$DIR/a.raw"
+	[ "$(ask disk a size)" = 8388608 ]
+	run "$TOOL" resize "$DIR" a
+	[ "$output" = 'error 114: disk "a" has the size that the guest knows' ]
+	truncate -s 16M "$DIR/a.raw"
+	[ "$("$TOOL" resize "$DIR" a)" = ok ]
+	for _ in $(seq 50); do
+		size=$(ask disk a size)
+		[ "$size" = 8388608 ] || break
+		sleep 0.05
+	done
+	[ "$size" = 16777216 ]
+	[ "$(ask disk a write 16773120 65 4096)" = ok ]
+	run "$TOOL" resize "$DIR" b
+	[ "$output" = 'error 2: there is no disk with the serial "b"' ]
+}
+
 @test "SIGKILL of QEMU ends vmx, which says so" {
 	start
 	vmx=$(cat "$DIR/pid")

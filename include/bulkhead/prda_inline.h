@@ -97,8 +97,8 @@ bool prda_seq_store_(uint64_t *where, uint64_t v);
 #ifdef PRDA_TSAN_
 void __tsan_acquire(void *addr);
 void __tsan_release(void *addr);
-#define PRDA_TSAN_IN_(a) __tsan_release((void *)(a))
-#define PRDA_TSAN_OUT_(a) __tsan_acquire((void *)(a))
+#define PRDA_TSAN_IN_(a) __tsan_release((void *)((uintptr_t)(a) & ~PRDA_TAG_))
+#define PRDA_TSAN_OUT_(a) __tsan_acquire((void *)((uintptr_t)(a) & ~PRDA_TAG_))
 #else
 #define PRDA_TSAN_IN_(a) ((void)0)
 #define PRDA_TSAN_OUT_(a) ((void)0)

@@ -125,11 +125,13 @@ INLINE bool floor_get(uintptr_t a, uint64_t *v)
 INLINE bool floor_append(uintptr_t a, const void *r)
 {
 	uint64_t t, u, s;
-	__asm__ volatile(ENTER "leaq " AT "0(%[a], %[t]), %[t]\n\tmovq (%[t]), %[u]\n\tmovq 8(%[t]), %[s]\n\taddq $64, %[u]\n\t"
-		"subq %[u], %[s]\n\tjb 2f\n\tmovups (%[r]), %%xmm0\n\tmovups 16(%[r]), %%xmm1\n\tmovups 32(%[r]), %%xmm2\n\t"
-		"movups 48(%[r]), %%xmm3\n\tmovups %%xmm0, -48(%[t], %[u])\n\tmovups %%xmm1, -32(%[t], %[u])\n\t"
-		"movups %%xmm2, -16(%[t], %[u])\n\tmovups %%xmm3, (%[t], %[u])\n\tmovq %[u], (%[t])" LEAVE
-		: [t] "=&r"(t), [u] "=&r"(u), [s] "=&r"(s) : IN, [r] "r"(r)
+	char *h;
+	__asm__ volatile(ENTER "movq " AT "0(%[a], %[t]), %[u]\n\tmovq " AT "8(%[a], %[t]), %[s]\n\taddq $64, %[u]\n\t"
+		"subq %[u], %[s]\n\tjb 2f\n\tleaq " AT "0(%[a], %[t]), %[h]\n\t"
+		"movups (%[r]), %%xmm0\n\tmovups 16(%[r]), %%xmm1\n\tmovups 32(%[r]), %%xmm2\n\t"
+		"movups 48(%[r]), %%xmm3\n\tmovups %%xmm0, -48(%[h], %[u])\n\tmovups %%xmm1, -32(%[h], %[u])\n\t"
+		"movups %%xmm2, -16(%[h], %[u])\n\tmovups %%xmm3, (%[h], %[u])\n\tmovq %[u], " AT "0(%[a], %[t])" LEAVE
+		: [t] "=&r"(t), [u] "=&r"(u), [s] "=&r"(s), [h] "=&r"(h) : IN, [r] "r"(r)
 		: "memory", "cc", "xmm0", "xmm1", "xmm2", "xmm3");
 	return (int64_t)s >= 0;
 }

@@ -3,7 +3,7 @@
 // variable at a known address; and beside what one would use without such areas. All in one run, in turns, so that a
 // busy machine disturbs all of them alike. Prints a table for docs/prda.md; asserts nothing.
 //
-//	prda-bench [ROUNDS]        (default 400; each case runs about 0.2 ms in each round)
+//	prda-bench, prda-bench-restart (with PRDA_RESTART_ONLY) [ROUNDS]        (default 400; each case runs about 0.2 ms in each round)
 #include <cpuid.h>
 #include <pthread.h>
 #include <sched.h>
@@ -125,11 +125,13 @@ INLINE bool floor_get(uintptr_t a, uint64_t *v)
 INLINE bool floor_append(uintptr_t a, const void *r)
 {
 	uint64_t t, u, s;
-	__asm__ volatile(ENTER "leaq " AT "0(%[a], %[t]), %[t]\n\tmovq (%[t]), %[u]\n\tmovq 8(%[t]), %[s]\n\taddq $64, %[u]\n\t"
-		"subq %[u], %[s]\n\tjb 2f\n\tmovups (%[r]), %%xmm0\n\tmovups 16(%[r]), %%xmm1\n\tmovups 32(%[r]), %%xmm2\n\t"
-		"movups 48(%[r]), %%xmm3\n\tmovups %%xmm0, -48(%[t], %[u])\n\tmovups %%xmm1, -32(%[t], %[u])\n\t"
-		"movups %%xmm2, -16(%[t], %[u])\n\tmovups %%xmm3, (%[t], %[u])\n\tmovq %[u], (%[t])" LEAVE
-		: [t] "=&r"(t), [u] "=&r"(u), [s] "=&r"(s) : IN, [r] "r"(r)
+	char *h;
+	__asm__ volatile(ENTER "movq " AT "0(%[a], %[t]), %[u]\n\tmovq " AT "8(%[a], %[t]), %[s]\n\taddq $64, %[u]\n\t"
+		"subq %[u], %[s]\n\tjb 2f\n\tleaq " AT "0(%[a], %[t]), %[h]\n\t"
+		"movups (%[r]), %%xmm0\n\tmovups 16(%[r]), %%xmm1\n\tmovups 32(%[r]), %%xmm2\n\t"
+		"movups 48(%[r]), %%xmm3\n\tmovups %%xmm0, -48(%[h], %[u])\n\tmovups %%xmm1, -32(%[h], %[u])\n\t"
+		"movups %%xmm2, -16(%[h], %[u])\n\tmovups %%xmm3, (%[h], %[u])\n\tmovq %[u], " AT "0(%[a], %[t])" LEAVE
+		: [t] "=&r"(t), [u] "=&r"(u), [s] "=&r"(s), [h] "=&r"(h) : IN, [r] "r"(r)
 		: "memory", "cc", "xmm0", "xmm1", "xmm2", "xmm3");
 	return (int64_t)s >= 0;
 }
@@ -310,9 +312,11 @@ LOOP(mutex_add, pthread_mutex_lock(&mutex); plain++; pthread_mutex_unlock(&mutex
 LOOP(tagged_list, tagged_push(&node); tagged_pop())
 LOOP(xadd_append, uint64_t at = atomic_fetch_add_explicit(&log_used, 64, memory_order_relaxed) & 4095;
 	memcpy(log_data + at, record, 64); __asm__ volatile("" : : : "memory"))
+#ifndef PRDA_RESTART_ONLY
 LOOP(locked_add, prda_add(locked_word, 1))
 LOOP(locked_push_pop, prda_push(locked_list, &node); prda_pop(locked_list))
 LOOP(locked_append, if (!prda_append(locked_buffer, record, 64)) RESET(locked_buffer))
+#endif
 
 /* The same with a second thread doing it, too. */
 static _Atomic int helper_go;
@@ -342,7 +346,10 @@ struct bench {
 
 enum { F_ADD, O_ADD, F_LOAD, O_LOAD, F_STORE, O_STORE, F_XCHG, O_XCHG, F_CAS, O_CAS, F_LIST, O_LIST, F_RING, O_RING, F_APP,
 	O_APP, F_ANY, O_ANY, F_CACHE, O_CACHE, F_POOL, O_SECT, O_SEQ, P_ADD, A_ADD, R_ADD, M_ADD, T_LIST, X_APP, B_APP, O_ADD2, A_ADD2,
-	L_ADD, L_LIST, L_APP, CASES };
+#ifndef PRDA_RESTART_ONLY
+	L_ADD, L_LIST, L_APP,
+#endif
+	CASES };
 
 #define CASE(i, label, fn, ref, with) [i] = { .name = label, .run = fn, .beside = ref, .two = with }
 static struct bench cases[CASES] = {
@@ -366,9 +373,11 @@ static struct bench cases[CASES] = {
 	CASE(X_APP, "append, reserved by xadd", xadd_append, O_APP, false),
 	CASE(B_APP, "append in section, bytewise", b_append, O_APP, false),
 	CASE(O_ADD2, "prda_add, 2 threads", o_add, F_ADD, true), CASE(A_ADD2, "atomic add, 2 threads", atomic_add, O_ADD2, true),
+#ifndef PRDA_RESTART_ONLY
 	CASE(L_ADD, "locked form: prda_add", locked_add, O_ADD, false),
 	CASE(L_LIST, "locked form: push + pop", locked_push_pop, O_LIST, false),
 	CASE(L_APP, "locked form: append", locked_append, O_APP, false),
+#endif
 };
 
 static double now(void)

@@ -36,6 +36,9 @@
 // must be compiled with PRDA_UNLOADABLE defined, or the kernel may look for a section's description in memory that is
 // gone. Sections are assembly: AddressSanitizer does not see their accesses; ThreadSanitizer is told what it needs.
 //
+// A file that works with PRDA_RESTART regions only (such as those made with no options, and prda_process_region) may define
+// PRDA_RESTART_ONLY and save the question after the form, 0.1 ns. Aliases of other regions fault there.
+//
 // Link with prda (and base). docs/prda.md explains how it works; examples/prda.c is a program that uses it.
 #ifndef BULKHEAD_PRDA_H
 #define BULKHEAD_PRDA_H

@@ -23,7 +23,12 @@ static PRDA_INLINE_ const struct prda_local_ *prda_local_(uintptr_t a)
 
 static PRDA_INLINE_ bool prda_straight_(uintptr_t a)
 {
+#ifdef PRDA_RESTART_ONLY
+	(void)a;
+	return true;
+#else
 	return __builtin_expect((intptr_t)a >= 0, 1);
+#endif
 }
 
 static PRDA_INLINE_ void *prda_at_(uintptr_t a, uint32_t slot)
@@ -97,8 +102,8 @@ bool prda_seq_store_(uint64_t *where, uint64_t v);
 #ifdef PRDA_TSAN_
 void __tsan_acquire(void *addr);
 void __tsan_release(void *addr);
-#define PRDA_TSAN_IN_(a) __tsan_release((void *)(a))
-#define PRDA_TSAN_OUT_(a) __tsan_acquire((void *)(a))
+#define PRDA_TSAN_IN_(a) __tsan_release((void *)((uintptr_t)(a) & ~PRDA_TAG_))
+#define PRDA_TSAN_OUT_(a) __tsan_acquire((void *)((uintptr_t)(a) & ~PRDA_TAG_))
 #else
 #define PRDA_TSAN_IN_(a) ((void)0)
 #define PRDA_TSAN_OUT_(a) ((void)0)
@@ -239,7 +244,7 @@ static PRDA_INLINE_ void *prda_seq_begin_(struct prda_seq *q, uintptr_t a)
 {
 	uint32_t cpu = prda_seq_arm_();
 	q->alias = a;
-	if (__builtin_expect((intptr_t)a < 0 || (int32_t)cpu < 0 || q->tries > PRDA_SEQ_TRIES_, 0))
+	if (__builtin_expect(!prda_straight_(a) || (int32_t)cpu < 0 || q->tries > PRDA_SEQ_TRIES_, 0))
 		return prda_seq_begin_slow_(q, a);
 	return (void *)(a + PRDA_STRIDE + ((uintptr_t)cpu << PRDA_SHIFT));
 }

@@ -302,22 +302,23 @@ static PRDA_INLINE_ enum prda_result_ prda_cs_append64_(uintptr_t a, const void 
 {
 	const prda_v16_ *v = (const prda_v16_ *)record;
 	uint64_t t, used, room;
+	char *here;
 	__asm__ volatile goto(PRDA_SECTION_ENTER_
-		PRDA_COPY_ADDRESS_
-		"movq (%[t]), %[used]\n\t"
+		"movq " PRDA_HERE_ "0(%[a], %[t]), %[used]\n\t"
+		"movq " PRDA_HERE_ "8(%[a], %[t]), %[room]\n\t"
 		"addq $64, %[used]\n\t"
-		"movq 8(%[t]), %[room]\n\t"
 		"subq %[used], %[room]\n\t"
 		"jb 2f\n\t"
+		"leaq " PRDA_HERE_ "0(%[a], %[t]), %[here]\n\t"
 		PRDA_POINT_(2)
-		"movups %[v0], -48(%[t], %[used])\n\t"
-		"movups %[v1], -32(%[t], %[used])\n\t"
+		"movups %[v0], -48(%[here], %[used])\n\t"
+		"movups %[v1], -32(%[here], %[used])\n\t"
 		PRDA_POINT_(3)
-		"movups %[v2], -16(%[t], %[used])\n\t"
-		"movups %[v3], (%[t], %[used])\n\t"
-		"movq %[used], (%[t])"
+		"movups %[v2], -16(%[here], %[used])\n\t"
+		"movups %[v3], (%[here], %[used])\n\t"
+		"movq %[used], " PRDA_HERE_ "0(%[a], %[t])"
 		PRDA_SECTION_LEAVE_
-		: [t] "=&r"(t), [used] "=&r"(used), [room] "=&r"(room)
+		: [t] "=&r"(t), [used] "=&r"(used), [room] "=&r"(room), [here] "=&r"(here)
 		: PRDA_IN_, [v0] "x"(v[0]), [v1] "x"(v[1]), [v2] "x"(v[2]), [v3] "x"(v[3]) : PRDA_CLOBBER_ : again, slow);
 	*fits = (int64_t)room >= 0;
 	PRDA_RESULTS_;

@@ -67,7 +67,7 @@ void prda_delayed_end(uintptr_t a)
 volatile int prda_hook[8];
 static void point(int n)
 {
-	int v = prda_hook[n];
+	int v = __atomic_load_n(&prda_hook[n], __ATOMIC_RELAXED);
 	for (volatile int i = 0; i < v; i++)
 		;
 	if (v < 0)

@@ -274,13 +274,14 @@ static void weather(struct storm *s, struct worker *w, int threads, double secon
 #ifdef PRDA_TEST_HOOKS
 		if (i % 16 == 0) {
 			uint32_t kind = next(&random) % 8;
-			prda_hook[next(&random) % 4] = kind < 5 ? 0 : kind < 7 ? (int)(next(&random) % 500) : -1;
+			int what = kind < 5 ? 0 : kind < 7 ? (int)(next(&random) % 500) : -1;
+			__atomic_store_n(&prda_hook[next(&random) % 4], what, __ATOMIC_RELAXED);
 		}
 #endif
 	}
 #ifdef PRDA_TEST_HOOKS
 	for (int i = 0; i < 4; i++)
-		prda_hook[i] = 0;
+		__atomic_store_n(&prda_hook[i], 0, __ATOMIC_RELAXED);
 #endif
 }
 

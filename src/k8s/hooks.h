@@ -30,6 +30,11 @@ void k8s_validate_volume_claim_spec(const struct k8s_path *path, const json_t *s
 void k8s_validate_field_ref(const struct k8s_path *path, const json_t *ref, const char *const *plain, struct k8s_errors *e);
 void k8s_validate_key_items(const struct k8s_path *path, const json_t *items, struct k8s_errors *e);
 
+/* A count or "25%". */
+void k8s_check_count_or_percent(const struct k8s_path *path, const json_t *v, bool max_100, struct k8s_errors *e);
+/* spec.selector and spec.template of a workload. */
+void k8s_check_selector_and_template(const struct k8s_path *path, const json_t *spec, const char *kind, struct k8s_errors *e);
+
 /* "Guaranteed", "Burstable" or "BestEffort". */
 const char *k8s_pod_qos(const json_t *pod);
 
@@ -56,6 +61,67 @@ void k8s_validate_service(const json_t *obj, const json_t *old, struct k8s_error
 void k8s_defaults_endpoints(json_t *obj);
 void k8s_validate_event(const json_t *obj, const json_t *old, struct k8s_errors *e);
 void k8s_validate_lease(const json_t *obj, const json_t *old, struct k8s_errors *e);
+
+/* ---- rows: workloads ---- */
+
+void k8s_defaults_deployment(json_t *obj);
+void k8s_defaults_replicaset(json_t *obj);
+void k8s_defaults_replicationcontroller(json_t *obj);
+void k8s_defaults_statefulset(json_t *obj);
+void k8s_defaults_daemonset(json_t *obj);
+void k8s_defaults_job(json_t *obj);
+void k8s_defaults_cronjob(json_t *obj);
+void k8s_defaults_hpa(json_t *obj);
+void k8s_create_job(json_t *obj);
+void k8s_validate_deployment(const json_t *obj, const json_t *old, struct k8s_errors *e);
+void k8s_validate_replicaset(const json_t *obj, const json_t *old, struct k8s_errors *e);
+void k8s_validate_replicationcontroller(const json_t *obj, const json_t *old, struct k8s_errors *e);
+void k8s_validate_statefulset(const json_t *obj, const json_t *old, struct k8s_errors *e);
+void k8s_validate_daemonset(const json_t *obj, const json_t *old, struct k8s_errors *e);
+void k8s_validate_job(const json_t *obj, const json_t *old, struct k8s_errors *e);
+void k8s_validate_cronjob(const json_t *obj, const json_t *old, struct k8s_errors *e);
+void k8s_validate_hpa(const json_t *obj, const json_t *old, struct k8s_errors *e);
+void k8s_validate_controllerrevision(const json_t *obj, const json_t *old, struct k8s_errors *e);
+void k8s_validate_pdb(const json_t *obj, const json_t *old, struct k8s_errors *e);
+
+/* ---- rows: the other groups ---- */
+
+void k8s_defaults_persistentvolumeclaim(json_t *obj);
+void k8s_defaults_persistentvolume(json_t *obj);
+void k8s_defaults_storageclass(json_t *obj);
+void k8s_defaults_csidriver(json_t *obj);
+void k8s_defaults_networkpolicy(json_t *obj);
+void k8s_defaults_ingressclass(json_t *obj);
+void k8s_defaults_endpointslice(json_t *obj);
+void k8s_defaults_rolebinding(json_t *obj);
+void k8s_defaults_priorityclass(json_t *obj);
+void k8s_defaults_limitrange(json_t *obj);
+void k8s_defaults_crd(json_t *obj);
+void k8s_create_persistentvolumeclaim(json_t *obj);
+void k8s_validate_persistentvolumeclaim(const json_t *obj, const json_t *old, struct k8s_errors *e);
+void k8s_validate_persistentvolume(const json_t *obj, const json_t *old, struct k8s_errors *e);
+void k8s_validate_storageclass(const json_t *obj, const json_t *old, struct k8s_errors *e);
+void k8s_validate_volumeattachment(const json_t *obj, const json_t *old, struct k8s_errors *e);
+void k8s_validate_role(const json_t *obj, const json_t *old, struct k8s_errors *e);
+void k8s_validate_clusterrole(const json_t *obj, const json_t *old, struct k8s_errors *e);
+void k8s_validate_rolebinding(const json_t *obj, const json_t *old, struct k8s_errors *e);
+void k8s_validate_clusterrolebinding(const json_t *obj, const json_t *old, struct k8s_errors *e);
+void k8s_validate_csr(const json_t *obj, const json_t *old, struct k8s_errors *e);
+void k8s_validate_ingress(const json_t *obj, const json_t *old, struct k8s_errors *e);
+void k8s_validate_ingressclass(const json_t *obj, const json_t *old, struct k8s_errors *e);
+void k8s_validate_networkpolicy(const json_t *obj, const json_t *old, struct k8s_errors *e);
+void k8s_validate_endpointslice(const json_t *obj, const json_t *old, struct k8s_errors *e);
+void k8s_validate_priorityclass(const json_t *obj, const json_t *old, struct k8s_errors *e);
+void k8s_validate_runtimeclass(const json_t *obj, const json_t *old, struct k8s_errors *e);
+void k8s_validate_resourcequota(const json_t *obj, const json_t *old, struct k8s_errors *e);
+void k8s_validate_limitrange(const json_t *obj, const json_t *old, struct k8s_errors *e);
+
+/* ---- rows: conversions (convert.c) ---- */
+
+void k8s_event_to_stored(json_t *event);
+void k8s_event_from_stored(json_t *event);
+void k8s_hpa_to_stored(json_t *hpa);
+void k8s_hpa_from_stored(json_t *hpa);
 
 /* ---- every kind with a status ---- */
 

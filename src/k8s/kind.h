@@ -46,9 +46,12 @@ struct k8s_kind {
 	void (*from_stored)(json_t *obj);
 	const struct k8s_custom *custom;                            // of a custom resource (custom.h); NULL for built-in kinds
 	int (*cells)(const json_t *obj, json_t *cells);             // append one cell per column; NULL: name and age
+	/* The hooks below are those of the row that stores the objects (k8s_kind_stored) and see its form: decode by the row
+	 * of the request, convert, then default, prepare and validate by the stored row. */
 	void (*set_defaults)(json_t *obj);                          // fill defaults as upstream does; NULL: none
 	void (*validate)(const json_t *obj, const json_t *old, struct k8s_errors *e);   // old: NULL on create; NULL: metadata only
-	void (*prepare_create)(json_t *obj);                        // drop what a client may not set (status); NULL
+	void (*prepare_create)(json_t *obj);                        // drop what a client may not set (status); NULL. Needs
+	                                                            // metadata.uid to be set (Job)
 	void (*prepare_update)(json_t *obj, const json_t *old);
 };
 

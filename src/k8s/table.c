@@ -221,6 +221,20 @@ static json_t *row_object(const json_t *obj, const char *include)
 			 json_object_get(obj, "metadata"));
 }
 
+/* Cells are made from the stored form of an object. */
+static int append_cells(const struct k8s_kind *k, const json_t *obj, json_t *cells)
+{
+	if (!k->columns || !k->cells)
+		return plain_cells(obj, cells);
+	if (!k->to_stored)
+		return k->cells(obj, cells);
+	own_json json_t *copy = json_deep_copy(obj);
+	if (!copy)
+		return -1;
+	k->to_stored(copy);
+	return k->cells(copy, cells);
+}
+
 json_t *k8s_table(const struct k8s_kind *k, const json_t *objects, const char *include, const char *resource_version,
 		  const char *continue_token)
 {
@@ -230,7 +244,7 @@ json_t *k8s_table(const struct k8s_kind *k, const json_t *objects, const char *i
 	json_array_foreach(objects, i, obj) {
 		json_t *cells = json_array();
 		json_t *row = json_pack("{s:o}", "cells", cells);
-		if (!row || (own ? k->cells(obj, cells) : plain_cells(obj, cells))) {
+		if (!row || append_cells(k, obj, cells)) {
 			json_decref(row);
 			json_decref(rows);
 			json_decref(meta);

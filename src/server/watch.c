@@ -154,14 +154,16 @@ static bool take_flag(struct watch_set *s, bool *flag)
 	return was;
 }
 
-static bool has_ended(struct watch_set *s, const struct watch *w)
+/* From here on the reader has the watch to itself, until it arms it. */
+static bool begin_reading(struct watch_set *s, struct watch *w)
 {
 	bool ended;
 
 	pthread_mutex_lock(&s->lock);
+	w->armed = false;
 	ended = w->ended;
 	pthread_mutex_unlock(&s->lock);
-	return ended;
+	return !ended;
 }
 
 static void set_pos(struct watch_set *s, struct watch *w, uint64_t rv)
@@ -175,7 +177,7 @@ enum watch_result watch_next(struct watch *w, struct watch_event *out)
 {
 	struct watch_set *s = store_watches(w->st);
 
-	if (has_ended(s, w))
+	if (!begin_reading(s, w))
 		return WATCH_END;
 	if (w->initial && next_initial(w, out))
 		return WATCH_EVENT;

@@ -40,7 +40,7 @@ struct watch_event {
 int watch_open(struct store *st, const struct watch_opts *o, struct watch **w);
 void watch_close(struct watch *w);
 
-/* The next thing to deliver. WATCH_IDLE: nothing, and the watch is not armed. After GONE or END only watch_close. */
+/* The next thing to deliver; disarms the watch. WATCH_IDLE: nothing, and the watch is not armed. After GONE or END only watch_close. */
 enum watch_result watch_next(struct watch *w, struct watch_event *out);
 
 /* After WATCH_IDLE: arm the watch. suspend (may be NULL) is called if it is armed, before wake can be.

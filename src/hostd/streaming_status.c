@@ -58,7 +58,7 @@ int status_internal(unsigned version, const char *message, struct buf *out)
 	own_json json_t *part = json_text(message), *whole = NULL;
 	if (part)
 		whole = json_sprintf("Internal error occurred: %s", json_string_value(part));
-	own_json json_t *status = json_pack("{s:{}, s:s, s:o, s:s, s:{s:[{s:O}]}, s:i}", "metadata", "status", "Failure",
+	own_json json_t *status = json_pack("{s:{}, s:s, s:O, s:s, s:{s:[{s:O}]}, s:i}", "metadata", "status", "Failure",
 		"message", whole, "reason", "InternalError", "details", "causes", "message", part, "code", 500);
 	return put_json(status, out);
 }

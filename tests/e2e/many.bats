@@ -11,8 +11,9 @@ setup_file() {
 teardown_file() { cluster_down; }
 
 usage() {   # processes, descriptors of hostd, pod folders, links, namespaces, leases
+	tag=$(jq -r .tag "$ROOT/cluster.json")
 	hostd=$(pgrep -f "bulkhead-hostd --root $ROOT( |\$)")
-	echo "processes $(pgrep -fc "bulkhead-vmx|qemu-system.*default/")" "fds $(ls "/proc/$hostd/fd" | wc -l)" \
+	echo "vms $("$BIN/bulkhead" vm ls --root "$ROOT" -o json | jq '.vms | length')" "fds $(ls "/proc/$hostd/fd" | wc -l)" \
 		"threads $(ls "/proc/$hostd/task" | wc -l)" "pods $(ls "$ROOT/pods" | wc -l)" \
 		"links $(ip -br link | grep -cE '^(veth|tap)')" "namespaces $(ip netns list | grep -c '^bkh-')"
 }

@@ -52,8 +52,12 @@ ip_of() { $K get pod "$1" -o jsonpath='{.status.podIP}'; }
 @test "hostPort leads to the pod" {
 	port=$(python3 -c 'import socket; s = socket.socket(); s.bind(("127.0.0.1", 0)); print(s.getsockname()[1])')
 	$K apply -f - <<-END
-	{apiVersion: v1, kind: Pod, metadata: {name: hostport}, spec: {containers: [{name: a, image: "$REGISTRY/test/nginx:1",
-	 ports: [{containerPort: 80, hostPort: $port, hostIP: 127.0.0.1}]}]}}
+	apiVersion: v1
+	kind: Pod
+	metadata: {name: hostport}
+	spec:
+	  containers:
+	  - {name: a, image: "$REGISTRY/test/nginx:1", ports: [{containerPort: 80, hostPort: $port}]}
 	END
 	wait_for 60 phase_is hostport Running
 	wait_for 20 curl -sf "http://127.0.0.1:$port/"

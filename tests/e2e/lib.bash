@@ -44,10 +44,16 @@ image() {   # image NAME: load bulkhead.example/NAME:latest
 	"$BIN/bulkhead" image load "$dir" --name "bulkhead.example/$1:latest" --root "$ROOT"
 }
 
+what_happened() {   # for whoever reads a failed test
+	$K get pods -o wide
+	$K get events --sort-by=.lastTimestamp | tail -8
+	tail -n 5 "$ROOT/log/hostd.log" "$ROOT/log/server.log"
+} >&2
+
 wait_for() {   # wait_for SECONDS COMMAND...: until it succeeds
 	local end=$((SECONDS + $1)); shift
 	until "$@" >/dev/null 2>&1; do
-		[ $SECONDS -lt $end ] || { echo "not within time: $*" >&2; "$@" >&2; return 1; }
+		[ $SECONDS -lt $end ] || { echo "not within time: $*" >&2; "$@" >&2; what_happened; return 1; }
 		sleep 0.2
 	done
 }

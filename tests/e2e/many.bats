@@ -15,7 +15,7 @@ usage() {   # processes, descriptors of hostd, pod folders, links, namespaces, l
 	hostd=$(pgrep -f "bulkhead-hostd --root $ROOT( |\$)")
 	echo "vms $("$BIN/bulkhead" vm ls --root "$ROOT" -o json | jq '.vms | length')" "fds $(ls "/proc/$hostd/fd" | wc -l)" \
 		"threads $(ls "/proc/$hostd/task" | wc -l)" "pods $(ls "$ROOT/pods" | wc -l)" \
-		"links $(ip -br link | grep -cE '^(veth|tap)')" "namespaces $(ip netns list | grep -c '^bkh-')"
+		"namespaces $(ip netns list | grep -c "^bkh-$tag-")"
 }
 
 rss_kib() { awk '/VmRSS/ {print $2}' "/proc/$(pgrep -f "bulkhead-hostd --root $ROOT( |\$)")/status"; }

@@ -10,32 +10,29 @@ need() {   # skip (77 in bats' words) when a program is missing
 }
 
 cluster_up() {   # cluster_up NAME: ROOT, KUBECONFIG, K (kubectl 1.20)
-	export ROOT
+	export ROOT TAG
 	ROOT=$(mktemp -d "/tmp/bh-$1-XXXXXX")
-	snapshot > "$ROOT.before"
 	"$BIN/bulkhead" up --root "$ROOT" >"$ROOT/up.out" 2>"$ROOT/up.err" || { cat "$ROOT/up.err" "$ROOT"/log/* >&2; return 1; }
+	TAG=$(jq -r .tag "$ROOT/cluster.json")
 	export KUBECONFIG=$ROOT/admin.kubeconfig
 	export K=$CLIENTS/kubectl-1.20
 }
 
 cluster_down() {
-	"$BIN/bulkhead" down --purge --root "$ROOT" >&2
-	local rc=$?
-	if ! diff "$ROOT.before" <(snapshot); then
-		echo "left behind by the cluster" >&2
-		rc=1
-	fi
-	rm -f "$ROOT.before"
-	return $rc
+	"$BIN/bulkhead" down --purge --root "$ROOT" >&2 || return 1
+	local left
+	left=$(leftovers)
+	[ -z "$left" ] || { echo "left behind by the cluster: $left" >&2; return 1; }
 }
 
-# What a cluster must not leave behind: processes, links, namespaces, mounts, rules.
-snapshot() {
-	{ pgrep -fa "bulkhead-(server|hostd|vmx|pagerd)|qemu-system|bulkhead supervise" | sed 's/^[0-9]* //' | grep -F "${ROOT:-/nowhere}" | sort
-	ip -br link | awk '{print $1}' | grep -E '^(bkh|veth|tap)' | sort
-	ip netns list 2>/dev/null | grep '^bkh-' | sort
-	grep -F "${ROOT:-/nowhere}" /proc/mounts
-	{ nft list tables; iptables-save; } 2>/dev/null | grep bkh- | sort; } || true
+# What carries this cluster's folder or tag: processes, links, namespaces, mounts, rules, files.
+leftovers() {
+	{ pgrep -fa "(bulkhead|qemu-system).*$ROOT"
+	ip -br link | grep "bkh-$TAG"
+	ip netns list 2>/dev/null | grep "^bkh-$TAG"
+	grep -F "$ROOT" /proc/mounts
+	{ nft list tables; iptables-save; } 2>/dev/null | grep "bkh-$TAG"
+	ls -d "$ROOT" "/run/bulkhead/clusters/$TAG" 2>/dev/null; } || true
 }
 
 image() {   # image NAME: load bulkhead.example/NAME:latest

@@ -426,7 +426,7 @@ int agent_stream_open(const char *vsock_path, const Bulkhead__Agent__StreamOpen 
 {
 	struct patience p = patience_ms(timeout_ms, NULL);
 	own_free uint8_t *data = NULL;
-	size_t len;
+	size_t len = 0;
 	own_fd int fd = connect_port(vsock_path, PORT_STREAMS, &p, e);
 	if (fd < 0)
 		return fd;

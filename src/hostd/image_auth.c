@@ -17,7 +17,7 @@ static void merge_secret(json_t *auths, const json_t *secret)
 	static const char *const keys[] = {".dockerconfigjson", ".dockercfg"};
 	for (size_t k = 0; k < 2; k++) {
 		const char *text = json_string_value(json_object_get(jpath_get(secret, "data"), keys[k]));
-		size_t len;
+		size_t len = 0;
 		unsigned char *plain = text ? base64_decode(text, strlen(text), &len) : NULL;
 		own_json json_t *config = plain ? json_loadb((char *)plain, len, 0, NULL) : NULL;
 		free(plain);

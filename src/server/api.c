@@ -73,9 +73,11 @@ static void method_not_allowed(struct request *r)
 static const struct {
 	const char *verb;
 	void (*serve)(struct request *r, const struct k8s_kind *k);
+	int named;   // 1: needs a name, 0: must have none, -1: either
 } verbs[] = {
-	{ "get", api_get }, { "list", api_list }, { "watch", api_watch }, { "create", api_create }, { "update", api_update },
-	{ "patch", api_patch }, { "delete", api_delete }, { "deletecollection", api_delete_collection },
+	{ "get", api_get, 1 }, { "list", api_list, 0 }, { "watch", api_watch, -1 }, { "create", api_create, 0 },
+	{ "update", api_update, 1 }, { "patch", api_patch, 1 }, { "delete", api_delete, 1 },
+	{ "deletecollection", api_delete_collection, 0 },
 };
 
 static void serve_object(struct request *r, const struct k8s_kind *k)
@@ -84,8 +86,8 @@ static void serve_object(struct request *r, const struct k8s_kind *k)
 		if (!strcmp(verbs[i].verb, r->route.verb)) {
 			if (!k8s_kind_has_verb(k, r->route.verb))
 				break;
-			// A name belongs to single objects, none to collections; POST to a name is no request we know.
-			if (!strcmp(r->route.verb, "create") && *r->route.name)
+			// POST goes to a collection, PUT and PATCH to an object.
+			if (verbs[i].named >= 0 && verbs[i].named != !!*r->route.name)
 				break;
 			verbs[i].serve(r, k);
 			return;

@@ -103,6 +103,8 @@ void attach_open(struct agent *a, struct stream *s, const Bulkhead__Agent__Attac
 				      .input_drained = on_input_drained}};
 	stream_take(s, &client_ops, t, false);
 	stream_ready(s);
+	if (!container_io_takes_input(c->io))
+		ep_hold(stream_endpoint(s), true);
 	if (rq->size)
 		container_io_resize(c->io, rq->size->cols, rq->size->rows);
 	container_io_follow(c->io, &t->sink);

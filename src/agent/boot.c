@@ -6,18 +6,26 @@
 #include <fcntl.h>
 #include <limits.h>
 #include <net/if.h>
+#include <poll.h>
+#include <signal.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/ioctl.h>
+#include <sys/klog.h>
 #include <sys/mount.h>
 #include <sys/reboot.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
 #include "base/file.h"
 #include "base/own.h"
+
+#define KILL_WAIT_MS 3000
+#define SYSLOG_CONSOLE_LEVEL 8    // syslog(2)
+#define CONSOLE_LEVEL 3           // critical and above: what containers cause (out of memory) does not fill the console
 
 static const struct { const char *source, *target, *type; unsigned long flags; const char *options; mode_t mode; } mounts[] = {
 	{"proc", "/proc", "proc", MS_NOSUID | MS_NODEV | MS_NOEXEC, NULL, 0555},
@@ -83,6 +91,7 @@ static int loopback_up(struct err *e)
 int boot_early(struct err *e)
 {
 	umask(0);
+	klogctl(SYSLOG_CONSOLE_LEVEL, NULL, CONSOLE_LEVEL);
 	int rc = move_root(e);
 	for (size_t i = 0; !rc && i < sizeof(mounts) / sizeof(*mounts); i++) {
 		mkdir(mounts[i].target, mounts[i].mode);
@@ -102,10 +111,44 @@ int boot_early(struct err *e)
 	return rc;
 }
 
+/* Every process but this one. They cannot be waited for when the kernel holds one in I/O: that is not waited for long. */
+static void kill_all(void)
+{
+	kill(-1, SIGKILL);
+	for (int i = 0; i < KILL_WAIT_MS; i++) {
+		pid_t pid;
+		while ((pid = waitpid(-1, NULL, WNOHANG | __WALL)) > 0)
+			;
+		if (pid < 0)
+			return;
+		poll(NULL, 0, 1);
+	}
+}
+
+/* Disks and what lies on them, last mounted first: their file systems are clean afterwards. */
+static void unmount_disks(void)
+{
+	own_buf struct buf text = BUF_INIT;
+	if (file_read("/proc/self/mounts", 1u << 20, &text, NULL))
+		return;
+	while (text.len) {
+		char source[64], target[PATH_MAX];
+		text.data[--text.len] = '\0';
+		char *line = strrchr(text.data, '\n');
+		line = line ? line + 1 : text.data;
+		text.len = (size_t)(line - text.data);
+		if (sscanf(line, "%63s %4095s", source, target) != 2 ||
+		    (strncmp(source, "/dev/", 5) && strcmp(source, "overlay")))
+			continue;
+		if (umount2(target, UMOUNT_NOFOLLOW))
+			umount2(target, MNT_DETACH | UMOUNT_NOFOLLOW);
+	}
+}
+
 void boot_power_off(void)
 {
-	sync();
-	umount2("/scratch", MNT_DETACH);
+	kill_all();
+	unmount_disks();
 	sync();
 	/* A VM without firmware has nothing to power off with: it is reset, and its monitor takes that for the end. */
 	reboot(RB_AUTOBOOT);

@@ -175,6 +175,9 @@ static int find_user(const struct parts *p, const Bulkhead__Agent__CreateContain
 		json_array_foreach(jpath_get(config, "process.user.additionalGids"), i, g)
 			user_add_group(u, (uint32_t)json_integer_value(g));
 	}
+	/* With gid among the supplementary groups a process cannot gain by dropping it (as container engines do since
+	 * CVE-2022-23471). */
+	user_add_group(u, u->gid);
 	for (size_t i = 0; i < rq->n_supplemental_groups; i++)
 		user_add_group(u, rq->supplemental_groups[i]);
 	if (rq->fs_group)

@@ -84,6 +84,7 @@ void container_io_free(struct container_io *io)
 
 uint64_t container_io_last_seq(const struct container_io *io) { return logring_last(io->ring); }
 struct logring *container_io_ring(struct container_io *io) { return io->ring; }
+bool container_io_takes_input(const struct container_io *io) { return io->started; }
 bool container_io_ended(const struct container_io *io) { return io->ended; }
 
 static void update_hold(struct container_io *io)
@@ -247,6 +248,7 @@ void container_io_started(struct container_io *io)
 	if (io->console)
 		console_poll(io->console);   // the terminal was sent before crun ended
 	update_hold(io);
+	on_input_drained(io);
 }
 
 /* What is in the pipes came from crun, not from the container. */

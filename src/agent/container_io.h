@@ -42,7 +42,7 @@ struct io_sink {
 	void (*ring)(struct io_sink *s);              // the ring has new records. NULL allowed
 	bool (*full)(const struct io_sink *s);        // true stops the reading. NULL: never
 	void (*ended)(struct io_sink *s);             // last call: live output has ended, or the container is removed
-	void (*input_drained)(struct io_sink *s);     // container_io_input said false before. NULL allowed
+	void (*input_drained)(struct io_sink *s);     // input is taken (again). NULL allowed
 	struct io_sink *next;
 };
 void container_io_follow(struct container_io *io, struct io_sink *s);
@@ -53,6 +53,7 @@ void container_io_room(struct container_io *io);        // a sink is no longer f
 bool container_io_input(struct container_io *io, const void *data, size_t len);
 void container_io_input_end(struct container_io *io);   // closes it if stdin_once
 void container_io_resize(struct container_io *io, unsigned cols, unsigned rows);
+bool container_io_takes_input(const struct container_io *io);   // false before the start: what came would be lost
 bool container_io_ended(const struct container_io *io);
 
 #endif

@@ -160,31 +160,25 @@ static void offer_input(struct endpoint *ep)
 	}
 }
 
-/* One read, at most max bytes. False: nothing more for now. */
-static bool read_some(struct endpoint *ep, size_t max)
+static void read_some(struct endpoint *ep)
 {
 	if (buf_reserve(&ep->in, READ_SIZE)) {
 		end(ep, ENOMEM);
-		return false;
+		return;
 	}
-	ssize_t n = read(ep->fd, ep->in.data + ep->in.len, max < READ_SIZE ? max : READ_SIZE);
+	ssize_t n = read(ep->fd, ep->in.data + ep->in.len, READ_SIZE);
 	if (n > 0) {
 		ep->in.len += (size_t)n;
 		offer_input(ep);
-		return !ep->closed && ep->reading && !ep->held;
-	}
-	if (n < 0 && (errno == EAGAIN || errno == EINTR))
-		return false;
-	if (n < 0 && errno != EIO) {   // EIO: a terminal whose last user is gone
+	} else if (n < 0 && errno != EAGAIN && errno != EINTR && errno != EIO) {
 		end(ep, errno);
-		return false;
+	} else if (n == 0 || errno == EIO) {   // EIO: a terminal whose last user is gone
+		ep->eof = true;
+		if (ep->ops->eof)
+			ep->ops->eof(ep->user);
+		else
+			end(ep, 0);
 	}
-	ep->eof = true;
-	if (ep->ops->eof)
-		ep->ops->eof(ep->user);
-	else
-		end(ep, 0);
-	return false;
 }
 
 static void on_event(struct evloop *l, struct evwatch *w, uint32_t events, void *user)
@@ -198,7 +192,7 @@ static void on_event(struct evloop *l, struct evwatch *w, uint32_t events, void 
 		end(ep, ep->error);
 	} else if (ep->reading && !ep->eof && !ep->held) {
 		if (events & (EPOLLIN | EPOLLHUP | EPOLLERR))
-			read_some(ep, READ_SIZE);
+			read_some(ep);
 	} else if (events & (EPOLLHUP | EPOLLERR)) {
 		if (ep->reading && !ep->eof && !ep->end_at_hangup) {   // bytes are waiting, but the owner holds: no more events until it lets go
 			evloop_remove(ep->watch);
@@ -271,19 +265,6 @@ void ep_hold(struct endpoint *ep, bool hold)
 	ep->depth++;
 	if (!hold)
 		offer_input(ep);
-	rearm(ep);
-	leave(ep);
-}
-
-void ep_pull(struct endpoint *ep, size_t max)
-{
-	ep->depth++;
-	while (max && !ep->closed && ep->reading && !ep->eof && !ep->held) {
-		size_t want = max < READ_SIZE ? max : READ_SIZE;
-		max -= want;
-		if (!read_some(ep, want))
-			break;
-	}
 	rearm(ep);
 	leave(ep);
 }

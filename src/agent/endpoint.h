@@ -44,7 +44,4 @@ void ep_end_at_hangup(struct endpoint *ep, bool yes);   // call ended when the p
 void ep_hold(struct endpoint *ep, bool hold);// stop or resume reading
 int ep_fd(const struct endpoint *ep);
 
-/* Read now whatever is there, through input and eof, up to max bytes: for output of a process that has exited. */
-void ep_pull(struct endpoint *ep, size_t max);
-
 #endif

@@ -44,7 +44,8 @@ static int send_record(struct reader *r, const struct logrecord *rec)
 	return message_send(stream_endpoint(r->stream), &m.base);
 }
 
-/* As much as the queue takes. Frees the reader when there is nothing more to come. */
+/* As much as the queue takes. When there is nothing more to come the sending side is closed; acknowledgements are still
+ * read until hostd closes. */
 static void send_records(struct reader *r)
 {
 	struct container_io *io = r->container->io;
@@ -56,7 +57,7 @@ static void send_records(struct reader *r)
 		r->seq = rec.seq;
 	}
 	if (!any && container_io_ended(io))
-		reader_free(r, true);
+		ep_finish(stream_endpoint(r->stream));
 }
 
 static void on_ring(struct io_sink *s) { send_records(of(s)); }

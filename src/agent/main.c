@@ -7,6 +7,7 @@
 #include <stdio.h>
 #include <string.h>
 #include <sys/prctl.h>
+#include <sys/resource.h>
 #include <unistd.h>
 
 #include "agent.h"
@@ -22,6 +23,8 @@
 #include "reaper.h"
 #include "runtime.h"
 #include "stream.h"
+
+#define FILES_MAX 1048576
 
 static const char usage[] =
 	"usage: bulkhead-agent                         as PID 1 of a VM\n"
@@ -62,12 +65,20 @@ static int serve(struct agent *a, const char *socket, struct err *e)
 	return rc ? err_sys(e, -rc, "wait for events") : 0;
 }
 
+/* What containers get without a limit of their own, and what the agent needs for many streams. */
+static void raise_limits(void)
+{
+	struct rlimit files = {.rlim_cur = FILES_MAX, .rlim_max = FILES_MAX};
+	setrlimit(RLIMIT_NOFILE, &files);
+}
+
 static int run_guest(void)
 {
 	struct err e = ERR_INIT;
 	struct agent a = {.machine = &machine_guest, .run_dir = "/run/bulkhead", .scratch_dir = "/scratch",
 			  .cgroup_dir = "/sys/fs/cgroup/pod", .crun = "/usr/bin/crun"};
 	int rc = boot_early(&e);
+	raise_limits();
 	if (!rc)
 		rc = dir_make(a.run_dir, 0755, &e);
 	if (!rc)

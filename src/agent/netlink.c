@@ -3,20 +3,19 @@
 #include "netlink.h"
 
 #include <arpa/inet.h>
-#include <dirent.h>
 #include <errno.h>
-#include <limits.h>
 #include <linux/if_addr.h>
 #include <linux/netlink.h>
 #include <linux/rtnetlink.h>
 #include <net/if.h>
+#include <net/if_arp.h>
 #include <stdbool.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/ioctl.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
-#include "base/file.h"
 #include "base/own.h"
 
 struct request {
@@ -88,32 +87,31 @@ static int transact(int fd, const struct request *r)
 
 static bool has_mac(const char *name, const uint8_t mac[6])
 {
-	char path[PATH_MAX], want[18];
-	own_buf struct buf text = BUF_INIT;
-	snprintf(path, sizeof(path), "/sys/class/net/%s/address", name);
-	snprintf(want, sizeof(want), "%02x:%02x:%02x:%02x:%02x:%02x", mac[0], mac[1], mac[2], mac[3], mac[4], mac[5]);
-	return !file_read(path, 64, &text, NULL) && text.data && !strncmp(text.data, want, 17);
+	struct ifreq ifr = {0};
+	own_fd int fd = socket(AF_INET, SOCK_DGRAM | SOCK_CLOEXEC, 0);
+	snprintf(ifr.ifr_name, sizeof(ifr.ifr_name), "%s", name);
+	return fd >= 0 && !ioctl(fd, SIOCGIFHWADDR, &ifr) && ifr.ifr_hwaddr.sa_family == ARPHRD_ETHER &&
+	       !memcmp(ifr.ifr_hwaddr.sa_data, mac, 6);
 }
 
 static int find_interface(const char *name, const uint8_t mac[6], struct err *e)
 {
-	own_dir DIR *d = opendir("/sys/class/net");
-	if (!d)
-		return err_sys(e, errno, "read /sys/class/net");
-	int only = 0, count = 0;
-	struct dirent *de;
-	while ((de = readdir(d))) {
-		int index = (int)if_nametoindex(de->d_name);
-		if (!index || !strcmp(de->d_name, "lo"))
+	struct if_nameindex *all = if_nameindex();
+	int same_mac = 0, same_name = 0, only = 0, count = 0;
+	if (!all)
+		return err_sys(e, errno, "list the network interfaces");
+	for (struct if_nameindex *i = all; i->if_name; i++) {
+		if (!strcmp(i->if_name, "lo"))
 			continue;
-		if (has_mac(de->d_name, mac))
-			return index;
-		only = index;
+		if (has_mac(i->if_name, mac))
+			same_mac = (int)i->if_index;
+		if (!strcmp(i->if_name, name))
+			same_name = (int)i->if_index;
+		only = (int)i->if_index;
 		count++;
 	}
-	int index = (int)if_nametoindex(name);
-	if (!index && count == 1)
-		index = only;
+	if_freenameindex(all);
+	int index = same_mac ? same_mac : same_name ? same_name : count == 1 ? only : 0;
 	return index ? index : err_set(e, ENODEV, "the VM has no network interface '%s'", name);
 }
 

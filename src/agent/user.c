@@ -58,7 +58,7 @@ static bool next_line(const char **text, struct field *f, size_t max, size_t *n)
 
 void user_add_group(struct user *u, uint32_t gid)
 {
-	if (gid == u->gid || u->groups_count == USER_GROUPS_MAX)
+	if (u->groups_count == USER_GROUPS_MAX)
 		return;
 	for (size_t i = 0; i < u->groups_count; i++)
 		if (u->groups[i] == gid)

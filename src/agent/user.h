@@ -13,7 +13,7 @@
 
 struct user {
 	uint32_t uid, gid;
-	uint32_t groups[USER_GROUPS_MAX];   // supplementary, without gid, each once
+	uint32_t groups[USER_GROUPS_MAX];   // supplementary, gid among them, each once
 	size_t groups_count;
 };
 

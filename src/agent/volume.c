@@ -246,16 +246,3 @@ void volume_each(struct agent *a, void (*fn)(void *user, const char *name, const
 	snprintf(parent, sizeof(parent), "%s/disk", a->run_dir);
 	each_in(parent, fn, user);
 }
-
-static void unmount_one(void *user, const char *name, const char *dir)
-{
-	(void)name;
-	((struct agent *)user)->machine->unmount(dir);
-}
-
-void volume_unmount_all(struct agent *a)
-{
-	char parent[PATH_MAX];
-	snprintf(parent, sizeof(parent), "%s/disk", a->run_dir);
-	each_in(parent, unmount_one, a);
-}

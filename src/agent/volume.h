@@ -32,7 +32,4 @@ bool volume_name_ok(const char *name);
 /* Called for each volume that has a size of its own; dir: its folder. */
 void volume_each(struct agent *a, void (*fn)(void *user, const char *name, const char *dir), void *user);
 
-/* Unmount every disk. */
-void volume_unmount_all(struct agent *a);
-
 #endif

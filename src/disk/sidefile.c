@@ -5,6 +5,7 @@
 #include <fcntl.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mman.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -22,6 +23,7 @@ static int real_open(void *user, const char *path, int writable, void **handle, 
 	int fd = open(path, (writable ? O_RDWR | O_CREAT : O_RDONLY) | O_CLOEXEC, 0640);
 
 	(void)user;
+	if (fd < 0 && errno == ENOENT && !writable) fd = memfd_create("absent", MFD_CLOEXEC);   // never written yet: empty
 	if (fd < 0) return err_sys(e, errno, "cannot open '%s'", path);
 	*handle = (void *)(intptr_t)(fd + 1);
 	return 0;

@@ -562,6 +562,30 @@ static void test_open_gives_up(void **state)
 	assert_int_equal(agent_client_open("/nonexistent/sock", 10000, &cancel, NULL, NULL, &c, NULL, &e), -ECANCELED);
 }
 
+/* After all that: an orderly end, without leaks where a sanitizer looks for them. */
+static void test_shutdown(void **state)
+{
+	(void)state;
+	NEW(SHUTDOWN);
+	struct err e = ERR_INIT;
+	Bulkhead__Agent__Nothing n = BULKHEAD__AGENT__NOTHING__INIT;
+	int status = -1;
+	rq.shutdown = &n;
+	run("left", &(struct options){.command = "exec sleep 3"});   // nobody ends it
+	int fd = exec_open("left", "exec sleep 3", 0, 1, 0, &e);
+	int log = log_open("left", 0);
+	agent_request(client, &rq, 5000, NULL, &e);
+	assert_int_equal(waitpid(agent_pid, &status, 0), agent_pid);
+	assert_int_equal(status, 0);
+	close(fd);
+	close(log);
+	agent_client_close(client);
+	client = NULL;
+	ended = 0;
+	start_agent();
+	assert_int_equal(open_client(), 0);
+}
+
 /* Last: the agent dies; who waits is told at once. */
 static void test_agent_dies(void **state)
 {
@@ -590,6 +614,7 @@ int main(int argc, char **argv)
 		cmocka_unit_test(test_exec_terminal), cmocka_unit_test(test_exec_stdin_both_ways),
 		cmocka_unit_test(test_attach_before_start), cmocka_unit_test(test_start_fails), cmocka_unit_test(test_port),
 		cmocka_unit_test(test_garbage), cmocka_unit_test(test_unknown_request), cmocka_unit_test(test_many_threads),
-		cmocka_unit_test(test_open_gives_up), cmocka_unit_test(test_agent_dies)};
+		cmocka_unit_test(test_open_gives_up), cmocka_unit_test(test_shutdown),
+		cmocka_unit_test(test_agent_dies)};
 	return cmocka_run_group_tests(tests, set_up, tear_down);
 }

@@ -205,6 +205,8 @@ static void test_filters(void **state)
 		"[{\"type\":\"delay\",\"settings\":{\"write\":\"20us\",\"read\":\"10us\"}}]",
 		"[]",
 		"[{\"type\":\"compress\",\"settings\":{\"cluster\":\"128K\"}}]",
+		"[{\"type\":\"cache\",\"settings\":{\"path\":\"%s/cache\",\"size\":\"1M\"}},{\"type\":\"checksum\"},{\"type\":\"cbt\",\"settings\":{\"points\":\"a b\"}}]",
+		"[{\"type\":\"cache\",\"settings\":{\"path\":\"%s/cache\",\"mode\":\"writeback\",\"journal\":\"4M\"}},{\"type\":\"stats\"}]",
 	};
 	const int n = sizeof(chains) / sizeof(chains[0]);
 	own_free unsigned char *model = calloc(1, SIZE);

@@ -230,7 +230,7 @@ static void test_filters(void **state)
 	{
 		struct bh_disk *d;
 
-		assert_int_equal(bh_disk_open(at("f5.bhd"), NULL, &d, &e), -EKEYREJECTED);
+		assert_int_equal(bh_disk_open(at("f7.bhd"), NULL, &d, &e), -EKEYREJECTED);
 		assert_non_null(strstr(e.text, "wrong key"));
 	}
 }

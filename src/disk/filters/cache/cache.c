@@ -304,7 +304,7 @@ static void cache_write(struct iof_layer *l, struct iof_req *r)
 
 	forget(x, r);
 	if (!x->journal) write_below(l, r);
-	else if (r->op == IOF_WRITE && r->len <= BLOCKS_MAX * CACHE_BLOCK) write_again(l, r);
+	else if (r->len <= BLOCKS_MAX * CACHE_BLOCK) write_again(l, r);
 	else drained(l, r);
 }
 

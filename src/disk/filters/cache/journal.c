@@ -24,7 +24,7 @@
 #define RECORD_DATA_MAX (1u << 20)
 
 struct start { uint64_t magic, blocks, tail, seq; char disk_id[40]; uint32_t crc; };                 // block 0
-struct record { uint64_t magic, seq, off, len; char disk_id[40]; uint32_t data_crc, crc; };            // one block
+struct record { uint64_t magic, seq, off, len; char disk_id[40]; uint32_t zero, data_crc, crc; };      // one block
 
 struct journal {
 	struct iof_layer *l;
@@ -146,7 +146,8 @@ static int move_record(struct journal *j, uint64_t *pos, uint64_t seq, void *dat
 		uint32_t at = (uint32_t)((*pos + 1 + i) % j->blocks + 1);
 
 		for (n = 0; i + n < h.len / CACHE_BLOCK && j->where[b + n] == at + n; n++) continue;
-		if (n) rc = iof->rw_below(j->l, IOF_WRITE, b * CACHE_BLOCK, (char *)data + i * CACHE_BLOCK, n * CACHE_BLOCK);
+		if (n && h.zero) rc = iof->rw_below(j->l, IOF_WRITE_ZEROES, b * CACHE_BLOCK, NULL, n * CACHE_BLOCK);
+		else if (n) rc = iof->rw_below(j->l, IOF_WRITE, b * CACHE_BLOCK, (char *)data + i * CACHE_BLOCK, n * CACHE_BLOCK);
 		else n = 1;
 	}
 	*pos += 1 + h.len / CACHE_BLOCK;
@@ -261,8 +262,10 @@ int journal_open(struct iof_layer *l, const char *path, uint64_t bytes, struct j
 			j->seq = j->tail_seq = s.seq;
 			rc = replay(j, e);
 		}
-	} else if (rc == 0 && (rc = start_write(j, 0, 0)) < 0) {
-		err_sys(e, -rc, "cannot write journal '%s'", path);
+	} else if (rc == 0) {
+		if (ftruncate(j->fd, (off_t)((1 + j->blocks) * CACHE_BLOCK)) < 0) rc = -errno;
+		if (rc == 0) rc = start_write(j, 0, 0);
+		if (rc < 0) err_sys(e, -rc, "cannot write journal '%s'", path);
 	}
 	pthread_mutex_init(&j->lock, NULL);
 	pthread_cond_init(&j->changed, NULL);
@@ -321,11 +324,12 @@ int journal_write(struct journal *j, const struct iof_req *r)
 {
 	uint64_t n = r->len / CACHE_BLOCK + 1, pos;
 	own_free char *buf = aligned_alloc(CACHE_BLOCK, n * CACHE_BLOCK);
-	struct record h = { .magic = MAGIC, .off = r->off, .len = r->len };
+	struct record h = { .magic = MAGIC, .off = r->off, .len = r->len, .zero = r->op != IOF_WRITE };
 	int rc;
 
 	if (!buf || n * 2 > j->blocks) return buf ? -EFBIG : -ENOMEM;
-	iof_copy(r, 0, buf + CACHE_BLOCK, r->len, false);
+	if (h.zero) memset(buf + CACHE_BLOCK, 0, r->len);
+	else iof_copy(r, 0, buf + CACHE_BLOCK, r->len, false);
 	h.data_crc = crc32c(0, buf + CACHE_BLOCK, r->len);
 	snprintf(h.disk_id, sizeof(h.disk_id), "%s", iof->disk_id(j->l));
 	pthread_mutex_lock(&j->lock);

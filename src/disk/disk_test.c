@@ -27,7 +27,7 @@ static char dir[64];
 static int setup(void **state)
 {
 	(void)state;
-	strcpy(dir, "/tmp/bh-disk-test-XXXXXX");
+	strcpy(dir, "/dev/shm/bh-disk-test-XXXXXX");
 	return mkdtemp(dir) ? 0 : -1;
 }
 

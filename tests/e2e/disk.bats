@@ -274,3 +274,38 @@ random() { head -c "$2" /dev/urandom >"$1"; }
 	bulkhead-disk export w.bhd o.raw
 	qemu-io -f raw -r -c 'read -P 6 1M 2M' o.raw
 }
+
+@test "a plug-in works, and bad ones are refused with a sentence" {
+	local src="$BATS_TEST_DIRNAME/../.."
+	make -s -C "$src/examples/filters" INCLUDE="$src/include" clean
+	cp "$src/examples/filters/"{invert.c,Makefile} .
+	make -s INCLUDE="$src/include"
+	export BULKHEAD_FILTER_PATH="$T"
+	bulkhead-disk create a.bhd --size 1M --filter invert
+	serve s a.bhd; qemu-io -f raw -c 'write -P 0x0f 0 64k' -c 'write -z 64k 64k' -c 'read -P 0x0f 0 64k' "nbd:unix:$T/s"; stop
+	qemu-io -f raw -r -c 'read -P 0xf0 0 64k' -c 'read -P 0xff 64k 64k' a.data
+	plugin() { gcc -std=gnu17 -D_GNU_SOURCE -I"$src/include" -fPIC -shared -o "$1.so" -x c - ; }
+	sed 's/\.abi = IOF_ABI_VERSION/.abi = 99/; s/"invert"/"old"/' invert.c | plugin old
+	sed 's/"invert"/"crash"/' invert.c | cat - <(echo '__attribute__((constructor)) static void boom(void) { *(volatile int *)8 = 1; }') | plugin crash
+	echo 'int x;' | plugin empty
+	echo garbage >broken.so
+	says() { run bulkhead-disk create b.bhd --size 1M --filter "$1"; [ "$status" = 1 ]; [[ "$output" = *"$2"* ]] || { echo "$output"; return 1; }; }
+	says old "another version of the filter ABI"
+	says crash "it crashes when it is loaded"
+	says empty "it has no function"
+	says broken "it cannot be loaded"
+}
+
+@test "a chain of 64 clones gives the bytes of one copy" {
+	random model.raw 4194304
+	bulkhead-disk import model.raw d0.bhd
+	for i in $(seq 64); do
+		bulkhead-disk clone "d$((i - 1)).bhd" "d$i.bhd"
+		serve s$i d$i.bhd
+		qemu-io -f raw -c "write -P $i $((i * 37 % 4000))k 20k" "nbd:unix:$T/s$i" >/dev/null
+		qemu-io -f raw -c "write -P $i $((i * 37 % 4000))k 20k" model.raw >/dev/null
+		stop
+	done
+	bulkhead-disk export d64.bhd o.raw
+	cmp model.raw o.raw
+}

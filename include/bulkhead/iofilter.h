@@ -164,6 +164,7 @@ struct iof_host {
 	const char *(*name)(const struct iof_layer *l);                // of the filter in the descriptor
 	const char *(*disk_id)(const struct iof_layer *l);
 	const char *(*disk_path)(const struct iof_layer *l);
+	uint64_t (*content_version)(const struct iof_layer *l);        // differs whenever a read-only disk's contents differ
 
 	/* One request to the layer below, waited for. Not from request functions. 0 or -errno. */
 	int (*rw_below)(struct iof_layer *l, enum iof_op op, uint64_t off, void *buf, size_t len);

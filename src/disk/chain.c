@@ -202,7 +202,7 @@ int chain_build(struct bh_disk *d, const char *at, struct err *e)
 		int rc = chain_layer_open(d, &d->desc->filters[i], d->top, &top, e);
 
 		if (rc < 0) {
-			err_wrap(e, "filter '%s'", d->desc->filters[i].name);
+			if (e && strncmp(e->text, "parent", 6)) err_wrap(e, "filter '%s'", d->desc->filters[i].name);
 			chain_close(d, NULL);
 			return rc;
 		}

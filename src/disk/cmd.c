@@ -2,6 +2,7 @@
 // The table of subcommands and the reading of their options.
 #include "disk/cmd.h"
 
+#include <signal.h>
 #include <stdio.h>
 #include <string.h>
 #include <unistd.h>
@@ -205,6 +206,7 @@ int disk_command(int argc, char **argv)
 		if (strcmp((*c)->name, argv[1])) continue;
 		rc = parse(argv[0], *c, argc - 2, argv + 2, &a);
 		if (rc >= 0) return rc;
+		signal(SIGPIPE, SIG_IGN);   // clients of a served disk come and go
 		rc = (*c)->run(&a, &e);
 		if (rc < 0) {
 			fprintf(stderr, "%s %s: %s\n", argv[0], argv[1], e.text);

@@ -93,6 +93,17 @@ static int open_into(struct bh_disk *d, const struct disk_open *o, struct err *e
 	return rc;
 }
 
+/* Of a long chain of parents the message names the disk asked for and the one at fault. */
+static void name_failure(const struct bh_disk *d, struct err *e)
+{
+	char quoted[ERR_TEXT_MAX];
+
+	snprintf(quoted, sizeof(quoted), "'%s'", d->path);
+	if (!e || (d->root == d && strstr(e->text, quoted))) return;
+	if (d->root == d) err_wrap(e, "disk '%s'", d->path);
+	else if (strncmp(e->text, "parent", 6)) strstr(e->text, quoted) ? err_wrap(e, "parent") : err_wrap(e, "parent '%s'", d->path);
+}
+
 int disk_open(const char *path, const struct disk_open *o, struct bh_disk **out, struct err *e)
 {
 	struct bh_disk *d = calloc(1, sizeof(*d));
@@ -112,10 +123,7 @@ int disk_open(const char *path, const struct disk_open *o, struct bh_disk **out,
 	d->side_ops = &side_real;
 	rc = open_into(d, o, e);
 	if (rc < 0) {
-		char with_path[ERR_TEXT_MAX];
-
-		snprintf(with_path, sizeof(with_path), "'%s'", path);
-		if (e && !strstr(e->text, with_path)) err_wrap(e, "disk '%s'", path);
+		name_failure(d, e);
 		if (d->root == d) bh_disk_queue_close(d->helper);
 		disk_free(d);
 		return rc;

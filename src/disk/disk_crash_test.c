@@ -44,7 +44,7 @@ static void fill_sector(unsigned char *p, uint32_t sector, uint32_t version)
 static int setup(void **state)
 {
 	(void)state;
-	strcpy(dir, "/tmp/bh-disk-crash-XXXXXX");
+	strcpy(dir, "/dev/shm/bh-disk-crash-XXXXXX");
 	if (!mkdtemp(dir)) return -1;
 	snprintf(base_path, sizeof(base_path), "%s/base.bhd", dir);
 	snprintf(clone_path, sizeof(clone_path), "%s/clone.bhd", dir);

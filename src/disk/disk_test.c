@@ -27,7 +27,7 @@ static char dir[64];
 static int setup(void **state)
 {
 	(void)state;
-	strcpy(dir, "/tmp/bh-disk-test-XXXXXX");
+	strcpy(dir, "/dev/shm/bh-disk-test-XXXXXX");
 	return mkdtemp(dir) ? 0 : -1;
 }
 
@@ -205,6 +205,8 @@ static void test_filters(void **state)
 		"[{\"type\":\"delay\",\"settings\":{\"write\":\"20us\",\"read\":\"10us\"}}]",
 		"[]",
 		"[{\"type\":\"compress\",\"settings\":{\"cluster\":\"128K\"}}]",
+		"[{\"type\":\"cache\",\"settings\":{\"path\":\"%s/cache\",\"size\":\"1M\"}},{\"type\":\"checksum\"},{\"type\":\"cbt\",\"settings\":{\"points\":\"a b\"}}]",
+		"[{\"type\":\"cache\",\"settings\":{\"path\":\"%s/cache\",\"mode\":\"writeback\",\"journal\":\"4M\"}},{\"type\":\"stats\"}]",
 	};
 	const int n = sizeof(chains) / sizeof(chains[0]);
 	own_free unsigned char *model = calloc(1, SIZE);
@@ -228,7 +230,7 @@ static void test_filters(void **state)
 	{
 		struct bh_disk *d;
 
-		assert_int_equal(bh_disk_open(at("f5.bhd"), NULL, &d, &e), -EKEYREJECTED);
+		assert_int_equal(bh_disk_open(at("f7.bhd"), NULL, &d, &e), -EKEYREJECTED);
 		assert_non_null(strstr(e.text, "wrong key"));
 	}
 }

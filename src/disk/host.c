@@ -5,7 +5,7 @@
 #include <stdio.h>
 
 #include "base/log.h"
-#include "disk/disk_internal.h"
+#include "disk/disk.h"
 #include "disk/sidefile.h"
 #include "disk/work.h"
 
@@ -69,6 +69,14 @@ static const char *host_name(const struct iof_layer *l) { return l->name; }
 static const char *host_disk_id(const struct iof_layer *l) { return l->disk->desc ? l->disk->desc->id : ""; }
 static const char *host_disk_path(const struct iof_layer *l) { return l->disk->path; }
 
+static uint64_t host_content_version(const struct iof_layer *l)
+{
+	int64_t mtime = 0;
+
+	disk_data_mtime(l->disk->data_fd, &mtime);
+	return (uint64_t)mtime ^ (l->disk->desc ? l->disk->desc->generation << 48 : 0);
+}
+
 static int host_rw_below(struct iof_layer *l, enum iof_op op, uint64_t off, void *buf, size_t len)
 {
 	return queue_rw(l->disk->root, l->below, op, off, buf, len, 0, NULL);
@@ -106,7 +114,7 @@ const struct iof_host host_table = {
 	.pass = host_pass, .complete = host_complete, .complete_from = host_complete_from, .child = host_child, .free = host_free,
 	.after = host_after, .resume = host_resume, .work = host_work, .buf_get = queue_buf_get, .buf_put = queue_buf_put,
 	.state = host_state, .queue_state = host_queue_state, .size_of = host_size, .read_only = host_read_only,
-	.name = host_name, .disk_id = host_disk_id, .disk_path = host_disk_path, .rw_below = host_rw_below,
+	.name = host_name, .disk_id = host_disk_id, .disk_path = host_disk_path, .content_version = host_content_version, .rw_below = host_rw_below,
 	.setting = settings_get, .setting_set = settings_set, .setting_size = settings_size, .setting_ns = settings_ns,
 	.file_open = host_file_open, .file_close = side_close, .file_read = side_read, .file_write = side_write, .file_sync = side_sync,
 	.file_discard = side_discard, .file_next = side_next, .error = host_error, .log = host_log,

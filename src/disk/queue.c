@@ -531,7 +531,12 @@ int bh_disk_rw(struct bh_disk *d, enum bh_disk_op op, uint64_t off, void *data, 
 	struct bh_disk_io io = { .op = op, .off = off, .len = len };
 	int rc = check(d, &io);
 
-	if (rc == 0 && (len || op == BH_DISK_FLUSH))
-		rc = queue_rw(d, d->entry, (enum iof_op)op, off, data, len, flags, NULL);
+	if (rc == 0 && op == BH_DISK_EXTENTS) rc = -EINVAL;
+	if (rc == 0 && op > BH_DISK_WRITE && (len || op == BH_DISK_FLUSH)) rc = queue_rw(d, d->entry, (enum iof_op)op, off, NULL, len, flags, NULL);
+	for (size_t at = 0, n; op <= BH_DISK_WRITE && at < len && rc == 0; at += n) {
+		n = SPLIT_BYTES - (off + at) % SPLIT_BYTES;
+		if (n > len - at) n = len - at;
+		rc = queue_rw(d, d->entry, (enum iof_op)op, off + at, (char *)data + at, n, flags, NULL);
+	}
 	return rc < 0 ? err_sys(e, -rc, "disk '%s': %zu bytes at %llu", d->path, len, (unsigned long long)off) : 0;
 }

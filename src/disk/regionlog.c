@@ -16,7 +16,19 @@ static size_t words(uint64_t regions) { return (size_t)(regions + PAGE * 8 - 1) 
 
 static uint64_t regions_of(uint64_t size) { return (size + REGION_BYTES - 1) >> REGION_SHIFT; }
 
-int regionlog_open(struct iof_layer *l, const char *suffix, struct err *e)
+/* Marks first, header last: a log without header is none. */
+static int make(struct regionlog *g, const char header[64], bool all)
+{
+	int rc = 0;
+
+	for (uint64_t i = 0; all && i < g->regions; i++) g->before[i / 64] |= 1ull << i % 64;
+	if (all) rc = iof->file_write(g->file, g->before, words(g->regions) * 8, LOG_HEADER);
+	if (rc == 0 && all) rc = iof->file_sync(g->file);
+	if (rc == 0) rc = iof->file_write(g->file, header, 64, 0);
+	return rc == 0 ? iof->file_sync(g->file) : rc;
+}
+
+int regionlog_open(struct iof_layer *l, const char *suffix, bool all_at_first, struct err *e)
 {
 	struct regionlog *g = iof_state(l);
 	char header[64] = { 0 }, want[64] = { 0 };
@@ -32,8 +44,7 @@ int regionlog_open(struct iof_layer *l, const char *suffix, struct err *e)
 	snprintf(want, sizeof(want), LOG_MAGIC "%s", iof->disk_id(l));
 	rc = iof->file_read(g->file, header, sizeof(header), 0);
 	if (rc == 0 && !header[0] && !iof->read_only(l)) {
-		rc = iof->file_write(g->file, want, sizeof(want), 0);
-		if (rc == 0) rc = iof->file_sync(g->file);
+		rc = make(g, want, all_at_first);
 	} else if (rc == 0 && header[0] && memcmp(header, want, sizeof(want))) {
 		return err_set(e, EBADMSG, "the file '%s' beside the disk belongs to another disk or is damaged", suffix);
 	}

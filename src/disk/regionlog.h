@@ -23,7 +23,8 @@ struct regionlog {
 	uint64_t *before;               // as found at open; regionlog_found
 };
 
-int regionlog_open(struct iof_layer *l, const char *suffix, struct err *e);
+/* all_at_first: a log that is made now begins with every region marked. */
+int regionlog_open(struct iof_layer *l, const char *suffix, bool all_at_first, struct err *e);
 void regionlog_fini(struct regionlog *g);
 bool regionlog_found(const struct regionlog *g, uint64_t region);
 bool regionlog_any(const struct regionlog *g);

@@ -219,3 +219,93 @@ random() { head -c "$2" /dev/urandom >"$1"; }
 		bulkhead-disk check b.bhd
 	done
 }
+
+@test "a replica follows, catches up after an outage, and survives kill -9 of both" {
+	bulkhead-disk create to.bhd --size 32M
+	bulkhead-disk create a.bhd --size 32M --filter replicate:target="unix:$T/t",mode=async
+	serve t to.bhd
+	serve s a.bhd
+	qemu-io -f raw -c 'write -P 1 1M 3M' -c flush "nbd:unix:$T/s"
+	kill -9 "${pids[0]}"; wait "${pids[0]}" || true
+	qemu-io -f raw -c 'write -P 2 2M 3M' -c 'write -z 1M 64k' -c flush "nbd:unix:$T/s"
+	kill -9 "${pids[1]}"; wait "${pids[1]}" || true
+	serve t to.bhd
+	serve s a.bhd
+	for _ in $(seq 100); do
+		[ "$(bulkhead-disk stats a.bhd | jq '.filters[0].stats.behind_bytes')" = 0 ] && break
+		sleep 0.1
+	done
+	bulkhead-disk filter set a.bhd replicate 2>/dev/null || true
+	kill "${pids[-1]}"; wait "${pids[-1]}"; kill "${pids[-2]}"; wait "${pids[-2]}"
+	bulkhead-disk export a.bhd a.raw; bulkhead-disk export to.bhd to.raw
+	cmp a.raw to.raw
+	qemu-io -f raw -r -c 'read -P 2 2M 3M' -c 'read -P 0 1M 64k' to.raw
+}
+
+@test "a synchronous replica has every write that was answered" {
+	bulkhead-disk create to.bhd --size 8M
+	bulkhead-disk create a.bhd --size 8M --filter replicate:target="unix:$T/t",mode=sync
+	serve t to.bhd
+	serve s a.bhd
+	qemu-io -f raw -c 'write -P 1 1M 1M' -c flush -c 'write -P 2 4M 1M' "nbd:unix:$T/s"
+	kill -9 "${pids[1]}"; wait "${pids[1]}" || true
+	kill "${pids[0]}"; wait "${pids[0]}"
+	bulkhead-disk export to.bhd to.raw
+	qemu-io -f raw -r -c 'read -P 1 1M 1M' -c 'read -P 2 4M 1M' to.raw
+}
+
+@test "clones share one read cache of their base; write-back survives kill -9" {
+	random a.raw 8388608
+	bulkhead-disk import a.raw base.bhd --filter cache:path="$T/cache",size=64M
+	for i in 1 2; do bulkhead-disk clone base.bhd c$i.bhd; done
+	bulkhead-disk export c1.bhd o.raw; cmp a.raw o.raw
+	bulkhead-disk export c2.bhd o.raw; cmp a.raw o.raw
+	[ "$(du -k cache | cut -f1)" -gt 8000 ]
+	printf garbage | dd of=cache bs=1 seek=1000000 conv=notrunc status=none
+	bulkhead-disk export c2.bhd o.raw; cmp a.raw o.raw
+	bulkhead-disk clone base.bhd w.bhd --filter cache:path="$T/wcache",mode=writeback
+	serve s w.bhd
+	qemu-io -f raw -c 'write -P 6 1M 2M' -c flush "nbd:unix:$T/s"
+	kill -9 "${pids[-1]}"; wait "${pids[-1]}" || true
+	serve s2 w.bhd
+	qemu-io -f raw -c 'read -P 6 1M 2M' "nbd:unix:$T/s2"
+	bulkhead-disk filter rm w.bhd cache
+	stop
+	bulkhead-disk export w.bhd o.raw
+	qemu-io -f raw -r -c 'read -P 6 1M 2M' o.raw
+}
+
+@test "a plug-in works, and bad ones are refused with a sentence" {
+	local src="$BATS_TEST_DIRNAME/../.."
+	make -s -C "$src/examples/filters" INCLUDE="$src/include" clean
+	cp "$src/examples/filters/"{invert.c,Makefile} .
+	make -s INCLUDE="$src/include"
+	export BULKHEAD_FILTER_PATH="$T"
+	bulkhead-disk create a.bhd --size 1M --filter invert
+	serve s a.bhd; qemu-io -f raw -c 'write -P 0x0f 0 64k' -c 'write -z 64k 64k' -c 'read -P 0x0f 0 64k' "nbd:unix:$T/s"; stop
+	qemu-io -f raw -r -c 'read -P 0xf0 0 64k' -c 'read -P 0xff 64k 64k' a.data
+	plugin() { gcc -std=gnu17 -D_GNU_SOURCE -I"$src/include" -fPIC -shared -o "$1.so" -x c - ; }
+	sed 's/\.abi = IOF_ABI_VERSION/.abi = 99/; s/"invert"/"old"/' invert.c | plugin old
+	sed 's/"invert"/"crash"/' invert.c | cat - <(echo '__attribute__((constructor)) static void boom(void) { *(volatile int *)8 = 1; }') | plugin crash
+	echo 'int x;' | plugin empty
+	echo garbage >broken.so
+	says() { run bulkhead-disk create b.bhd --size 1M --filter "$1"; [ "$status" = 1 ]; [[ "$output" = *"$2"* ]] || { echo "$output"; return 1; }; }
+	says old "another version of the filter ABI"
+	says crash "it crashes when it is loaded"
+	says empty "it has no function"
+	says broken "it cannot be loaded"
+}
+
+@test "a chain of 64 clones gives the bytes of one copy" {
+	random model.raw 4194304
+	bulkhead-disk import model.raw d0.bhd
+	for i in $(seq 64); do
+		bulkhead-disk clone "d$((i - 1)).bhd" "d$i.bhd"
+		serve s$i d$i.bhd
+		qemu-io -f raw -c "write -P $i $((i * 37 % 4000))k 20k" "nbd:unix:$T/s$i" >/dev/null
+		qemu-io -f raw -c "write -P $i $((i * 37 % 4000))k 20k" model.raw >/dev/null
+		stop
+	done
+	bulkhead-disk export d64.bhd o.raw
+	cmp model.raw o.raw
+}

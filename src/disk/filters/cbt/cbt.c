@@ -123,7 +123,7 @@ static int cbt_open(struct iof_layer *l, const struct iof_settings *s, void **st
 	if (!x) return err_set(e, ENOMEM, "no memory");
 	pthread_rwlock_init(&x->lock, NULL);
 	*state = x;
-	rc = regionlog_open(l, "cbt", e);
+	rc = regionlog_open(l, "cbt", false, e);
 	if (rc < 0) {
 		regionlog_fini(&x->log);
 		free(x);

@@ -89,7 +89,7 @@ static int checksum_open(struct iof_layer *l, const struct iof_settings *s, void
 	x->blocks = iof_size(l) / BLOCK;
 	x->sum = space(BLOCKS_MAX * 4);
 	x->page_dirty = space(BLOCKS_MAX / PAGE_SUMS);
-	rc = regionlog_open(l, "checksum-log", e);
+	rc = regionlog_open(l, "checksum-log", false, e);
 	if (rc == 0 && (!x->sum || !x->page_dirty)) rc = err_set(e, ENOMEM, "no memory for the sums");
 	if (rc == 0) rc = iof->file_open(l, "checksum", &x->file, e);
 	if (rc == 0 && (rc = load(x)) < 0) err_sys(e, -rc, "cannot read the sums");

@@ -116,7 +116,7 @@ static int link_open_into(struct iof_layer *l, struct link *k, struct err *e)
 	if (!path) return err_set(e, ENOMEM, "no memory for a link");
 	if (!l->disk->no_parent) {
 		rc = disk_open(path, &o, &k->parent, e);
-		if (rc < 0) return err_wrap(e, "parent");
+		if (rc < 0) return rc;
 		if ((rc = parent_check(l, k, e)) < 0) return rc;
 	}
 	if ((rc = meta_init(&k->meta, &map_ops, SECTORS_MAX, e)) < 0) return rc;

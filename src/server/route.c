@@ -132,7 +132,7 @@ static int parse(struct route *r, const char *uri, size_t path_len)
 	char *path = r->memory, *parts = path + path_len + 1, *raw = parts + path_len + 1, *query;
 	const char *question = uri[path_len] ? uri + path_len + 1 : "";
 	char *seg[ROUTE_SEGMENTS_MAX];
-	size_t n;
+	size_t n = 0;
 	int e;
 
 	memcpy(path, uri, path_len);

@@ -172,7 +172,7 @@ static int db_load(void *handle, int (*each)(void *user, struct obj *o), void *u
 	struct db *d = handle;
 	sqlite3_stmt *s = NULL;
 	long long saved;
-	int r = 0, step;
+	int r = 0, step = SQLITE_DONE;
 
 	if (query_int(d, "SELECT rv FROM state", &saved))
 		return db_error(d, "read the resourceVersion", e);

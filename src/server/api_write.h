@@ -12,8 +12,8 @@ struct api_write {
 	struct reg_write reg;                 // reg.user is this struct
 	json_t *body;                         // parsed; owned
 	enum patch_type patch;
-	const char *manager;
-	bool force;
+	bool force;                           // apply: take over fields of others
+	char agent[64];                       // program name of the client
 	void (*reply)(struct request *r, struct api_write *w);   // on success
 };
 

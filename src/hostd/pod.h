@@ -36,6 +36,8 @@ struct container {
 	bool created;                   // (w) the agent knows the current instance
 	bool used;                      // (w) the current instance number has been tried; the next start takes a new one
 	bool ready, started;            // (w)
+	bool probe_started, probe_ready, probe_failed;   // verdicts of the probes; written by them under the lock
+	uint64_t kill_mono_ns;          // (w) a failed liveness probe: SIGKILL then; 0: none
 	char waiting_reason[48];        // (w) phase WAITING
 	char *waiting_message;          // (w)
 	uint64_t started_ns, finished_ns;   // (w) real time
@@ -76,6 +78,7 @@ struct pod {
 	bool vm_ended;                  // set by the VM's watcher
 	struct agent_client *agent;     // (w)
 	bool agent_ended;               // set by the agent client's reader
+	struct pod_probes *probes;      // (w) NULL: no probes, or no VM
 	bool configured;                // (w) agent has the pod's identity and volumes
 	unsigned vm_number;             // (w) VM's user id is base + number; 0: none
 	unsigned vm_generation;         // (w) how many VMs this pod has had

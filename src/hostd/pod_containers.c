@@ -6,6 +6,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <time.h>
 
 #include "base/buf.h"
 #include "base/clock.h"
@@ -14,6 +15,8 @@
 #include "base/own.h"
 #include "events.h"
 #include "pod.h"
+#include "pod_probes.h"
+#include "probe.h"
 
 #define BACKOFF_FIRST_NS (10 * NS_PER_S)
 #define BACKOFF_MAX_NS (300 * NS_PER_S)
@@ -129,9 +132,14 @@ static void set_terminated(struct pod *p, struct container *c, int exit_code, in
 static void set_running(struct pod *p, struct container *c, uint64_t started_ns)
 {
 	pthread_mutex_lock(&p->lock);
+	const json_t *spec = container_spec(p, c);
 	c->phase = CONTAINER_RUNNING;
 	c->started_ns = started_ns ? started_ns : clock_real_ns();
-	c->ready = c->started = true;
+	c->started = c->probe_started = !json_object_get(spec, "startupProbe");
+	c->probe_ready = !json_object_get(spec, "readinessProbe");
+	c->ready = c->started && c->probe_ready;
+	c->probe_failed = false;
+	c->kill_mono_ns = 0;
 	c->stop_sent = c->backoff_told = false;
 	pthread_mutex_unlock(&p->lock);
 }
@@ -279,6 +287,19 @@ static int create_in_agent(struct pod *p, struct container *c, const json_t *spe
 	return rc;
 }
 
+static int lifecycle(struct pod *p, const struct container *c, const char *which, char *why, size_t why_len);
+static void send_signal(struct pod *p, const struct container *c, int number);
+
+static void post_start(struct pod *p, struct container *c)
+{
+	char why[512] = "", text[600];
+	if (!lifecycle(p, c, "postStart", why, sizeof(why)))
+		return;
+	snprintf(text, sizeof(text), "PostStartHook failed: %s", why);
+	container_event(p, c, "Warning", "FailedPostStartHook", text);
+	send_signal(p, c, SIGKILL);
+}
+
 static void start(struct pod *p, struct container *c)
 {
 	struct err e = ERR_INIT;
@@ -323,10 +344,12 @@ static void start(struct pod *p, struct container *c)
 		set_terminated(p, c, EXIT_START_ERROR, 0, "StartError", e.text, clock_real_ns(), 0);
 	} else {
 		set_running(p, c, 0);
+		pod_probes_poke(p->probes);
 		snprintf(text, sizeof(text), "Started container %s", c->name);
 		container_event(p, c, "Normal", "Started", text);
 		if (!c->restart_count)
 			pod_stage_add(p, "container", clock_mono_ns() - t);
+		post_start(p, c);
 	}
 	pod_state_save(p, NULL);
 }
@@ -371,9 +394,38 @@ static bool should_restart(const struct pod *p, const struct container *c)
 	return pod_restart_always(p) || (c->exit_code != 0 && !pod_restart_never(p));
 }
 
+static void send_stop(struct pod *p, struct container *c, const char *why);
+static uint64_t grace_of(const struct pod *p, const json_t *probe);
+
+/* What the probes found since the last round. */
+static void heed_probes(struct pod *p, struct container *c)
+{
+	char text[160];
+	pthread_mutex_lock(&p->lock);
+	c->started = c->probe_started;
+	c->ready = c->started && c->probe_ready;
+	bool failed = c->probe_failed;
+	pthread_mutex_unlock(&p->lock);
+	if (!failed)
+		return;
+	uint64_t now = clock_mono_ns();
+	if (!c->kill_mono_ns) {
+		bool startup = !c->started;
+		c->kill_mono_ns = now + grace_of(p, json_object_get(container_spec(p, c), startup ? "startupProbe" : "livenessProbe"));
+		snprintf(text, sizeof(text), "Container %s failed %s probe, will be restarted", c->name, startup ? "startup" : "liveness");
+		send_stop(p, c, text);
+	} else if (now >= c->kill_mono_ns) {
+		send_signal(p, c, SIGKILL);
+		c->kill_mono_ns = now + NS_PER_S;
+	}
+	pod_wake_at(p, c->kill_mono_ns);
+}
+
 /* One step for one container. */
 static void drive_one(struct pod *p, struct container *c)
 {
+	if (c->phase == CONTAINER_RUNNING)
+		heed_probes(p, c);
 	if (c->phase == CONTAINER_TERMINATED && should_restart(p, c))
 		plan_restart(p, c);
 	if (c->phase != CONTAINER_WAITING)
@@ -438,21 +490,58 @@ static int stop_signal(const struct container *c)
 	return number > 0 && number < 65 ? number : SIGTERM;
 }
 
-static void send_stop(struct pod *p, struct container *c)
+static void send_signal(struct pod *p, const struct container *c, int number)
 {
 	Bulkhead__Agent__Request rq = BULKHEAD__AGENT__REQUEST__INIT;
 	Bulkhead__Agent__SignalContainer sig = BULKHEAD__AGENT__SIGNAL_CONTAINER__INIT;
 	struct err e = ERR_INIT;
-	char id[24], text[96];
+	char id[24];
 	sig.id = (char *)container_id(c, id);
-	sig.signal = stop_signal(c);
+	sig.signal = number;
 	rq.what_case = BULKHEAD__AGENT__REQUEST__WHAT_SIGNAL_CONTAINER;
 	rq.signal_container = &sig;
 	if (agent_request(p->agent, &rq, 5000, NULL, &e) && e.code != ESRCH && e.code != ENOENT)
 		log_warn("pods", "%s/%s: stop %s: %s", p->ns, p->name, c->name, e.text);
-	c->stop_sent = true;
+}
+
+static uint64_t grace_of(const struct pod *p, const json_t *probe)
+{
+	long long s = jpath_int(probe, "terminationGracePeriodSeconds", jpath_int(p->seen, "metadata.deletionGracePeriodSeconds",
+				jpath_int(p->seen, "spec.terminationGracePeriodSeconds", 30)));
+	return (s < 0 ? 0 : (uint64_t)s) * NS_PER_S;
+}
+
+/* A lifecycle handler, waited for at most as long as the pod has to end. 0 or not. */
+static int lifecycle(struct pod *p, const struct container *c, const char *which, char *why, size_t why_len)
+{
+	char id[24], path[32];
+	const json_t *spec = container_spec(p, c);
+	snprintf(path, sizeof(path), "lifecycle.%s", which);
+	const json_t *handler = jpath_get(spec, path);
+	long long pause_s = jpath_int(handler, "sleep.seconds", 0);
+	if (!handler)
+		return 0;
+	uint64_t limit = grace_of(p, NULL);
+	if (pause_s > 0) {
+		uint64_t ns = (uint64_t)pause_s * NS_PER_S < limit ? (uint64_t)pause_s * NS_PER_S : limit;
+		nanosleep(&(struct timespec){.tv_sec = (time_t)(ns / NS_PER_S)}, NULL);
+		return 0;
+	}
+	struct probe_target t = {.vsock_path = vm_vsock_path(p->vm), .container_id = container_id(c, id), .pod_ip = p->pod_ip, .container = spec};
+	return probe_run(&t, handler, (uint32_t)(limit / NS_PER_MS ? limit / NS_PER_MS : 1), why, why_len);
+}
+
+static void send_stop(struct pod *p, struct container *c, const char *why)
+{
+	char text[160], reason[512], said[600];
 	snprintf(text, sizeof(text), "Stopping container %s", c->name);
-	container_event(p, c, "Normal", "Killing", text);
+	container_event(p, c, "Normal", "Killing", why ? why : text);
+	if (lifecycle(p, c, "preStop", reason, sizeof(reason))) {
+		snprintf(said, sizeof(said), "PreStopHook failed: %s", reason);
+		container_event(p, c, "Warning", "FailedPreStopHook", said);
+	}
+	send_signal(p, c, stop_signal(c));
+	c->stop_sent = true;
 }
 
 bool pod_containers_stop(struct pod *p, bool kill)
@@ -467,7 +556,7 @@ bool pod_containers_stop(struct pod *p, bool kill)
 		any = true;
 		if (kill || !p->agent || c->stop_sent || (c->kind == CONTAINER_SIDECAR && apps_run))
 			continue;
-		send_stop(p, c);
+		send_stop(p, c, NULL);
 	}
 	return !any;
 }

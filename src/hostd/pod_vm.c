@@ -19,6 +19,7 @@
 #include "image_auth.h"
 #include "k8s/quantity.h"
 #include "pod.h"
+#include "pod_probes.h"
 #include "pods.h"
 #include "scratch.h"
 
@@ -546,6 +547,8 @@ int pod_vm_ensure(struct pod *p, struct err *e)
 	int rc = bring_up(p, e);
 	if (!rc) {
 		p->vm_backoff_ns = 0;
+		if (!p->probes)
+			p->probes = pod_probes_start(p);
 		return pod_state_save(p, e);
 	}
 	if (rc == -ECANCELED || p->cancel)
@@ -604,6 +607,8 @@ void pod_vm_adopt(struct pod *p)
 		if (p->containers[i].created)
 			pod_log_follow(p, &p->containers[i]);
 	}
+	if (configured)
+		p->probes = pod_probes_start(p);
 	log_info("pods", "adopted pod=%s/%s configured=%d", p->ns, p->name, configured);
 }
 
@@ -623,8 +628,15 @@ static void disconnect(struct pod *p)
 	pthread_mutex_unlock(&p->lock);
 }
 
+static void probes_end(struct pod *p)
+{
+	pod_probes_stop(p->probes);
+	p->probes = NULL;
+}
+
 void pod_vm_detach(struct pod *p)
 {
+	probes_end(p);
 	for (size_t i = 0; i < p->containers_count; i++)
 		pod_log_end(p, &p->containers[i]);
 	disconnect(p);
@@ -632,6 +644,7 @@ void pod_vm_detach(struct pod *p)
 
 void pod_vm_stop(struct pod *p)
 {
+	probes_end(p);
 	if (p->vm)
 		vm_kill(p->vm);
 	disconnect(p);

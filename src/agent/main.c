@@ -54,6 +54,7 @@ static int serve(struct agent *a, const char *socket, struct err *e)
 				     : ports_vsock(a->loop, on_connection, a, e);
 	if (!ports)
 		return -e->code;
+	a->ready_ns = boot_now_ns();
 	int rc = evloop_run(a->loop);
 	ports_free(ports);
 	streams_free(a->streams);
@@ -76,7 +77,7 @@ static int run_guest(void)
 {
 	struct err e = ERR_INIT;
 	struct agent a = {.machine = &machine_guest, .run_dir = "/run/bulkhead", .scratch_dir = "/scratch",
-			  .cgroup_dir = "/sys/fs/cgroup/pod", .crun = "/usr/bin/crun"};
+			  .cgroup_dir = "/sys/fs/cgroup/pod", .init_ns = boot_now_ns(), .crun = "/usr/bin/crun"};
 	int rc = boot_early(&e);
 	raise_limits();
 	if (!rc)
@@ -100,7 +101,8 @@ static int run_folder(const char *dir, const char *crun)
 	snprintf(socket, sizeof(socket), "%s/vsock.sock", dir);
 	snprintf(cgroup, sizeof(cgroup), "%s/cgroup", dir);
 	const struct machine_ops machine = machine_folder(dir);
-	struct agent a = {.machine = &machine, .run_dir = run, .scratch_dir = scratch, .cgroup_dir = cgroup, .crun = crun};
+	struct agent a = {.machine = &machine, .run_dir = run, .scratch_dir = scratch, .cgroup_dir = cgroup,
+			  .init_ns = boot_now_ns(), .crun = crun};
 	prctl(PR_SET_CHILD_SUBREAPER, 1);
 	if (strlen(dir) + sizeof("/scratch") > AGENT_DIR_MAX) {
 		log_error("agent", "%s: at most %zu bytes", dir, AGENT_DIR_MAX - sizeof("/scratch"));

@@ -3,7 +3,8 @@
 // serves vsock ports, a process for each connection:
 //   7  echo until the peer shuts down its side, then shut down ours
 //   8  one command line: disk SERIAL size|ro | disk SERIAL write OFFSET BYTE LENGTH | disk SERIAL sum OFFSET LENGTH |
-//      disk SERIAL discard|zero OFFSET LENGTH | cmdline | poweroff | reboot | panic; answers one line
+//      disk SERIAL discard|zero OFFSET LENGTH | disk SERIAL time COUNT BYTES (microseconds for COUNT direct reads) | cmdline | net |
+//      poweroff | reboot | panic; answers one line
 //   9  discard: reads to the end, then answers the number of bytes
 //   10 source: one line with a number, answers as many bytes
 #include <errno.h>
@@ -11,7 +12,9 @@
 #include <linux/fs.h>
 #include <linux/reboot.h>
 #include <linux/vm_sockets.h>
+#include <net/if.h>
 #include <signal.h>
+#include <stdbool.h>
 #include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -23,6 +26,7 @@
 #include <sys/stat.h>
 #include <sys/syscall.h>
 #include <sys/wait.h>
+#include <time.h>
 #include <unistd.h>
 
 static void load_modules(void)
@@ -64,7 +68,7 @@ static int write_all(int fd, const char *p, size_t len)
 	return 0;
 }
 
-static char data[1 << 16];
+static char data[1 << 16] __attribute__((aligned(4096)));
 
 static void echo(int fd)
 {
@@ -154,9 +158,32 @@ static void disk_sum(int disk, uint64_t off, uint64_t len, char *out, size_t max
 	snprintf(out, max, "%llx", (unsigned long long)sum);
 }
 
+// Microseconds for count reads of len bytes at random places, past the page cache, one after another.
+static void disk_time(int disk, uint64_t count, uint64_t len, char *out, size_t max)
+{
+	uint64_t size = 0, seed = 1;
+	struct timespec a, b;
+	ioctl(disk, BLKGETSIZE64, &size);
+	if (!len || len > sizeof(data) || size < len) {
+		snprintf(out, max, "what?");
+		return;
+	}
+	clock_gettime(CLOCK_MONOTONIC, &a);
+	for (uint64_t i = 0; i < count; i++) {
+		seed = seed * 6364136223846793005ull + 1442695040888963407ull;
+		if (pread(disk, data, len, (off_t)((seed >> 20) % (size / len) * len)) != (ssize_t)len) {
+			snprintf(out, max, "%s", strerror(errno));
+			return;
+		}
+	}
+	clock_gettime(CLOCK_MONOTONIC, &b);
+	snprintf(out, max, "%lld", (b.tv_sec - a.tv_sec) * 1000000ll + (b.tv_nsec - a.tv_nsec) / 1000);
+}
+
 static void disk_command(const char *serial, const char *what, uint64_t a, uint64_t b, uint64_t c, char *out, size_t max)
 {
-	int disk = open_disk(serial, strcmp(what, "write") && strcmp(what, "discard") && strcmp(what, "zero") ? O_RDONLY : O_RDWR);
+	bool writes = !strcmp(what, "write") || !strcmp(what, "discard") || !strcmp(what, "zero");
+	int disk = open_disk(serial, (writes ? O_RDWR : O_RDONLY) | (strcmp(what, "time") ? 0 : O_DIRECT));
 	uint64_t size = 0, range[2] = {a, b};
 	int ro = 0;
 	if (disk < 0) {
@@ -171,6 +198,8 @@ static void disk_command(const char *serial, const char *what, uint64_t a, uint6
 		snprintf(out, max, "%s", disk_write(disk, a, c, (int)b));
 	} else if (!strcmp(what, "sum")) {
 		disk_sum(disk, a, b, out, max);
+	} else if (!strcmp(what, "time")) {
+		disk_time(disk, a, b, out, max);
 	} else if (!strcmp(what, "discard")) {
 		snprintf(out, max, "%s", ioctl(disk, BLKDISCARD, range) ? strerror(errno) : "ok");
 	} else if (!strcmp(what, "zero")) {
@@ -178,6 +207,22 @@ static void disk_command(const char *serial, const char *what, uint64_t a, uint6
 	} else {
 		snprintf(out, max, "what?");
 	}
+}
+
+// Bring eth0 up (the kernel then sends its IPv6 greetings); its address.
+static void net_up(char *out, size_t max)
+{
+	struct ifreq r = {.ifr_name = "eth0"};
+	int fd = socket(AF_INET, SOCK_DGRAM, 0);
+	if (ioctl(fd, SIOCGIFHWADDR, &r)) {
+		snprintf(out, max, "%s", strerror(errno));
+		return;
+	}
+	const unsigned char *m = (const unsigned char *)r.ifr_hwaddr.sa_data;
+	snprintf(out, max, "%02x:%02x:%02x:%02x:%02x:%02x", m[0], m[1], m[2], m[3], m[4], m[5]);
+	r.ifr_flags = IFF_UP;
+	if (ioctl(fd, SIOCSIFFLAGS, &r))
+		snprintf(out, max, "%s", strerror(errno));
 }
 
 static void command(int fd)
@@ -191,6 +236,8 @@ static void command(int fd)
 		FILE *f = fopen("/proc/cmdline", "r");
 		if (f && fgets(out, sizeof(out), f))
 			out[strcspn(out, "\n")] = '\0';
+	} else if (!strcmp(line, "net")) {
+		net_up(out, sizeof(out));
 	} else if (!strcmp(line, "poweroff")) {
 		reboot(LINUX_REBOOT_CMD_POWER_OFF);
 	} else if (!strcmp(line, "reboot")) {

@@ -1,19 +1,23 @@
 // SPDX-License-Identifier: Apache-2.0
 // Drives one bulkhead-vmx for tests and benches, as hostd would:
 //   vmx_tool run DIR VMX KERNEL INITRD [--vcpus N] [--memory MIB] [--uid N] [--cmdline TEXT] [--console-max N]
-//            [--disk SERIAL=PATH[,ro]]...     starts it in DIR, prints the ready line and leaves its pid in DIR/pid
+//            [--disk SERIAL=PATH[,ro]]... [--tap NAME=MAC]   starts it in DIR, prints the ready line and leaves its pid in DIR/pid
 //   vmx_tool status|kill|button DIR           prints the status as key=value, or stops it
-//   vmx_tool resize DIR SERIAL                prints "ok" or the error
+//   vmx_tool resize DIR SERIAL [BYTES]        prints "ok" or the error
 //   vmx_tool connect DIR PORT [WAIT_MS]       stdin and stdout to a vsock port; retries until WAIT_MS
+//   vmx_tool ping DIR PORT COUNT              microseconds of a round trip of one byte: median, 99th percentile
 //   vmx_tool echo DIR PORT CONNS BYTES        CONNS connections at once, each sends BYTES, shuts down, reads them back
 #include <errno.h>
 #include <fcntl.h>
 #include <jansson.h>
+#include <linux/if_tun.h>
+#include <net/if.h>
 #include <poll.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/ioctl.h>
 #include <sys/mman.h>
 #include <sys/socket.h>
 #include <sys/wait.h>
@@ -66,6 +70,20 @@ static void add_disk(json_t *disks, char *spec)
 	json_array_append_new(disks, json_pack("{s:s, s:s, s:b}", "serial", spec, "path", path, "read_only", ro != NULL));
 }
 
+static void add_tap(json_t *nets, char *spec)
+{
+	struct ifreq r = {.ifr_flags = IFF_TAP | IFF_NO_PI | IFF_VNET_HDR};
+	char *mac = strchr(spec, '=');
+	if (!mac || mac - spec >= IFNAMSIZ)
+		die("--tap NAME=MAC");
+	*mac++ = '\0';
+	strcpy(r.ifr_name, spec);
+	int fd = open_or_die("/dev/net/tun", O_RDWR);
+	if (ioctl(fd, TUNSETIFF, &r))
+		die("TUNSETIFF");
+	json_array_append_new(nets, json_pack("{s:i, s:s, s:b}", "tap_fd", fd, "mac", mac, "vnet_hdr", 1));
+}
+
 static int config_fd(const char *dir, char **argv, int *ready, int *console)
 {
 	int p[2];
@@ -73,15 +91,18 @@ static int config_fd(const char *dir, char **argv, int *ready, int *console)
 		die("pipe");
 	*ready = p[0];
 	*console = open_or_die(path_in(dir, "console.log"), O_WRONLY | O_CREAT | O_APPEND | O_TRUNC);
-	json_t *disks = json_array();
-	json_t *o = json_pack("{s:i, s:s, s:s, s:s, s:i, s:i, s:i, s:i, s:s, s:i, s:i, s:i, s:i, s:o}", "version", 1, "id",
+	json_t *disks = json_array(), *nets = json_array();
+	json_t *o = json_pack("{s:i, s:s, s:s, s:s, s:i, s:i, s:i, s:i, s:s, s:i, s:i, s:i, s:i, s:o, s:o}", "version", 1, "id",
 			      "test", "name", "test/guest", "engine", "qemu", "vcpus", 1, "memory_mib", 256, "kernel_fd",
 			      open_or_die(argv[0], O_RDONLY), "initrd_fd", open_or_die(argv[1], O_RDONLY), "cmdline", "",
 			      "control_fd", listen_in(dir, "control.sock", SOCK_SEQPACKET), "vsock_fd",
-			      listen_in(dir, "vsock.sock", SOCK_STREAM), "console_fd", *console, "ready_fd", p[1], "disks", disks);
+			      listen_in(dir, "vsock.sock", SOCK_STREAM), "console_fd", *console, "ready_fd", p[1], "disks",
+			      disks, "nets", nets);
 	for (char **a = argv + 2; a[0] && a[1]; a += 2) {
 		if (!strcmp(a[0], "--disk"))
 			add_disk(disks, a[1]);
+		else if (!strcmp(a[0], "--tap"))
+			add_tap(nets, a[1]);
 		else if (!strcmp(a[0], "--vcpus"))
 			json_object_set_new(o, "vcpus", json_integer(atoi(a[1])));
 		else if (!strcmp(a[0], "--memory"))
@@ -174,9 +195,9 @@ static void stop(const char *dir, uint32_t how)
 	puts("ok");
 }
 
-static void resize(const char *dir, const char *serial)
+static void resize(const char *dir, const char *serial, uint64_t bytes)
 {
-	struct vmx_resize m = {{VMX_MSG_VERSION, VMX_MSG_RESIZE, 9}, ""};
+	struct vmx_resize m = {.head = {VMX_MSG_VERSION, VMX_MSG_RESIZE, 9}, .size_bytes = bytes};
 	char r[VMX_MSG_MAX];
 	memcpy(m.serial, serial, strnlen(serial, sizeof(m.serial)));
 	control(dir, &m, sizeof(m), r, sizeof(r));
@@ -230,6 +251,29 @@ static void connect_(const char *dir, const char *port, int wait_ms)
 			fd_write_all(1, buf, (size_t)n);
 		}
 	}
+}
+
+static int by_value(const void *a, const void *b)
+{
+	uint64_t x = *(const uint64_t *)a, y = *(const uint64_t *)b;
+	return (x > y) - (x < y);
+}
+
+static void ping(const char *dir, const char *port, size_t count)
+{
+	int fd = dial(dir, port);
+	uint64_t *ns = calloc(count + 1, sizeof(*ns));
+	char c = 'x';
+	if (fd < 0 || !ns)
+		die("ping");
+	for (size_t i = 0; i < count; i++) {
+		uint64_t t = clock_mono_ns();
+		if (write(fd, &c, 1) != 1 || read(fd, &c, 1) != 1)
+			die("ping");
+		ns[i] = clock_mono_ns() - t;
+	}
+	qsort(ns, count, sizeof(*ns), by_value);
+	printf("%.1f %.1f\n", (double)ns[count / 2] / 1000, (double)ns[count * 99 / 100] / 1000);
 }
 
 static void echo_one(const char *dir, const char *port, unsigned seed, size_t bytes)
@@ -291,10 +335,12 @@ int main(int argc, char **argv)
 		stop(argv[2], 0);
 	else if (!strcmp(what, "button"))
 		stop(argv[2], 1);
-	else if (!strcmp(what, "resize") && argc == 4)
-		resize(argv[2], argv[3]);
+	else if (!strcmp(what, "resize") && argc >= 4)
+		resize(argv[2], argv[3], argc > 4 ? strtoull(argv[4], NULL, 10) : 0);
 	else if (!strcmp(what, "connect") && argc >= 4)
 		connect_(argv[2], argv[3], argc > 4 ? atoi(argv[4]) : 0);
+	else if (!strcmp(what, "ping") && argc == 5)
+		ping(argv[2], argv[3], (size_t)atoll(argv[4]));
 	else if (!strcmp(what, "echo") && argc == 6)
 		echo(argv[2], argv[3], atoi(argv[4]), (size_t)atoll(argv[5]));
 	else

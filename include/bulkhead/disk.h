@@ -19,6 +19,18 @@ enum bh_disk_op {
 	BH_DISK_FLUSH,          // off, len, iov ignored
 	BH_DISK_DISCARD,        // contents undefined afterwards (zeroes where the disk can), space given back
 	BH_DISK_WRITE_ZEROES,   // reads as zeroes afterwards
+	BH_DISK_EXTENTS,        // what lies at off; see struct bh_disk_extent
+	BH_DISK_OPS
+};
+
+enum { BH_DISK_DATA, BH_DISK_HOLE };   // a hole reads as zeroes and takes no space
+
+/* Answer of BH_DISK_EXTENTS: one extent that starts at off. It may be shorter than asked, never empty: ask again for the
+ * rest. */
+struct bh_disk_extent {
+	uint64_t len;
+	int type;              // BH_DISK_DATA, BH_DISK_HOLE
+	int depth;             // 0: this disk's own; n: from the n-th disk below it
 };
 
 #define BH_DISK_FUA      (1u << 0)   // write, write-zeroes: on stable storage before completion
@@ -34,6 +46,7 @@ struct bh_disk_io {
 	uint64_t len;              // bytes; sum of iov for read and write
 	const struct iovec *iov;   // read, write
 	int iovcnt;
+	struct bh_disk_extent *extent;   // extents
 	void (*done)(struct bh_disk_io *io, int result);
 	void *user;                // the caller's
 	uint64_t priv[4];          // the library's, from submission to completion
@@ -92,9 +105,22 @@ int bh_disk_clone(const char *parent, const char *path, struct err *e);
 /* Removes descriptor, data and the filters' files. -EBUSY: open somewhere. */
 int bh_disk_remove(const char *path, struct err *e);
 
+/* Change an open disk, under load: requests wait meanwhile, none is lost. The descriptor is changed too. Not from inside
+ * done. All queues must go on being polled (by their threads, or they belong to the calling thread).
+ * settings: JSON object or NULL. at: place from the top, -1: where the filter's class belongs. */
+int bh_disk_filter_add(struct bh_disk *d, const char *type, const char *name, const char *settings, int at, bool force, struct err *e);
+int bh_disk_filter_remove(struct bh_disk *d, const char *name, struct err *e);
+int bh_disk_filter_set(struct bh_disk *d, const char *name, const char *settings, struct err *e);   // null takes a setting away
+
+/* size 0: a raw disk's file has changed its size by itself. Shrinking needs a disk without queues. */
+int bh_disk_resize(struct bh_disk *d, uint64_t size, struct err *e);
+
+/* JSON: {"filters": [{"name", "type", "stats": {...}}]}; the caller's to free. NULL: no memory. */
+char *bh_disk_stats(struct bh_disk *d);
+
 /* Requests of all disks of this process since its start. Any thread. */
 struct bh_disk_counters {
-	uint64_t ops[BH_DISK_WRITE_ZEROES + 1], bytes[BH_DISK_WRITE_ZEROES + 1];   // by enum bh_disk_op
+	uint64_t ops[BH_DISK_OPS], bytes[BH_DISK_OPS];   // by enum bh_disk_op
 	uint64_t errors;
 };
 void bh_disk_counters(struct bh_disk_counters *c);

@@ -32,18 +32,8 @@ enum iof_op {
 	IOF_FLUSH = BH_DISK_FLUSH,
 	IOF_DISCARD = BH_DISK_DISCARD,
 	IOF_WRITE_ZEROES = BH_DISK_WRITE_ZEROES,
-	IOF_EXTENTS,            // which parts hold data; see struct iof_extents
-	IOF_OPS,
-};
-
-enum { IOF_EXT_DATA, IOF_EXT_HOLE };   // a hole reads as zeroes and takes no space
-
-/* Answer of IOF_EXTENTS: what [off, off + len) of the request begins with. The layer that answers fills one extent
- * that starts at the request's off; it may be shorter than asked, never empty. The asker asks again for the rest. */
-struct iof_extent {
-	uint64_t len;
-	int type;              // IOF_EXT_*
-	int depth;             // 0: this disk's own data; n: from the n-th disk below it
+	IOF_EXTENTS = BH_DISK_EXTENTS,
+	IOF_OPS = BH_DISK_OPS,
 };
 
 struct iof_req {
@@ -53,7 +43,7 @@ struct iof_req {
 	const struct iovec *iov;       // read, write: the data are bytes [iov_skip, iov_skip + len) of iov
 	int iovcnt;
 	size_t iov_skip;
-	struct iof_extent *extent;     // IOF_EXTENTS: where the answer goes
+	struct bh_disk_extent *extent; // extents: where the answer goes
 	struct bh_disk_queue *queue;
 
 	/* Whoever made the request sets these; a filter leaves those of requests that it was given alone. */
@@ -62,7 +52,7 @@ struct iof_req {
 	uint64_t data[4];
 
 	/* The framework's. */
-	struct iof_req *next, *prev, *link;
+	struct iof_req *next, *link, *hold_next, *hold_prev;
 	struct iof_layer *layer;
 	void (*step)(struct iof_layer *l, struct iof_req *r);
 	int (*work)(struct iof_layer *l, struct iof_req *r);
@@ -90,6 +80,7 @@ enum iof_class {
 enum {
 	IOF_CHANGES_DATA = 1u << 0,   // what lies below is not what lies above: attach to an empty disk only, no detach
 	IOF_ALIGN_READ = 1u << 1,     // the framework also aligns reads for this filter (writes: whenever align > 1)
+	IOF_SERIAL_WRITE = 1u << 2,   // with align > 1: never two writes of one block at a time
 };
 
 struct iof_setting {
@@ -105,8 +96,8 @@ struct iof_filter {
 	uint32_t flags;
 	const struct iof_setting *settings;   // the keys it accepts; others are refused before open
 
-	/* Once, when the filter is added to a disk for good: check settings, make files or keys. May change s (kept in the
-	 * descriptor). The disk is not open. NULL: nothing to do. */
+	/* When the filter is added to a disk for good or its settings are changed: check them, make files or keys. May change
+	 * s, which then goes into the descriptor. NULL: nothing to do. */
 	int (*attach)(struct iof_settings *s, const char *descriptor_path, struct err *e);
 
 	/* The disk is being opened (or the filter was attached online). The layers below work already. Sets *state.
@@ -116,7 +107,8 @@ struct iof_filter {
 	/* No request is in flight. The layers below still work. Returns 0 or -errno if something could not be saved. */
 	int (*close)(struct iof_layer *l, struct err *e);
 
-	/* New settings for a running filter; on failure the old ones stay. NULL: needs detach and attach. */
+	/* Settings, right after open and whenever they change; on failure the old ones stay. NULL: open reads them, and a
+	 * change needs detach and attach. */
 	int (*reconfigure)(struct iof_layer *l, const struct iof_settings *s, struct err *e);
 
 	/* May the filter leave the chain of this disk now? Called when quiet. NULL: yes, unless IOF_CHANGES_DATA. */
@@ -177,7 +169,7 @@ struct iof_host {
 	int (*rw_below)(struct iof_layer *l, enum iof_op op, uint64_t off, void *buf, size_t len);
 
 	const char *(*setting)(const struct iof_settings *s, const char *key);                    // NULL: not given
-	int (*setting_set)(struct iof_settings *s, const char *key, const char *value);           // in attach only
+	int (*setting_set)(struct iof_settings *s, const char *key, const char *value);           // in attach only; NULL: removes
 	/* A size ("64M"), count or duration in ns ("10ms"); fallback where absent. -EINVAL with text. */
 	int (*setting_size)(const struct iof_settings *s, const char *key, uint64_t fallback, uint64_t *v, struct err *e);
 	int (*setting_ns)(const struct iof_settings *s, const char *key, uint64_t fallback, uint64_t *v, struct err *e);

@@ -10,7 +10,7 @@
 #include "disk/disk_internal.h"
 #include "disk/rangelock.h"
 
-struct align { struct rangelock lock; uint32_t align; };
+struct align { struct rangelock lock; uint32_t align; bool serial; };
 
 static const char zeroes[DISK_BLOCK_MAX] __attribute__((aligned(4096)));
 
@@ -21,6 +21,7 @@ int align_open(struct iof_layer *l, uint32_t align, struct err *e)
 	if (!a) return err_set(e, ENOMEM, "no memory for a filter");
 	rangelock_init(&a->lock);
 	a->align = align;
+	a->serial = l->next->filter->flags & IOF_SERIAL_WRITE;
 	l->state = a;
 	return 0;
 }
@@ -156,7 +157,7 @@ static void align_write(struct iof_layer *l, struct iof_req *r)
 	bool part = (r->off | r->len) & (a->align - 1);
 	void (*go)(struct iof_layer *, struct iof_req *) = part ? part_go : whole_go;
 
-	if (rangelock_take(&a->lock, l, r, down(a, r->off), up(a, r->off + r->len), part, go)) go(l, r);
+	if (rangelock_take(&a->lock, l, r, down(a, r->off), up(a, r->off + r->len), part || a->serial, go)) go(l, r);
 }
 
 /* ---- discard, zeroes: the whole blocks inside; for zeroes the edges are written ---- */

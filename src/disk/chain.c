@@ -59,7 +59,7 @@ bool chain_plain_above_link(const struct bh_disk *d)
 	return link && d->entry[IOF_READ] == link && d->entry[IOF_EXTENTS] == link;
 }
 
-static int settings_known(const struct iof_filter *f, const struct iof_settings *s, struct err *e)
+int chain_settings_known(const struct iof_filter *f, const struct iof_settings *s, struct err *e)
 {
 	const char *key;
 	json_t *v;
@@ -79,7 +79,7 @@ static void layer_free(struct iof_layer *l)
 	free(l);
 }
 
-static int layer_close(struct iof_layer *l, struct err *e)
+int chain_layer_close(struct iof_layer *l, struct err *e)
 {
 	int rc;
 
@@ -132,13 +132,13 @@ static int align_add(struct iof_layer *l, struct iof_layer **top, struct err *e)
 }
 
 /* Open one filter above next; *top: its uppermost layer. */
-static int layer_open(struct bh_disk *d, const struct descriptor_filter *df, struct iof_layer *next, struct iof_layer **top, struct err *e)
+int chain_layer_open(struct bh_disk *d, const struct descriptor_filter *df, struct iof_layer *next, struct iof_layer **top, struct err *e)
 {
 	const struct iof_filter *f;
 	struct iof_layer *l;
 	int rc = registry_find(df->type, &f, e);
 
-	if (rc == 0) rc = settings_known(f, &df->settings, e);
+	if (rc == 0) rc = chain_settings_known(f, &df->settings, e);
 	if (rc < 0) return rc;
 	l = layer_new(d, f, df->name, next);
 	if (!l) return err_set(e, ENOMEM, "no memory for a filter");
@@ -147,11 +147,17 @@ static int layer_open(struct bh_disk *d, const struct descriptor_filter *df, str
 		layer_free(l);
 		return rc;
 	}
+	rc = f->reconfigure ? f->reconfigure(l, &df->settings, e) : 0;
+	if (rc < 0) {
+		l->slot = DISK_SLOTS_MAX;
+		chain_layer_close(l, NULL);
+		return rc;
+	}
 	rc = queue_slots_grow(d->root, l, e);
 	if (rc == 0) rc = align_add(l, top, e);
 	if (rc < 0) {
 		l->slot = rc == -E2BIG ? DISK_SLOTS_MAX : l->slot;
-		layer_close(l, NULL);
+		chain_layer_close(l, NULL);
 	}
 	return rc;
 }
@@ -193,7 +199,7 @@ int chain_build(struct bh_disk *d, const char *at, struct err *e)
 	}
 	for (unsigned i = n; i-- > first;) {
 		struct iof_layer *top = NULL;
-		int rc = layer_open(d, &d->desc->filters[i], d->top, &top, e);
+		int rc = chain_layer_open(d, &d->desc->filters[i], d->top, &top, e);
 
 		if (rc < 0) {
 			err_wrap(e, "filter '%s'", d->desc->filters[i].name);
@@ -215,7 +221,7 @@ int chain_close(struct bh_disk *d, struct err *e)
 		int rc2;
 
 		d->top = l->next;
-		rc2 = layer_close(l, rc == 0 ? e : NULL);
+		rc2 = chain_layer_close(l, rc == 0 ? e : NULL);
 		if (rc == 0) rc = rc2;
 	}
 	chain_wire(d);

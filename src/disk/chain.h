@@ -8,6 +8,9 @@
 
 struct bh_disk;
 struct descriptor;
+struct descriptor_filter;
+struct iof_filter;
+struct iof_settings;
 struct iof_layer;
 
 int chain_build(struct bh_disk *d, const char *at, struct err *e);   // from the descriptor, bottom to top; at: from there down
@@ -17,5 +20,10 @@ int chain_check_order(const struct descriptor *desc, struct err *e);
 struct iof_layer *chain_find(struct bh_disk *d, const char *name);   // NULL: none
 struct iof_layer *chain_link(struct bh_disk *d);                     // the link filter; NULL: not a clone
 bool chain_plain_above_link(const struct bh_disk *d);                // nothing sees reads before the link does
+
+/* For those who rewire an open disk (online.c). */
+int chain_layer_open(struct bh_disk *d, const struct descriptor_filter *df, struct iof_layer *next, struct iof_layer **top, struct err *e);
+int chain_layer_close(struct iof_layer *l, struct err *e);
+int chain_settings_known(const struct iof_filter *f, const struct iof_settings *s, struct err *e);
 
 #endif

@@ -8,7 +8,7 @@
 
 struct set {
 	struct set *next;
-	_Atomic uint64_t ops[BH_DISK_WRITE_ZEROES + 1], bytes[BH_DISK_WRITE_ZEROES + 1], errors;
+	_Atomic uint64_t ops[BH_DISK_OPS], bytes[BH_DISK_OPS], errors;
 };
 
 static _Atomic(struct set *) sets;
@@ -33,7 +33,7 @@ void counters_done(const struct bh_disk_io *io, int result)
 {
 	struct set *s = mine ? mine : set_new();
 
-	if (!s || io->op > BH_DISK_WRITE_ZEROES) return;
+	if (!s || io->op >= BH_DISK_OPS) return;
 	add(&s->ops[io->op], 1);
 	add(&s->bytes[io->op], io->len);
 	if (result < 0) add(&s->errors, 1);
@@ -43,7 +43,7 @@ void bh_disk_counters(struct bh_disk_counters *out)
 {
 	*out = (struct bh_disk_counters){ .errors = 0 };
 	for (struct set *s = atomic_load(&sets); s; s = s->next) {
-		for (int op = 0; op <= BH_DISK_WRITE_ZEROES; op++) {
+		for (int op = 0; op < BH_DISK_OPS; op++) {
 			out->ops[op] += atomic_load_explicit(&s->ops[op], memory_order_relaxed);
 			out->bytes[op] += atomic_load_explicit(&s->bytes[op], memory_order_relaxed);
 		}

@@ -38,17 +38,11 @@ static unsigned place(const struct descriptor *d, const struct iof_filter *f)
 int admin_filter_add(struct descriptor *d, const char *type, const char *name, const json_t *settings, int at, struct err *e)
 {
 	const struct iof_filter *f;
-	const char *key;
-	json_t *v;
+	const struct iof_settings given = { .json = (json_t *)settings };
 	int rc = registry_find(type, &f, e);
 
-	if (rc < 0) return rc;
-	json_object_foreach((json_t *)settings, key, v) {
-		const struct iof_setting *k = f->settings;
-
-		while (k->key && strcmp(k->key, key)) k++;
-		if (!k->key) return err_set(e, EINVAL, "filter '%s' has no setting '%s'", type, key);
-	}
+	if (rc == 0 && settings) rc = chain_settings_known(f, &given, e);
+	if (rc < 0) return err_wrap(e, "filter '%s'", type);
 	if (at < 0) at = (int)place(d, f);
 	rc = descriptor_filter_add(d, (unsigned)at, name ? name : type, type, settings, e);
 	if (rc == 0 && f->attach) rc = f->attach(&d->filters[at].settings, d->path, e);
@@ -238,12 +232,14 @@ int bh_disk_remove(const char *path, struct err *e)
 	slash = strrchr(prefix, '/');
 	while ((de = readdir(dp))) {   // NAME.map and what else its filters keep
 		const char *base = slash ? slash + 1 : prefix;
-		static const char *const ours[] = { "map", "compress", "checksum", "cbt", "replicate", "writeback", NULL };
+		static const char *const ours[] = { "map", "compress", "checksum", "checksum-log", "cbt", "replicate", "writeback", NULL };
+		const char *const *o = ours, *suffix;
 
 		if (strncmp(de->d_name, base, strlen(base))) continue;
-		for (const char *const *o = ours; *o; o++)
-			if (!strcmp(de->d_name + strlen(base), *o) && unlinkat(dirfd(dp), de->d_name, 0) < 0 && errno != ENOENT)
-				return err_sys(e, errno, "cannot remove '%s'", de->d_name);
+		suffix = de->d_name + strlen(base);
+		while (*o && strcmp(suffix, *o)) o++;
+		if (!*o && strncmp(suffix, "cbt-", 4)) continue;
+		if (unlinkat(dirfd(dp), de->d_name, 0) < 0 && errno != ENOENT) return err_sys(e, errno, "cannot remove '%s'", de->d_name);
 	}
 	return 0;
 }

@@ -108,6 +108,7 @@ int disk_open(const char *path, const struct disk_open *o, struct bh_disk **out,
 	d->root = o->child ? o->child->root : d;
 	d->read_only = o->read_only;
 	d->threads_only = o->threads_only;
+	d->no_parent = o->no_parent;
 	d->side_ops = &side_real;
 	rc = open_into(d, o, e);
 	if (rc < 0) {

@@ -44,6 +44,7 @@ struct bh_disk {
 	uint32_t block;
 	bool read_only;
 	bool threads_only;                  // no io_uring
+	bool no_parent;                     // a clone without its parent (disk.h)
 	int data_fd;                        // owned; also carries the lock
 	bool is_block_device;
 	struct iof_layer *top;              // first layer
@@ -73,7 +74,7 @@ void *queue_buf_get(struct bh_disk_queue *q, size_t len);                 // NUL
 void queue_buf_put(struct bh_disk_queue *q, void *b, size_t len);
 void *queue_slot(const struct bh_disk_queue *q, unsigned slot);
 int queue_rw(struct bh_disk *root, struct iof_layer *const *entry, enum iof_op op, uint64_t off, void *data, uint64_t len, uint32_t flags,
-	     struct iof_extent *ext);
+	     struct bh_disk_extent *ext);
 
 /* engine.c: how the data layer reaches files */
 extern const struct iof_filter data_filter;

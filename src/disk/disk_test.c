@@ -195,6 +195,44 @@ static void test_clones(void **state)
 	}
 }
 
+/* Clones, each with other filters; the base and every other clone with keys of their own. */
+static void test_filters(void **state)
+{
+	static const char *const chains[] = {
+		"[{\"type\":\"encrypt\",\"settings\":{\"key-file\":\"%s/key0\",\"iterations\":1000}}]",
+		"[{\"type\":\"stats\"},{\"type\":\"compress\"},{\"type\":\"encrypt\",\"settings\":{\"key-file\":\"%s/key1\",\"iterations\":1000}}]",
+		"[{\"type\":\"throttle\",\"settings\":{\"iops\":1000000}},{\"type\":\"compress\",\"settings\":{\"algorithm\":\"lz4\",\"cluster\":\"16K\"}}]",
+		"[{\"type\":\"delay\",\"settings\":{\"write\":\"20us\",\"read\":\"10us\"}}]",
+		"[]",
+		"[{\"type\":\"compress\",\"settings\":{\"cluster\":\"128K\"}}]",
+	};
+	const int n = sizeof(chains) / sizeof(chains[0]);
+	own_free unsigned char *model = calloc(1, SIZE);
+	struct err e = ERR_INIT;
+
+	(void)state;
+	ok(file_write_atomic(at("key0"), "zero", 4, 0600, &e), e);
+	ok(file_write_atomic(at("key1"), "one", 3, 0600, &e), e);
+	for (int i = 0; i < n; i++) {
+		char name[16], parent[16], filters[512];
+		struct bh_disk_new dn = { .size_bytes = SIZE - 512, .filters = filters };
+
+		snprintf(name, sizeof(name), "f%d.bhd", i);
+		snprintf(parent, sizeof(parent), "f%d.bhd", i - 1);
+		snprintf(filters, sizeof(filters), chains[i], dir);
+		if (i) dn.parent = at(parent);
+		ok(bh_disk_create(at(name), &dn, &e), e);
+		random_on(at(name), model, SIZE - 512, 100 + (unsigned)i, i % 2);
+	}
+	ok(file_write_atomic(at("key0"), "nought", 6, 0600, &e), e);
+	{
+		struct bh_disk *d;
+
+		assert_int_equal(bh_disk_open(at("f5.bhd"), NULL, &d, &e), -EKEYREJECTED);
+		assert_non_null(strstr(e.text, "wrong key"));
+	}
+}
+
 static void test_refused(void **state)
 {
 	struct bh_disk_new n = { .size_bytes = SIZE };
@@ -236,6 +274,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test_setup_teardown(test_raw, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_clones, setup, teardown),
+		cmocka_unit_test_setup_teardown(test_filters, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_refused, setup, teardown),
 	};
 

@@ -286,14 +286,14 @@ static int extents_work(struct iof_layer *l, struct iof_req *r)
 	int type;
 
 	if (l->disk->is_block_device) {
-		*r->extent = (struct iof_extent){ .len = r->len, .type = IOF_EXT_DATA };
+		*r->extent = (struct bh_disk_extent){ .len = r->len, .type = BH_DISK_DATA };
 		return 0;
 	}
 	next = lseek(l->disk->data_fd, at, SEEK_DATA);
 	if (next < 0 && errno != ENXIO) return -errno;
-	type = next == at ? IOF_EXT_DATA : IOF_EXT_HOLE;
-	if (type == IOF_EXT_DATA) next = lseek(l->disk->data_fd, at, SEEK_HOLE);
-	*r->extent = (struct iof_extent){ .len = r->len, .type = type };
+	type = next == at ? BH_DISK_DATA : BH_DISK_HOLE;
+	if (type == BH_DISK_DATA) next = lseek(l->disk->data_fd, at, SEEK_HOLE);
+	*r->extent = (struct bh_disk_extent){ .len = r->len, .type = type };
 	if (next > at && (uint64_t)(next - at) < r->len) r->extent->len = (uint64_t)(next - at);
 	return 0;
 }

@@ -219,8 +219,8 @@ static void run_waiting(struct bh_disk_queue *q)
 
 static int check(const struct bh_disk *d, const struct bh_disk_io *io)
 {
-	if (io->op > BH_DISK_WRITE_ZEROES) return -EINVAL;
-	if (d->read_only && io->op != BH_DISK_READ && io->op != BH_DISK_FLUSH) return -EROFS;
+	if (io->op >= BH_DISK_OPS) return -EINVAL;
+	if (d->read_only && io->op != BH_DISK_READ && io->op != BH_DISK_FLUSH && io->op != BH_DISK_EXTENTS) return -EROFS;
 	if (io->op == BH_DISK_FLUSH) return 0;
 	if (io->off > d->size || io->len > d->size - io->off) return -EINVAL;
 	return 0;
@@ -251,7 +251,7 @@ void bh_disk_submit(struct bh_disk_queue *q, struct bh_disk_io *io)
 		return;
 	}
 	*r = (struct iof_req){ .op = (enum iof_op)io->op, .flags = io->flags, .off = io->off, .len = io->len, .iov = io->iov,
-			       .iovcnt = io->iovcnt, .queue = q, .done = user_done, .user = io };
+			       .iovcnt = io->iovcnt, .extent = io->extent, .queue = q, .done = user_done, .user = io };
 	if (io->op == BH_DISK_FLUSH) r->off = r->len = 0;
 	if (q->nesting) {   // inside done: keep the stack flat
 		list_add(&q->waiting, r);
@@ -501,7 +501,7 @@ static void waiter_done(struct iof_req *r, int result)
 }
 
 int queue_rw(struct bh_disk *root, struct iof_layer *const *entry, enum iof_op op, uint64_t off, void *data, uint64_t len,
-	     uint32_t flags, struct iof_extent *ext)
+	     uint32_t flags, struct bh_disk_extent *ext)
 {
 	struct iovec v = { .iov_base = data, .iov_len = (size_t)len };
 	struct waiter w = { .done = false };

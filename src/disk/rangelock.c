@@ -22,18 +22,18 @@ static bool conflict(const struct iof_req *a, const struct iof_req *b)
 static bool blocked(const struct rangelock *k, const struct iof_req *r, const struct iof_req *until)
 {
 	if (!k->exclusives) return false;
-	for (const struct iof_req *h = k->held; h; h = h->next)
+	for (const struct iof_req *h = k->held; h; h = h->hold_next)
 		if (conflict(h, r)) return true;
-	for (const struct iof_req *w = k->waiting; w && w != until; w = w->next)   // no overtaking
+	for (const struct iof_req *w = k->waiting; w && w != until; w = w->hold_next)   // no overtaking
 		if (conflict(w, r)) return true;
 	return false;
 }
 
 static void hold(struct rangelock *k, struct iof_req *r)
 {
-	r->prev = NULL;
-	r->next = k->held;
-	if (k->held) k->held->prev = r;
+	r->hold_prev = NULL;
+	r->hold_next = k->held;
+	if (k->held) k->held->hold_prev = r;
 	k->held = r;
 }
 
@@ -53,25 +53,25 @@ bool rangelock_take(struct rangelock *k, struct iof_layer *l, struct iof_req *r,
 	if (!wait) {
 		hold(k, r);
 	} else {
-		r->next = NULL;
+		r->hold_next = NULL;
 		*k->waiting_tail = r;
-		k->waiting_tail = &r->next;
+		k->waiting_tail = &r->hold_next;
 	}
 	pthread_mutex_unlock(&k->lock);
 	return !wait;
 }
 
-/* Requests whose turn has come, by link: next and prev keep them in the held list. */
+/* Requests whose turn has come, by link: they are in the held list already, and posting uses next. */
 static struct iof_req *grant(struct rangelock *k)
 {
 	struct iof_req **p = &k->waiting, *r, *granted = NULL;
 
 	while ((r = *p)) {
 		if (blocked(k, r, r)) {
-			p = &r->next;
+			p = &r->hold_next;
 			continue;
 		}
-		*p = r->next;
+		*p = r->hold_next;
 		if (!*p) k->waiting_tail = p;
 		hold(k, r);
 		r->link = granted;
@@ -85,9 +85,9 @@ void rangelock_drop(struct rangelock *k, struct iof_req *r)
 	struct iof_req *g = NULL, *next;
 
 	pthread_mutex_lock(&k->lock);
-	if (r->next) r->next->prev = r->prev;
-	if (r->prev) r->prev->next = r->next;
-	else k->held = r->next;
+	if (r->hold_next) r->hold_next->hold_prev = r->hold_prev;
+	if (r->hold_prev) r->hold_prev->hold_next = r->hold_next;
+	else k->held = r->hold_next;
 	k->exclusives -= (unsigned)r->state;
 	if (k->waiting) g = grant(k);
 	pthread_mutex_unlock(&k->lock);

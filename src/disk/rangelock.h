@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 // Locks of byte ranges for requests: whole-block writes share, a read-modify-write excludes. A request that has to wait
-// is queued and goes on by its step, on its own queue's thread. While a request is here, its next, prev, link, state,
+// is queued and goes on by its step, on its own queue's thread. While a request is here, its hold_next, hold_prev, link, state,
 // when and progress are the lock's.
 #ifndef BH_DISK_RANGELOCK_H
 #define BH_DISK_RANGELOCK_H

@@ -14,9 +14,12 @@
 
 #define PLUGIN_PATH_DEFAULT "/usr/lib/bulkhead/filters:/usr/local/lib/bulkhead/filters"
 
-extern const struct iof_filter link_filter;
+extern const struct iof_filter cbt_filter, checksum_filter, compress_filter, delay_filter, encrypt_filter, error_filter,
+	link_filter, powercut_filter, stats_filter, throttle_filter;
 
-static const struct iof_filter *const builtin[] = { &link_filter, NULL };
+static const struct iof_filter *const builtin[] = {
+	&cbt_filter, &checksum_filter, &compress_filter, &delay_filter, &encrypt_filter, &error_filter, &link_filter, &powercut_filter, &stats_filter, &throttle_filter, NULL,
+};
 
 struct plugin { struct plugin *next; const struct iof_filter *filter; };
 

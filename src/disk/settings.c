@@ -22,6 +22,10 @@ const char *settings_get(const struct iof_settings *s, const char *key)
 
 int settings_set(struct iof_settings *s, const char *key, const char *value)
 {
+	if (!value) {
+		json_object_del(s->json, key);
+		return 0;
+	}
 	return json_object_set_new(s->json, key, json_string(value)) ? -ENOMEM : 0;
 }
 

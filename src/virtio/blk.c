@@ -385,11 +385,15 @@ void blk_stats(const struct blk *b, struct blk_stats *s)
 	};
 }
 
-void blk_resized(struct blk *b)
+bool blk_resized(struct blk *b)
 {
+	uint64_t before = b->info.size_bytes;
 	bh_disk_info(b->a.disk, &b->info);
+	if (b->info.size_bytes == before)
+		return false;
 	if (b->dev.config_changed)
 		b->dev.config_changed(b->dev.config_user);
+	return true;
 }
 
 int blk_new(const struct blk_attr *a, struct blk **out)

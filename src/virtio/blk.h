@@ -5,6 +5,8 @@
 #ifndef BULKHEAD_BLK_H
 #define BULKHEAD_BLK_H
 
+#include <stdbool.h>
+
 #include "virtio/virtio_dev.h"
 
 struct bh_disk;
@@ -29,6 +31,7 @@ int blk_new(const struct blk_attr *a, struct blk **b);
 void blk_free(struct blk *b);                                  // on the device's thread; its queues are stopped
 struct virtio_dev *blk_dev(struct blk *b);
 void blk_stats(const struct blk *b, struct blk_stats *s);      // any thread
-void blk_resized(struct blk *b);                               // on the device's thread: tell the driver the disk's new size
+/* On the device's thread: look whether the disk's size changed, and tell the driver. Returns whether it had. */
+bool blk_resized(struct blk *b);
 
 #endif

@@ -496,6 +496,7 @@ static void hang_up(struct vhost_user *u)
 {
 	evloop_remove(u->watch);
 	u->watch = NULL;
+	shutdown(u->a.fd, SHUT_RDWR);   // whoever writes to us sees the end
 	fds_close(u);
 	rings_reset(u);
 	if (u->a.closed)

@@ -68,7 +68,7 @@ static int on_resize(struct control *c, union message *m, struct err *e)
 {
 	char serial[sizeof(m->resize.serial) + 1] = "";
 	memcpy(serial, m->resize.serial, sizeof(m->resize.serial));
-	int rc = vm_resize(c->vm, serial, e);
+	int rc = vm_resize(c->vm, serial, m->resize.size_bytes, e);
 	return rc ? rc : (int)sizeof(m->head);
 }
 

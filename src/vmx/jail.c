@@ -25,21 +25,26 @@ static int limit(int what, rlim_t max, const char *name, struct err *e)
 	return setrlimit(what, &r) ? err_sys(e, errno, "limit %s", name) : 0;
 }
 
-int jail_enter(uid_t uid, gid_t gid, struct err *e)
+int jail_begin(bool own_user, struct err *e)
 {
 	int rc;
 	if ((rc = limit(RLIMIT_CORE, 0, "core dumps", e)) || (rc = limit(RLIMIT_NOFILE, FILES_MAX, "descriptors", e)) ||
-	    (uid && (rc = limit(RLIMIT_NPROC, PROCESSES_MAX, "threads", e))))
+	    (own_user && (rc = limit(RLIMIT_NPROC, PROCESSES_MAX, "threads", e))))
 		return rc;
-	capng_clear(CAPNG_SELECT_ALL);
-	if (geteuid() == 0 && capng_apply(CAPNG_SELECT_BOUNDS))   // while we still may
+	if (prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0))
+		return err_sys(e, errno, "give up gaining privileges");
+	capng_clear(CAPNG_SELECT_BOUNDS);
+	if (geteuid() == 0 && capng_apply(CAPNG_SELECT_BOUNDS))
 		return err_set(e, EPERM, "the capability bounding set cannot be emptied");
+	return 0;
+}
+
+int jail_enter(uid_t uid, gid_t gid, struct err *e)
+{
 	if (uid && (setgroups(0, NULL) || setresgid(gid, gid, gid) || setresuid(uid, uid, uid)))
 		return err_sys(e, errno, "become user %u, group %u", uid, gid);
 	capng_clear(CAPNG_SELECT_ALL);
 	if (capng_apply(CAPNG_SELECT_CAPS))
 		return err_set(e, EPERM, "capabilities cannot be dropped");
-	if (prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) || prctl(PR_SET_DUMPABLE, 0, 0, 0, 0))
-		return err_sys(e, errno, "give up gaining privileges");
-	return 0;
+	return prctl(PR_SET_DUMPABLE, 0, 0, 0, 0) ? err_sys(e, errno, "forbid others to trace this process") : 0;
 }

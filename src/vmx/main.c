@@ -84,8 +84,8 @@ static void report_failure(int ready_fd, const struct err *e)
 static int start(struct vm *vm, const struct vmx_config *c, struct evloop *l, struct control **control, struct err *e)
 {
 	int rc;
-	if ((rc = vm_init(vm, c, l, e)) || (rc = jail_enter(c->uid, c->gid, e)) || (rc = watch_signals(l, vm, e)) ||
-	    (rc = vm_start(vm, e)))
+	if ((rc = jail_begin(c->uid, e)) || (rc = watch_signals(l, vm, e)) || (rc = vm_init(vm, c, l, e)) ||
+	    (rc = jail_enter(c->uid, c->gid, e)) || (rc = vm_start(vm, e)))
 		return rc;
 	*control = control_new(l, c->control_fd, vm);
 	return *control ? 0 : err_set(e, ENOMEM, "the control socket cannot be served");

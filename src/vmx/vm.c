@@ -142,15 +142,30 @@ int vm_power_button(struct vm *vm, struct err *e)
 	return 0;
 }
 
-static void resized(void *b) { blk_resized(b); }
+struct resize {
+	struct blk *blk;
+	bool changed;
+};
 
-int vm_resize(struct vm *vm, const char *serial, struct err *e)
+static void resize(void *arg)
+{
+	struct resize *r = arg;
+	r->changed = blk_resized(r->blk);
+}
+
+int vm_resize(struct vm *vm, const char *serial, uint64_t size_bytes, struct err *e)
 {
 	for (unsigned i = 0; i < vm->config->ndisks; i++) {
 		if (strcmp(vm->config->disk[i].serial, serial))
 			continue;
-		devthread_call(vm->disk[i].device.thread, resized, vm->disk[i].blk);
-		return 0;
+		struct resize r = {.blk = vm->disk[i].blk};
+		int rc = bh_disk_resize(vm->disk[i].disk, size_bytes, e);
+		if (rc) {
+			err_wrap(e, "disk \"%s\"", serial);
+			return rc;
+		}
+		devthread_call(vm->disk[i].device.thread, resize, &r);
+		return r.changed ? 0 : err_set(e, EALREADY, "disk \"%s\" has the size that the guest knows", serial);
 	}
 	return err_set(e, ENOENT, "there is no disk with the serial \"%s\"", serial);
 }

@@ -60,7 +60,8 @@ void vm_fini(struct vm *vm);             // kills the guest, flushes and closes 
 int vm_start(struct vm *vm, struct err *e);       // starts engine and device threads
 void vm_kill(struct vm *vm);                      // on request
 int vm_power_button(struct vm *vm, struct err *e);
-int vm_resize(struct vm *vm, const char *serial, struct err *e);   // the disk's file grew
+/* size: 0: a raw disk's file has grown by itself. -EALREADY: the guest knows that size. May wait for I/O in flight. */
+int vm_resize(struct vm *vm, const char *serial, uint64_t size_bytes, struct err *e);
 void vm_status(const struct vm *vm, struct vmx_status *s);         // all but head
 
 // Called by the engine, on the main thread.

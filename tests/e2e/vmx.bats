@@ -1,12 +1,12 @@
 #!/usr/bin/env bats
-# bulkhead-vmx with a real guest: boot, vsock, disks, ends. Needs qemu-system-x86_64 and the kernel package of the mirror.
-# The guest is made once (tests/vmx-guest) in $BULKHEAD_BUILD/vmx-guest.
+# bulkhead-vmx with a real guest: boot, vsock, disks, ends. Needs qemu-system-x86_64 and the guest image in
+# $BULKHEAD_BUILD/guest, of which tests/vmx-guest makes the tests' own in $BULKHEAD_BUILD/vmx-guest.
 
 setup_file() {
 	command -v qemu-system-x86_64 >/dev/null || skip "qemu-system-x86_64 is not installed"
 	export BUILD=${BULKHEAD_BUILD:-$BATS_TEST_DIRNAME/../../build}
 	export GUEST=$BUILD/vmx-guest
-	"$BATS_TEST_DIRNAME/../vmx-guest" "$GUEST" >&2
+	"$BATS_TEST_DIRNAME/../vmx-guest" "$BUILD/guest" "$GUEST" >&2
 	export TOOL=$BUILD/tests/vmx_tool VMX=$BUILD/bin/bulkhead-vmx
 }
 
@@ -15,6 +15,7 @@ setup() {
 }
 
 teardown() {
+	[ -z "${NETNS:-}" ] || ip netns del "$NETNS" 2>/dev/null || true
 	if [ -f "$DIR/pid" ]; then
 		kill -9 "$(cat "$DIR/pid")" 2>/dev/null || true
 	fi
@@ -91,6 +92,25 @@ gone() {   # waits until a process has ended; PID SECONDS
 	cmp "$DIR/b.raw" "$DIR/b.copy"
 }
 
+@test "a disk grows under a running guest" {
+	truncate -s 8M "$DIR/a.raw"
+	start --disk "a=$DIR/a.raw"
+	[ "$(ask disk a size)" = 8388608 ]
+	run "$TOOL" resize "$DIR" a
+	[ "$output" = 'error 114: disk "a" has the size that the guest knows' ]
+	truncate -s 16M "$DIR/a.raw"
+	[ "$("$TOOL" resize "$DIR" a)" = ok ]
+	for _ in $(seq 50); do
+		size=$(ask disk a size)
+		[ "$size" = 8388608 ] || break
+		sleep 0.05
+	done
+	[ "$size" = 16777216 ]
+	[ "$(ask disk a write 16773120 65 4096)" = ok ]
+	run "$TOOL" resize "$DIR" b
+	[ "$output" = 'error 2: there is no disk with the serial "b"' ]
+}
+
 @test "SIGKILL of QEMU ends vmx, which says so" {
 	start
 	vmx=$(cat "$DIR/pid")
@@ -141,6 +161,22 @@ gone() {   # waits until a process has ended; PID SECONDS
 		grep -q '^CapEff:.0000000000000000$' "/proc/$pid/status"
 		grep -q '^NoNewPrivs:.1$' "/proc/$pid/status"
 	done
+}
+
+@test "a network card on a TAP" {
+	[ "$(id -u)" = 0 ] || skip "needs root"
+	NETNS=vmx-test-$$
+	ip netns add "$NETNS"
+	ip netns exec "$NETNS" ip tuntap add mode tap vnet_hdr name tap0
+	ip netns exec "$NETNS" ip link set tap0 up
+	ip netns exec "$NETNS" "$TOOL" run "$DIR" "$VMX" "$GUEST/vmlinux" "$GUEST/initrd" --tap tap0=02:00:00:00:be:ef --uid 200001
+	[ "$(ask net)" = 02:00:00:00:be:ef ]
+	for _ in $(seq 100); do
+		got=$(ip netns exec "$NETNS" cat /sys/class/net/tap0/statistics/rx_packets)
+		[ "$got" = 0 ] || break
+		sleep 0.05
+	done
+	[ "$got" -gt 0 ]
 }
 
 @test "the console is recorded up to its limit" {

@@ -42,6 +42,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *in, size_t len)
 	struct evloop *l = evloop_new();
 	struct virtio_dev d = {.ops = &ops, .nqueues = 2, .vq = vq};
 	struct vhost_user_attr a = {.loop = l, .fd = s[1], .dev = &d, .ram = &ram};
+	fcntl(s[0], F_SETFL, O_NONBLOCK);
 	struct vhost_user *u = vhost_user_new(&a);
 	int event = eventfd(0, EFD_NONBLOCK | EFD_CLOEXEC);
 	while (len >= 2) {

@@ -11,6 +11,7 @@
 #include <sys/prctl.h>
 #include <sys/socket.h>
 #include <sys/syscall.h>
+#include <sys/uio.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -237,8 +238,10 @@ static _Noreturn void child(const struct qemu_args *a, int stderr_fd, pid_t pare
 	signal(SIGPIPE, SIG_DFL);
 	sigprocmask(SIG_SETMASK, &none, NULL);
 	execvpe(a->argv[0], a->argv, env);
-	dprintf(STDERR_FILENO, "%s cannot be run: %s", a->argv[0], strerror(errno));
-	_exit(127);
+	const char *why = strerrordesc_np(errno);
+	struct iovec said[] = {{a->argv[0], strlen(a->argv[0])}, {" cannot be run: ", 16}, {(char *)why, strlen(why)}};
+	ssize_t n = writev(STDERR_FILENO, said, 3);
+	_exit(n < 0 ? 126 : 127);
 }
 
 static int spawn(struct engine *g, const struct qemu_args *a, struct err *e)

@@ -5,42 +5,26 @@
 // If the parent is a clone with nothing above its link that would see the read, its link's decisions are taken over at
 // open: parents never change. A read then enters the chain of whichever ancestor owns the block, however deep.
 //
-// Crash safety. A block becomes the clone's own in memory when its data are written, on disk at the next flush: first
-// the data are synced, then the sectors of the map with bits set before that. A bit on disk thus always has its data on
-// disk. Flushes run one at a time; those that come meanwhile share the next one.
+// A block becomes the clone's own in memory when its data are written, and on disk at the next flush, by meta.h.
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/mman.h>
 
 #include "base/own.h"
 #include "disk/disk.h"
-#include "disk/map.h"
+#include "disk/meta.h"
 #include "disk/sidefile.h"
 
 struct link {
+	struct meta meta;                                // the map; first
 	struct bh_disk *parent;                          // owned
 	struct owner *owner;                             // owned; NULL once a child has taken it over
 	unsigned shift;                                  // of the block size
 	unsigned ntargets;
 	struct iof_layer *const *target[OWNER_DEEPEST + 1];   // by code: where requests for that ancestor enter
-	struct iof_file *map;
-
-	_Atomic uint64_t *dirty;                         // one bit a map sector
-	uint32_t *list;                                  // the dirty sectors
-	pthread_mutex_t lock;                            // the fields below
-	uint32_t nlist;
-	bool flushing;
-	struct iof_req *batch;                           // complete with the flush that runs
-	struct iof_req *waiting;                         // with the next one
-	uint32_t nstaged, staged_cap;                    // only the running flush
-	uint32_t *staged;
-	uint8_t *sectors;
 };
 
 #define SECTORS_MAX (DISK_SIZE_MAX / DISK_BLOCK_MIN / OWNER_CHUNK + 1)
-#define DIRTY_BYTES ((SECTORS_MAX / 64 + 1) * sizeof(uint64_t))
-#define LIST_BYTES (SECTORS_MAX * sizeof(uint32_t))
 
 /* ---- open ---- */
 
@@ -60,9 +44,14 @@ static int load_sector(void *user, uint64_t index, const uint8_t *bits)
 static int merge_parent(struct link *k, uint64_t blocks, uint64_t limit)
 {
 	struct bh_disk *p = k->parent;
-	struct iof_layer *pl = chain_link(p);
+	struct iof_layer *pl = p ? chain_link(p) : NULL;
 	struct link *pk = pl ? pl->state : NULL;
 
+	if (!p) {
+		k->ntargets = 1;
+		k->owner = owner_new(blocks);
+		return k->owner ? 0 : -ENOMEM;
+	}
 	if (!pk || !chain_plain_above_link(p) || p->block != 1u << k->shift || pk->ntargets >= OWNER_DEEPEST) {
 		uint64_t n = (p->size + p->block - 1) / p->block * p->block >> k->shift;
 
@@ -97,26 +86,22 @@ static int parent_check(struct iof_layer *l, struct link *k, struct err *e)
 	return 0;
 }
 
-static int dirty_open(struct link *k)
+static void sector_now(struct iof_layer *l, uint64_t index, uint8_t bits[MAP_BITS_BYTES])
 {
-	void *a = mmap(NULL, DIRTY_BYTES, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
-	void *b = mmap(NULL, LIST_BYTES, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+	struct link *k = iof_state(l);
+	uint64_t first = index * OWNER_CHUNK;
 
-	k->dirty = a == MAP_FAILED ? NULL : a;
-	k->list = b == MAP_FAILED ? NULL : b;
-	return k->dirty && k->list ? 0 : -ENOMEM;
+	for (unsigned b = 0; b < OWNER_CHUNK && first + b < k->owner->blocks; b++)
+		if (owner_get(k->owner, first + b) == OWNER_SELF) bits[b / 8] |= (uint8_t)(1u << b % 8);
 }
+
+static const struct meta_ops map_ops = { .sector = sector_now };
 
 static void link_free(struct link *k)
 {
 	if (k->parent) disk_close(k->parent, NULL);
 	owner_free(k->owner);
-	side_close(k->map);
-	if (k->dirty) munmap((void *)k->dirty, DIRTY_BYTES);
-	if (k->list) munmap(k->list, LIST_BYTES);
-	pthread_mutex_destroy(&k->lock);
-	free(k->staged);
-	free(k->sectors);
+	meta_fini(&k->meta);
 	free(k);
 }
 
@@ -129,16 +114,16 @@ static int link_open_into(struct iof_layer *l, struct link *k, struct err *e)
 	int rc;
 
 	if (!path) return err_set(e, ENOMEM, "no memory for a link");
-	rc = disk_open(path, &o, &k->parent, e);
-	if (rc < 0) {
-		err_wrap(e, "parent");
-		return rc;
+	if (!l->disk->no_parent) {
+		rc = disk_open(path, &o, &k->parent, e);
+		if (rc < 0) return err_wrap(e, "parent");
+		if ((rc = parent_check(l, k, e)) < 0) return rc;
 	}
-	if ((rc = parent_check(l, k, e)) < 0) return rc;
-	if ((rc = side_open(l->disk, "map", &k->map, e)) < 0) return rc;
-	if ((rc = map_check(k->map, desc->id, desc->block, e)) < 0) return rc;
-	if (merge_parent(k, blocks, limit) < 0 || dirty_open(k) < 0) return err_set(e, ENOMEM, "no memory for the map of the clone");
-	return map_load(k->map, desc->id, k->owner->chunks, load_sector, NULL, k->owner, e);
+	if ((rc = meta_init(&k->meta, &map_ops, SECTORS_MAX, e)) < 0) return rc;
+	if ((rc = side_open(l->disk, "map", &k->meta.file, e)) < 0) return rc;
+	if ((rc = map_check(k->meta.file, desc->id, desc->block, e)) < 0) return rc;
+	if (merge_parent(k, blocks, limit) < 0) return err_set(e, ENOMEM, "no memory for the map of the clone");
+	return map_load(k->meta.file, desc->id, k->owner->chunks, load_sector, NULL, k->owner, e);
 }
 
 static int link_open(struct iof_layer *l, const struct iof_settings *s, void **state, uint32_t *align, struct err *e)
@@ -148,7 +133,6 @@ static int link_open(struct iof_layer *l, const struct iof_settings *s, void **s
 
 	(void)s;
 	if (!k) return err_set(e, ENOMEM, "no memory for a link");
-	pthread_mutex_init(&k->lock, NULL);
 	k->shift = (unsigned)__builtin_ctz(l->disk->block);
 	rc = link_open_into(l, k, e);
 	if (rc < 0) {
@@ -163,7 +147,7 @@ static int link_open(struct iof_layer *l, const struct iof_settings *s, void **s
 static int link_close(struct iof_layer *l, struct err *e)
 {
 	struct link *k = iof_state(l);
-	int rc = k->nlist ? -EIO : 0;
+	int rc = meta_is_dirty(&k->meta) ? -EIO : 0;
 
 	if (rc) err_set(e, EIO, "blocks written since the last flush could not be recorded");
 	link_free(k);
@@ -254,7 +238,7 @@ static void link_extents(struct iof_layer *l, struct iof_req *r)
 
 	if (len > r->len) len = r->len;
 	if (code == OWNER_ZERO) {
-		*r->extent = (struct iof_extent){ .len = len, .type = IOF_EXT_HOLE, .depth = (int)k->ntargets };
+		*r->extent = (struct bh_disk_extent){ .len = len, .type = BH_DISK_HOLE, .depth = (int)k->ntargets };
 		r->done(r, 0);
 		return;
 	}
@@ -268,167 +252,6 @@ static void link_extents(struct iof_layer *l, struct iof_req *r)
 	c->user = r;
 	c->data[0] = code;
 	redirect(l, k, c, code);
-}
-
-/* ---- flush ---- */
-
-static int by_number(const void *a, const void *b)
-{
-	uint32_t x = *(const uint32_t *)a, y = *(const uint32_t *)b;
-
-	return x < y ? -1 : x > y;
-}
-
-static void sector_dirty(struct link *k, uint64_t sector)
-{
-	uint64_t bit = 1ull << sector % 64;
-
-	if (atomic_load(&k->dirty[sector / 64]) & bit) return;   // whoever stages it clears this before it looks at the blocks
-	if (atomic_fetch_or(&k->dirty[sector / 64], bit) & bit) return;
-	pthread_mutex_lock(&k->lock);
-	k->list[k->nlist++] = (uint32_t)sector;
-	pthread_mutex_unlock(&k->lock);
-}
-
-/* Worker: the sectors as they are now. The data of their blocks are written, and synced next. */
-static int stage_work(struct iof_layer *l, struct iof_req *r)
-{
-	struct link *k = iof_state(l);
-	uint32_t n;
-
-	(void)r;
-	pthread_mutex_lock(&k->lock);
-	n = k->nlist;
-	if (n > k->staged_cap) {
-		uint32_t *a = realloc(k->staged, n * sizeof(*a));
-		uint8_t *b;
-
-		if (a) k->staged = a;
-		b = a ? realloc(k->sectors, (size_t)n * MAP_SECTOR) : NULL;
-		if (b) k->sectors = b;
-		if (b) k->staged_cap = n;
-	}
-	if (n > k->staged_cap) {
-		pthread_mutex_unlock(&k->lock);
-		return -ENOMEM;
-	}
-	memcpy(k->staged, k->list, n * sizeof(k->list[0]));
-	for (uint32_t i = 0; i < n; i++) atomic_fetch_and(&k->dirty[k->staged[i] / 64], ~(1ull << k->staged[i] % 64));
-	k->nstaged = n;
-	k->nlist = 0;
-	pthread_mutex_unlock(&k->lock);
-	qsort(k->staged, n, sizeof(k->staged[0]), by_number);
-	for (uint32_t i = 0; i < n; i++) {
-		uint8_t bits[MAP_BITS_BYTES] = { 0 };
-		uint64_t first = (uint64_t)k->staged[i] * OWNER_CHUNK;
-
-		for (unsigned b = 0; b < OWNER_CHUNK && first + b < k->owner->blocks; b++)
-			if (owner_get(k->owner, first + b) == OWNER_SELF) bits[b / 8] |= (uint8_t)(1u << b % 8);
-		map_sector(k->sectors + (size_t)i * MAP_SECTOR, bits, l->disk->desc->id, k->staged[i]);
-	}
-	return 0;
-}
-
-/* Worker: the data are synced; now the map. */
-static int map_work(struct iof_layer *l, struct iof_req *r)
-{
-	struct link *k = iof_state(l);
-	int rc = 0;
-
-	(void)r;
-	for (uint32_t i = 0, n; i < k->nstaged && rc == 0; i += n) {
-		for (n = 1; i + n < k->nstaged && k->staged[i + n] == k->staged[i] + n; n++) continue;
-		rc = side_write(k->map, k->sectors + (size_t)i * MAP_SECTOR, (size_t)n * MAP_SECTOR, map_sector_off(k->staged[i]));
-	}
-	return rc == 0 ? side_sync(k->map) : rc;
-}
-
-static void flush_run(struct iof_layer *l, struct iof_req *r);
-
-static void flush_end(struct iof_layer *l, struct iof_req *r)
-{
-	struct link *k = iof_state(l);
-	int rc = r->result;
-	struct iof_req *b, *next;
-
-	if (rc < 0)
-		for (uint32_t i = 0; i < k->nstaged; i++) sector_dirty(k, k->staged[i]);
-	k->nstaged = 0;
-	pthread_mutex_lock(&k->lock);
-	b = k->batch;
-	next = k->waiting;
-	k->batch = next ? next->link : NULL;
-	k->waiting = NULL;
-	k->flushing = next;
-	pthread_mutex_unlock(&k->lock);
-	if (next) iof->resume(l, next, flush_run);
-	while (b) {
-		struct iof_req *more = b->link;
-
-		iof->complete_from(b, rc);
-		b = more;
-	}
-	r->done(r, rc);
-}
-
-static void flush_data_done(struct iof_req *c, int result)
-{
-	struct iof_req *r = c->user;
-	struct iof_layer *l = (struct iof_layer *)c->data[0];
-	struct link *k = iof_state(l);
-
-	iof_free(c);
-	r->result = result;
-	if (result < 0 || k->nstaged == 0) flush_end(l, r);
-	else iof->work(l, r, map_work, flush_end);
-}
-
-static void flush_data(struct iof_layer *l, struct iof_req *r)
-{
-	struct iof_req *c = r->result < 0 ? NULL : iof_child(l, r);
-
-	if (!c) {
-		if (r->result == 0) r->result = -ENOMEM;
-		flush_end(l, r);
-		return;
-	}
-	c->op = IOF_FLUSH;
-	c->flags = 0;
-	c->off = c->len = 0;
-	c->done = flush_data_done;
-	c->user = r;
-	c->data[0] = (uintptr_t)l;
-	iof_pass(l, c);
-}
-
-static void flush_run(struct iof_layer *l, struct iof_req *r)
-{
-	struct link *k = iof_state(l);
-
-	r->result = 0;
-	if (k->nlist) iof->work(l, r, stage_work, flush_data);
-	else flush_data(l, r);
-}
-
-/* r: any request of this layer that is to be completed once everything is on disk. */
-static void link_flush(struct iof_layer *l, struct iof_req *r)
-{
-	struct link *k = iof_state(l);
-	bool wait;
-
-	if (l->disk->read_only) {
-		r->done(r, 0);
-		return;
-	}
-	pthread_mutex_lock(&k->lock);
-	wait = k->flushing;
-	if (wait) {
-		r->link = k->waiting;
-		k->waiting = r;
-	}
-	k->flushing = true;
-	pthread_mutex_unlock(&k->lock);
-	if (!wait) flush_run(l, r);
 }
 
 /* ---- writes, zeroes, discards: whole blocks (the align layer sees to it) ---- */
@@ -446,8 +269,8 @@ static void write_done(struct iof_req *c, int result)
 		return;
 	}
 	owner_set(k->owner, first, n, OWNER_SELF);
-	for (uint64_t s = first / OWNER_CHUNK; s <= (first + n - 1) / OWNER_CHUNK; s++) sector_dirty(k, s);
-	if (r->flags & BH_DISK_FUA) link_flush(l, r);
+	for (uint64_t s = first / OWNER_CHUNK; s <= (first + n - 1) / OWNER_CHUNK; s++) meta_dirty(&k->meta, s);
+	if (r->flags & BH_DISK_FUA) meta_flush(l, r);
 	else r->done(r, 0);
 }
 
@@ -480,6 +303,6 @@ static const struct iof_setting link_settings[] = { { NULL, NULL } };
 const struct iof_filter link_filter = {
 	.abi = IOF_ABI_VERSION, .size = sizeof(struct iof_filter), .name = "link", .summary = "redirects reads of untouched blocks to the parent",
 	.order = IOF_CLASS_LINK, .flags = IOF_CHANGES_DATA, .settings = link_settings,
-	.open = link_open, .close = link_close, .resized = link_resized, .read = link_read, .write = link_write, .flush = link_flush,
+	.open = link_open, .close = link_close, .resized = link_resized, .read = link_read, .write = link_write, .flush = meta_flush,
 	.discard = link_write, .write_zeroes = link_write, .extents = link_extents,
 };

@@ -1,0 +1,190 @@
+// SPDX-License-Identifier: Apache-2.0
+// The power goes at every write and sync of a workload on clones with various chains. After each cut: every flushed
+// sector has what was flushed or what was written later, none is torn, none is foreign; the disk opens and can be
+// written again.
+#include <errno.h>
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include <cmocka.h>
+
+#include <bulkhead/disk.h>
+
+#include "base/err.h"
+#include "base/file.h"
+#include "disk/admin.h"
+#include "disk/descriptor.h"
+
+#define SECTORS 1024u
+#define SIZE (SECTORS * 512u)
+#define STEPS 40
+
+#define ok(call, e) do { int rc_ = (call); if (rc_ < 0) fail_msg("%s: %d %s", #call, rc_, (e).text); } while (0)
+
+static char dir[64], base_path[128], clone_path[128];
+
+/* What a sector may hold: the number of a write, or 0 for the base's. since[s]: the oldest version still allowed. */
+struct model { uint32_t version[SECTORS]; uint32_t since[SECTORS]; uint32_t now; };
+
+static void fill_sector(unsigned char *p, uint32_t sector, uint32_t version)
+{
+	for (uint32_t i = 0; i < 128; i++) {
+		uint32_t v = version ? version * 2654435761u + sector * 40503u + i / 16 : sector + 7;
+
+		memcpy(p + i * 4, version == UINT32_MAX ? (uint32_t[]){ 0 } : &v, 4);
+	}
+	if (version && version != UINT32_MAX) memcpy(p, &version, 4);
+}
+
+static int setup(void **state)
+{
+	(void)state;
+	strcpy(dir, "/tmp/bh-disk-crash-XXXXXX");
+	if (!mkdtemp(dir)) return -1;
+	snprintf(base_path, sizeof(base_path), "%s/base.bhd", dir);
+	snprintf(clone_path, sizeof(clone_path), "%s/clone.bhd", dir);
+	return 0;
+}
+
+static int teardown(void **state)
+{
+	(void)state;
+	return dir_remove(dir, NULL);
+}
+
+static void make_base(void)
+{
+	static unsigned char all[SIZE];
+	struct bh_disk_new n = { .size_bytes = SIZE };
+	struct err e = ERR_INIT;
+	struct bh_disk *d;
+
+	ok(bh_disk_create(base_path, &n, &e), e);
+	ok(bh_disk_open(base_path, NULL, &d, &e), e);
+	for (uint32_t s = 0; s < SECTORS; s++) fill_sector(all + s * 512, s, 0);
+	ok(bh_disk_rw(d, BH_DISK_WRITE, 0, all, SIZE, 0, &e), e);
+	ok(bh_disk_close(d, &e), e);
+}
+
+/* Returns whether the power went. Versions of zeroed sectors are UINT32_MAX in the file; version 0 means the base. */
+static bool work(struct bh_disk *d, struct model *m, uint8_t zeroed[][SECTORS], unsigned seed)
+{
+	static unsigned char buf[SIZE];
+
+	for (int i = 0; i < STEPS; i++) {
+		uint32_t n = 1 + (uint32_t)rand_r(&seed) % (rand_r(&seed) % 3 ? 24 : 200), at = (uint32_t)rand_r(&seed) % (SECTORS - n);
+		int what = rand_r(&seed) % 8, rc;
+		uint32_t flags = rand_r(&seed) % 10 ? 0 : BH_DISK_FUA;
+
+		if (rand_r(&seed) % 2) {
+			at = at / 8 * 8;
+			n = (n + 7) / 8 * 8;
+			if (at + n > SECTORS) n = SECTORS - at;
+		}
+		if (what == 0) {
+			rc = bh_disk_rw(d, BH_DISK_FLUSH, 0, NULL, 0, 0, NULL);
+			if (rc == 0) memcpy(m->since, m->version, sizeof(m->since));
+		} else {
+			uint32_t v = ++m->now;
+
+			memset(zeroed[v], 0, SECTORS);
+			if (what == 1) memset(zeroed[v] + at, 1, n);
+			for (uint32_t s = at; s < at + n; s++) {
+				fill_sector(buf + (s - at) * 512, s, v);
+				m->version[s] = v;   // may reach the disk even if it fails
+			}
+			rc = what == 1 ? bh_disk_rw(d, BH_DISK_WRITE_ZEROES, at * 512, NULL, n * 512, flags, NULL) :
+				bh_disk_rw(d, BH_DISK_WRITE, at * 512, buf, n * 512, flags, NULL);
+			if (rc == 0 && flags)
+				for (uint32_t s = at; s < at + n; s++) m->since[s] = v;
+		}
+		if (rc == -EIO) return true;
+		if (rc < 0) fail_msg("step %d: %d", i, rc);
+	}
+	return false;
+}
+
+/* A read-modify-write or a cluster carries old sectors along: any version from since on is allowed, and those between. */
+static bool allowed(const struct model *m, uint8_t zeroed[][SECTORS], const unsigned char *p, uint32_t s)
+{
+	unsigned char want[512];
+
+	for (uint32_t v = m->since[s]; v <= m->now; v++) {
+		if (v && zeroed[v][s]) memset(want, 0, sizeof(want));
+		else fill_sector(want, s, v);
+		if (!memcmp(p, want, 512)) return true;
+	}
+	return false;
+}
+
+static void check_after(const struct model *m, uint8_t zeroed[][SECTORS], unsigned cut)
+{
+	static unsigned char all[SIZE];
+	struct descriptor *desc;
+	struct err e = ERR_INIT;
+	struct bh_disk *d;
+
+	ok(descriptor_read(clone_path, &desc, &e), e);
+	descriptor_filter_remove(desc, (unsigned)descriptor_filter_find(desc, "powercut"));
+	ok(descriptor_write(desc, &e), e);
+	descriptor_free(desc);
+	ok(bh_disk_open(clone_path, NULL, &d, &e), e);
+	ok(bh_disk_rw(d, BH_DISK_READ, 0, all, SIZE, 0, &e), e);
+	for (uint32_t s = 0; s < SECTORS; s++)
+		if (!allowed(m, zeroed, all + s * 512, s)) {
+			uint32_t got;
+
+			memcpy(&got, all + s * 512, 4);
+			fail_msg("cut %u: sector %u holds %u; flushed %u, last written %u", cut, s, got, m->since[s], m->version[s]);
+		}
+	ok(bh_disk_rw(d, BH_DISK_WRITE, 0, all, SIZE, 0, &e), e);
+	ok(bh_disk_close(d, &e), e);
+}
+
+static void cut_everywhere(const char *filters, unsigned stride)
+{
+	static uint8_t zeroed[STEPS + 2][SECTORS];
+	bool cut = true;
+
+	make_base();
+	for (unsigned n = 1; cut; n += stride) {
+		char all[512];
+		struct bh_disk_new dn = { .parent = base_path, .filters = all };
+		struct model m = { .now = 0 };
+		struct err e = ERR_INIT;
+		struct bh_disk *d;
+		int rc;
+
+		snprintf(all, sizeof(all), "[%s%s{\"type\":\"powercut\",\"settings\":{\"cut-after\":%u,\"seed\":%u}}]", filters, *filters ? "," : "", n, n * 7 + 1);
+		ok(bh_disk_create(clone_path, &dn, &e), e);
+		rc = bh_disk_open(clone_path, NULL, &d, &e);
+		if (rc == 0) {
+			cut = work(d, &m, zeroed, n / 50);
+			rc = bh_disk_close(d, &e);
+			if (!cut && rc == 0) memcpy(m.since, m.version, sizeof(m.since));
+			cut |= rc < 0;
+		}
+		check_after(&m, zeroed, n);
+		ok(bh_disk_remove(clone_path, &e), e);
+	}
+}
+
+static void test_link(void **state) { (void)state; cut_everywhere("", 1); }
+static void test_compress(void **state) { (void)state; cut_everywhere("{\"type\":\"compress\",\"settings\":{\"cluster\":\"16K\"}}", 5); }
+static void test_checksum(void **state) { (void)state; cut_everywhere("{\"type\":\"checksum\"}", 3); }
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test_setup_teardown(test_link, setup, teardown),
+		cmocka_unit_test_setup_teardown(test_compress, setup, teardown),
+		cmocka_unit_test_setup_teardown(test_checksum, setup, teardown),
+	};
+
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}

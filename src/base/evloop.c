@@ -128,24 +128,32 @@ void evloop_timer_set(struct evwatch *w, uint64_t delay_ms, uint64_t repeat_ms)
 	timerfd_settime(w->fd, 0, &t, NULL);
 }
 
+int evloop_once(struct evloop *l, int timeout_ms)
+{
+	struct epoll_event ev[BATCH];
+	int n = epoll_wait(l->epfd, ev, BATCH, timeout_ms);
+	if (n < 0 && errno != EINTR)
+		return -errno;
+	for (int i = 0; i < n && !l->stop; i++) {
+		struct evwatch *w = ev[i].data.ptr;
+		if (w->removed)
+			continue;
+		uint64_t expirations;
+		if (w->timer && read(w->fd, &expirations, sizeof(expirations)) < 0)
+			continue;   // re-armed by an earlier callback of this batch
+		w->fn(l, w, ev[i].events, w->user);
+	}
+	reap(l);
+	return 0;
+}
+
 int evloop_run(struct evloop *l)
 {
 	l->stop = false;
 	while (!l->stop) {
-		struct epoll_event ev[BATCH];
-		int n = epoll_wait(l->epfd, ev, BATCH, -1);
-		if (n < 0 && errno != EINTR)
-			return -errno;
-		for (int i = 0; i < n && !l->stop; i++) {
-			struct evwatch *w = ev[i].data.ptr;
-			if (w->removed)
-				continue;
-			uint64_t expirations;
-			if (w->timer && read(w->fd, &expirations, sizeof(expirations)) < 0)
-				continue;   // re-armed by an earlier callback of this batch
-			w->fn(l, w, ev[i].events, w->user);
-		}
-		reap(l);
+		int rc = evloop_once(l, -1);
+		if (rc)
+			return rc;
 	}
 	return 0;
 }

@@ -28,6 +28,7 @@ struct evwatch *evloop_timer(struct evloop *l, uint64_t delay_ms, uint64_t repea
 void evloop_timer_set(struct evwatch *w, uint64_t delay_ms, uint64_t repeat_ms);   // delay 0: disarm
 
 int evloop_run(struct evloop *l);            // until evloop_stop; 0 or -errno
+int evloop_once(struct evloop *l, int timeout_ms);   // one batch of events (-1: waits for one); 0 or -errno
 void evloop_stop(struct evloop *l);          // from a callback of this loop only
 
 #endif

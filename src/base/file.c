@@ -7,6 +7,7 @@
 #include <ftw.h>
 #include <libgen.h>
 #include <limits.h>
+#include <stdbool.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -82,7 +83,7 @@ static int dir_sync(const char *file_path)
 	return fsync(fd) ? -errno : 0;
 }
 
-int file_write_atomic(const char *path, const void *data, size_t len, mode_t mode, struct err *e)
+static int replace(const char *path, const void *data, size_t len, mode_t mode, bool durable, struct err *e)
 {
 	char tmp[PATH_MAX];
 	if (snprintf(tmp, sizeof(tmp), "%s.XXXXXX", path) >= (int)sizeof(tmp))
@@ -91,15 +92,25 @@ int file_write_atomic(const char *path, const void *data, size_t len, mode_t mod
 	if (fd < 0)
 		return err_sys(e, errno, "create %s", tmp);
 	int rc = fchmod(fd, mode) ? -errno : fd_write_all(fd, data, len);
-	if (!rc && fsync(fd))
+	if (!rc && durable && fsync(fd))
 		rc = -errno;
 	if (!rc && rename(tmp, path))
 		rc = -errno;
 	if (rc)
 		unlink(tmp);
-	else
+	else if (durable)
 		rc = dir_sync(path);
 	return rc ? err_sys(e, -rc, "write %s", path) : 0;
+}
+
+int file_write_atomic(const char *path, const void *data, size_t len, mode_t mode, struct err *e)
+{
+	return replace(path, data, len, mode, true, e);
+}
+
+int file_replace(const char *path, const void *data, size_t len, mode_t mode, struct err *e)
+{
+	return replace(path, data, len, mode, false, e);
 }
 
 int dir_make(const char *path, mode_t mode, struct err *e)

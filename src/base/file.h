@@ -16,6 +16,9 @@ int file_read(const char *path, size_t max, struct buf *out, struct err *e);
  * fsync, rename, fsync of the folder. Returns 0 or -errno. */
 int file_write_atomic(const char *path, const void *data, size_t len, mode_t mode, struct err *e);
 
+/* The same without the two fsyncs: whole after SIGKILL of the writer, but perhaps empty after a power loss. */
+int file_replace(const char *path, const void *data, size_t len, mode_t mode, struct err *e);
+
 int dir_make(const char *path, mode_t mode, struct err *e);      // mkdir -p; existing is fine
 int dir_remove(const char *path, struct err *e);                 // rm -rf; does not cross mounts or follow links; absent is fine
 

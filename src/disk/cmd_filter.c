@@ -13,8 +13,8 @@
 
 static int request(struct cmd_args *a, const char *path, json_t *q, struct err *e)
 {
-	own_json json_t *request = q, *answer = NULL;
-	int rc = request ? control_request(path, request, &answer, e) : err_set(e, ENOMEM, "no memory");
+	own_json json_t *owned = q, *answer = NULL;
+	int rc = owned ? control_request(path, owned, &answer, e) : err_set(e, ENOMEM, "no memory");
 
 	if (rc == 0 && a->json) cmd_print_json(answer ? json_incref(answer) : json_object());
 	return rc;

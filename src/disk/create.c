@@ -126,7 +126,7 @@ static int data_create(const struct descriptor *d, int *out, struct err *e)
 	if (!data) return err_set(e, ENOMEM, "no memory for a disk");
 	fd = open(data, O_RDWR | O_CREAT | O_CLOEXEC, 0640);
 	if (fd < 0) return err_sys(e, errno, "cannot make '%s'", data);
-	take_fd(fd);
+	close(take_fd(fd));
 	rc = disk_lock(data, true, &fd, e);
 	if (rc < 0) return rc;
 	if (fstat(fd, &st) < 0 || st.st_blocks) return err_set(e, EEXIST, "'%s' exists and is not empty", data);

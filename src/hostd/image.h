@@ -45,7 +45,7 @@ struct image_pull_opts {
 int image_pull(struct image_store *s, const char *ref, const struct image_pull_opts *o, struct image **out, struct err *e);
 
 /* Load every image of an OCI layout folder, OCI archive or docker archive (docker save) at path. refs: array of the
- * references loaded, the caller's. name: reference for an archive without one (may be NULL). */
+ * references loaded, the caller's. name: the reference to give an archive of one image, instead of its own (may be NULL if it has one). */
 int image_load(struct image_store *s, const char *path, const char *name, const struct image_pull_opts *o,
 	       json_t **refs, struct err *e);
 

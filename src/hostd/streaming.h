@@ -27,8 +27,9 @@ void streaming_target_fini(struct streaming_target *t);
 
 /* Implemented by the pod manager. Called on any thread; must be quick and not block on a VM. ctx: given at start. */
 struct streaming_ops {
-	/* uid: NULL or "" for any. container: "" means the pod's only or default container. Returns 0; -ENOENT with a
-	 * kubelet's sentence in e (pod does not exist / container not found in pod); -EINVAL container name required. */
+	/* uid: NULL or "" for any. container: "" means the pod's only or default container; NULL the pod itself, of which
+	 * only vsock_path is asked for. Returns 0; -ENOENT with a kubelet's sentence in e (pod does not exist / container
+	 * not found in pod); -EINVAL container name required. */
 	int (*find)(void *ctx, const char *ns, const char *pod, const char *uid, const char *container,
 		    struct streaming_target *out, struct err *e);
 	json_t *(*pods)(void *ctx);           // v1.PodList, new reference

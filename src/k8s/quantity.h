@@ -12,4 +12,8 @@ int64_t k8s_quantity_value(const json_t *value, int64_t fallback);        // who
 #define K8S_QUANTITY_TEXT_MAX 32
 char *k8s_quantity_text(int64_t milli, int binary, char out[K8S_QUANTITY_TEXT_MAX]);   // canonical form; binary: Ki, Mi...
 
+/* The canonical form in the style (binary, decimal, exponent) that text itself uses: "1024Mi" -> "1Gi", "0.5" -> "500m",
+ * "1000e3" -> "1e6". NULL when text is not a quantity. */
+char *k8s_quantity_canonical(const char *text, char out[K8S_QUANTITY_TEXT_MAX]);
+
 #endif

@@ -21,6 +21,9 @@ bool k8s_label_selector_match(const struct k8s_selector *s, const json_t *labels
 bool k8s_field_selector_match(const struct k8s_selector *s, const json_t *obj);
 /* If the field selector pins this field to one value ("spec.nodeName" = ...), that value (borrowed), else NULL. */
 const char *k8s_field_selector_value(const struct k8s_selector *s, const char *field);
+/* The fields it names, for checks of what a kind supports (k8s_kind.field_labels). */
+size_t k8s_field_selector_count(const struct k8s_selector *s);
+const char *k8s_field_selector_field(const struct k8s_selector *s, size_t i);   // NULL past the end
 void k8s_selector_free(struct k8s_selector *s);
 
 #endif

@@ -28,7 +28,7 @@
 enum vmx_msg_type {
 	VMX_MSG_STATUS = 1,    // request: no payload. reply: struct vmx_status
 	VMX_MSG_STOP = 2,      // request: struct vmx_stop. reply: no payload, at once; the end shows as end of stream
-	VMX_MSG_RESIZE = 3,    // request: struct vmx_resize: the disk's file grew. reply: no payload
+	VMX_MSG_RESIZE = 3,    // request: struct vmx_resize: give a disk a new size. reply: no payload
 	VMX_MSG_BALLOON = 4,   // request: struct vmx_balloon. reply: no payload
 	VMX_MSG_ERROR = 255,   // reply instead of the above: struct vmx_error
 };
@@ -58,7 +58,12 @@ struct vmx_status {
 };
 
 struct vmx_stop { struct vmx_msg head; uint32_t how; };       // 0: kill the VM now; 1: power button
-struct vmx_resize { struct vmx_msg head; char serial[20]; };
+struct vmx_resize {
+	struct vmx_msg head;
+	uint64_t size_bytes;       // 0: a raw disk's file has grown by itself
+	char serial[20];           // which disk; padded with zeros
+	uint32_t reserved;         // 0
+};
 struct vmx_balloon { struct vmx_msg head; uint64_t target_bytes; };
 struct vmx_error { struct vmx_msg head; int32_t code; char text[256]; };
 

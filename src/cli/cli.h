@@ -1,0 +1,59 @@
+// SPDX-License-Identifier: Apache-2.0
+// The operator's command: one file per subcommand, no logic of its own.
+#ifndef BH_CLI_H
+#define BH_CLI_H
+
+#include <jansson.h>
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "base/err.h"
+
+struct cli {
+	const char *root;      // --root, $BULKHEAD_ROOT or /var/lib/bulkhead
+	bool json;             // -o json
+	int argc;              // what follows the subcommand, options of all commands removed
+	char **argv;
+};
+
+struct cli_command {
+	const char *name, *usage, *summary;
+	int (*run)(struct cli *c);   // exit code
+};
+
+int cmd_up(struct cli *c);
+int cmd_down(struct cli *c);
+int cmd_doctor(struct cli *c);
+int cmd_vm(struct cli *c);
+int cmd_image(struct cli *c);
+int cmd_kubeconfig(struct cli *c);
+int cmd_supervise(struct cli *c);
+int cmd_disk(struct cli *c);
+
+/* Exit codes: 0 done, 1 failed (one sentence on stderr), 2 wrong usage. */
+int cli_fail(const struct err *e);
+int cli_usage(const char *text);
+bool cli_flag(struct cli *c, const char *name);                 // takes "--name" out of the arguments
+const char *cli_option(struct cli *c, const char *name);        // takes "--name VALUE" or "--name=VALUE"; NULL: absent
+void cli_print_json(json_t *j);                                 // steals
+
+/* The folder of programs (build/bin or libexec). Static string. */
+const char *cli_bin_dir(void);
+
+/* cluster.c: what `up` chose for this root, ROOT/cluster.json. */
+struct cluster {
+	char tag[8], address[46], node_name[254], pod_cidr[32], engine[8];
+	uint16_t api_port, kubelet_port;
+};
+int cluster_load(const char *root, struct cluster *c, struct err *e);                     // -ENOENT: never started
+int cluster_choose(const char *root, const struct cluster *wish, struct cluster *c, struct err *e);   // fills what is empty, saves
+void cluster_forget(const char *root);                                                    // gives ports and range free for others
+
+/* hostd_call.c: the operator's door of hostd. on_line: each line of a long job (borrowed), may be NULL. */
+int hostd_call(const char *root, const char *method, const char *path, void (*on_line)(void *user, json_t *line), void *user,
+	       json_t **out, struct err *e);
+
+/* supervise.c */
+int supervise_running(const char *root);                        // pid of the supervisor, 0: none
+
+#endif

@@ -1,0 +1,164 @@
+// SPDX-License-Identifier: Apache-2.0
+// `bulkhead up`: choose what is not chosen yet, start the supervisor unless it runs, wait until the API answers and the
+// node is Ready.
+#include <errno.h>
+#include <fcntl.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/wait.h>
+#include <time.h>
+#include <unistd.h>
+
+#include <curl/curl.h>
+
+#include "base/clock.h"
+#include "base/file.h"
+#include "base/jpath.h"
+#include "base/own.h"
+#include "cli.h"
+#include "k8s/client.h"
+
+#define WAIT_NS (60 * NS_PER_S)
+
+static void say(const struct cli *c, const char *text)
+{
+	if (!c->json)
+		fprintf(stderr, "%s\n", text);
+}
+
+static int start_supervisor(const char *root, struct err *e)
+{
+	char path[4096], self[4096];
+	snprintf(path, sizeof(path), "%s/run", root);
+	int rc = dir_make(path, 0755, e);
+	if (!rc) {
+		snprintf(path, sizeof(path), "%s/log", root);
+		rc = dir_make(path, 0755, e);
+	}
+	if (rc)
+		return rc;
+	snprintf(path, sizeof(path), "%s/log/supervise.log", root);
+	snprintf(self, sizeof(self), "%s/bulkhead", cli_bin_dir());
+	pid_t pid = fork();
+	if (pid < 0)
+		return err_sys(e, errno, "fork");
+	if (pid == 0) {
+		setsid();
+		if (fork())
+			_exit(0);
+		int log = open(path, O_WRONLY | O_CREAT | O_APPEND, 0600), null = open("/dev/null", O_RDONLY);
+		dup2(null, 0);
+		dup2(log, 1);
+		dup2(log, 2);
+		close_range(3, ~0u, CLOSE_RANGE_CLOEXEC);
+		if (chdir("/"))
+			_exit(126);
+		execl(self, "bulkhead", "supervise", "--root", root, (char *)NULL);
+		_exit(127);
+	}
+	waitpid(pid, NULL, 0);
+	return 0;
+}
+
+/* The last line of a log, for what went wrong. */
+static void last_line(const char *root, const char *name, char *out, size_t len)
+{
+	char path[4096];
+	own_buf struct buf text = BUF_INIT;
+	snprintf(path, sizeof(path), "%s/log/%s.log", root, name);
+	snprintf(out, len, "see log/%s.log", name);
+	if (file_read(path, 64 << 20, &text, NULL) || !text.len)
+		return;
+	while (text.len && text.data[text.len - 1] == '\n')
+		text.data[--text.len] = '\0';
+	char *nl = strrchr(text.data, '\n');
+	snprintf(out, len, "log/%s.log says: %.300s", name, nl ? nl + 1 : text.data);
+}
+
+static bool node_ready(const json_t *node)
+{
+	size_t i;
+	json_t *cond;
+	json_array_foreach(jpath_get(node, "status.conditions"), i, cond)
+		if (!strcmp(jpath_str(cond, "type", ""), "Ready") && !strcmp(jpath_str(cond, "status", ""), "True"))
+			return true;
+	return false;
+}
+
+/* since_ns: the node's heartbeat must be newer, so that a state from before a stop does not count. */
+static int wait_ready(const struct cli *c, const struct cluster *cl, struct err *e)
+{
+	char config[4096], path[512], last[512];
+	uint64_t end = clock_mono_ns() + WAIT_NS;
+	struct k8s_client *api = NULL;
+	bool answered = false, ready = false, hostd = false;
+	snprintf(config, sizeof(config), "%s/admin.kubeconfig", c->root);
+	snprintf(path, sizeof(path), "/api/v1/nodes/%s", cl->node_name);
+	while (!ready && clock_mono_ns() < end) {
+		struct err why = ERR_INIT;
+		own_json json_t *node = NULL;
+		if (!api && !access(config, R_OK))
+			k8s_client_open(config, &api, &why);
+		int rc = api ? k8s_client_call(api, "GET", path, NULL, NULL, 5000, &node, &why) : -ENOENT;
+		if (api && (rc == 0 || rc == -ENOENT) && !answered) {
+			answered = true;
+			say(c, "API server answers");
+		}
+		hostd = !hostd_call(c->root, "GET", "/v1/health", NULL, NULL, NULL, &why);
+		ready = rc == 0 && node_ready(node) && hostd;
+		if (!ready)
+			nanosleep(&(struct timespec){.tv_nsec = 20000000}, NULL);
+	}
+	k8s_client_close(api);
+	if (ready)
+		return 0;
+	last_line(c->root, answered ? "hostd" : "server", last, sizeof(last));
+	return err_set(e, ETIMEDOUT, "%s within %llu s; %s", answered ? "the node did not become Ready" : "the API server did not answer",
+		       (unsigned long long)(WAIT_NS / NS_PER_S), last);
+}
+
+int cmd_up(struct cli *c)
+{
+	static const char text[] = "up [--root DIR] [--address IP] [--port N] [--node-name NAME] [--engine qemu]";
+	struct cluster wish = {0}, cl;
+	struct err e = ERR_INIT;
+	const char *address = cli_option(c, "--address"), *port = cli_option(c, "--port"), *name = cli_option(c, "--node-name");
+	const char *engine = cli_option(c, "--engine");
+	if (c->argc)
+		return cli_usage(text);
+	if (engine && strcmp(engine, "qemu") && strcmp(engine, "auto"))
+		return err_set(&e, EINVAL, "--engine %s: this build has the qemu engine (qemu or auto)", engine), cli_fail(&e);
+	if (port && (atoi(port) < 1 || atoi(port) > 65535))
+		return err_set(&e, EINVAL, "--port %s: a port is a number from 1 to 65535", port), cli_fail(&e);
+	if (geteuid() != 0)
+		return err_set(&e, EPERM, "up needs root: it makes network namespaces and VMs with users of their own"), cli_fail(&e);
+	snprintf(wish.address, sizeof(wish.address), "%s", address ? address : "");
+	snprintf(wish.node_name, sizeof(wish.node_name), "%s", name ? name : "");
+	wish.api_port = port ? (uint16_t)atoi(port) : 0;
+	signal(SIGPIPE, SIG_IGN);
+	curl_global_init(CURL_GLOBAL_DEFAULT);
+	uint64_t t = clock_mono_ns();
+	bool ran = supervise_running(c->root) != 0;
+	int rc = ran ? cluster_load(c->root, &cl, &e) : cluster_choose(c->root, &wish, &cl, &e);
+	if (!rc && !ran) {
+		say(c, "starting server and hostd");
+		rc = start_supervisor(c->root, &e);
+	}
+	if (!rc)
+		rc = wait_ready(c, &cl, &e);
+	if (rc)
+		return cli_fail(&e);
+	double s = (double)(clock_mono_ns() - t) / 1e9;
+	if (c->json) {
+		char config[4096];
+		snprintf(config, sizeof(config), "%s/admin.kubeconfig", c->root);
+		cli_print_json(json_pack("{s:s, s:s, s:s, s:i, s:s, s:b, s:f}", "root", c->root, "kubeconfig", config, "address", cl.address,
+					 "apiPort", cl.api_port, "node", cl.node_name, "alreadyRunning", ran, "seconds", s));
+		return 0;
+	}
+	fprintf(stderr, "node %s is Ready (%.1f s)\n", cl.node_name, s);
+	printf("export KUBECONFIG=%s/admin.kubeconfig\n", c->root);
+	return 0;
+}

@@ -1,0 +1,40 @@
+// SPDX-License-Identifier: Apache-2.0
+// `bulkhead vm ls`: one line per pod VM.
+#include <stdio.h>
+#include <string.h>
+
+#include "base/jpath.h"
+#include "cli.h"
+
+static void print_row(const json_t *vm)
+{
+	const char *stage;
+	json_t *ms;
+	printf("%-14s %-28s %-6s %-9s %5lld %7lldM %9.1fM %8lld %-15s ", jpath_str(vm, "namespace", ""), jpath_str(vm, "pod", ""),
+	       jpath_str(vm, "engine", ""), jpath_str(vm, "state", ""), jpath_int(vm, "vcpus", 0), jpath_int(vm, "memoryMiB", 0),
+	       (double)jpath_int(vm, "residentBytes", 0) / 1048576, jpath_int(vm, "pid", 0), jpath_str(vm, "podIP", ""));
+	json_object_foreach(json_object_get(vm, "stagesMs"), stage, ms)
+		printf("%s=%.0f ", stage, json_number_value(ms));
+	putchar('\n');
+}
+
+int cmd_vm(struct cli *c)
+{
+	struct err e = ERR_INIT;
+	json_t *out = NULL, *vm;
+	size_t i;
+	if (c->argc != 1 || strcmp(c->argv[0], "ls"))
+		return cli_usage("vm ls [--root DIR] [-o json]");
+	if (hostd_call(c->root, "GET", "/v1/vms", NULL, NULL, &out, &e))
+		return cli_fail(&e);
+	if (c->json) {
+		cli_print_json(out);
+		return 0;
+	}
+	printf("%-14s %-28s %-6s %-9s %5s %8s %10s %8s %-15s %s\n", "NAMESPACE", "POD", "ENGINE", "STATE", "VCPUS", "MEMORY", "RESIDENT",
+	       "PID", "IP", "START (ms by stage)");
+	json_array_foreach(json_object_get(out, "vms"), i, vm)
+		print_row(vm);
+	json_decref(out);
+	return 0;
+}

@@ -1,0 +1,234 @@
+// SPDX-License-Identifier: Apache-2.0
+// The operator's door; see admin.h. A thread per connection: there are few, and pulls take long.
+#include "admin.h"
+
+#include <errno.h>
+#include <pthread.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+#include <jansson.h>
+#include <microhttpd.h>
+
+#include "base/buf.h"
+#include "base/file.h"
+#include "base/jpath.h"
+#include "base/log.h"
+#include "base/own.h"
+#include "base/usock.h"
+#include "image.h"
+#include "pods.h"
+
+struct admin {
+	const struct host *host;
+	struct MHD_Daemon *daemon;
+};
+
+static enum MHD_Result answer(struct MHD_Connection *c, unsigned code, json_t *body)
+{
+	char *text = json_dumps(body, JSON_COMPACT);
+	json_decref(body);
+	struct MHD_Response *r = MHD_create_response_from_buffer(text ? strlen(text) : 0, text, MHD_RESPMEM_MUST_FREE);
+	MHD_add_response_header(r, "Content-Type", "application/json");
+	enum MHD_Result rc = MHD_queue_response(c, code, r);
+	MHD_destroy_response(r);
+	return rc;
+}
+
+static enum MHD_Result answer_error(struct MHD_Connection *c, unsigned code, const char *text)
+{
+	return answer(c, code, json_pack("{s:s}", "error", text));
+}
+
+/* A long job: a thread does it and leaves lines; the connection's reader hands them on. */
+struct job {
+	const struct host *host;
+	bool load;
+	char *what, *name;           // reference, or path and name
+	pthread_t thread;
+	pthread_mutex_t lock;
+	pthread_cond_t more;
+	struct buf lines;
+	bool done;
+	volatile int cancel;
+	char stage[16];
+	uint64_t shown;
+};
+
+static void job_line(struct job *j, json_t *line)
+{
+	own_free char *text = json_dumps(line, JSON_COMPACT);
+	json_decref(line);
+	pthread_mutex_lock(&j->lock);
+	if (text)
+		buf_printf(&j->lines, "%s\n", text);
+	pthread_cond_signal(&j->more);
+	pthread_mutex_unlock(&j->lock);
+}
+
+static void job_progress(void *user, const char *stage, uint64_t done, uint64_t total)
+{
+	struct job *j = user;
+	bool new_stage = strcmp(stage, j->stage) != 0;
+	if (!new_stage && done < j->shown + (1 << 20) && done != total)
+		return;
+	snprintf(j->stage, sizeof(j->stage), "%s", stage);
+	j->shown = done;
+	job_line(j, json_pack("{s:s, s:I, s:I}", "stage", stage, "done", (json_int_t)done, "total", (json_int_t)total));
+}
+
+static void *job_run(void *arg)
+{
+	struct job *j = arg;
+	struct err e = ERR_INIT;
+	struct image_pull_opts o = {.progress = job_progress, .user = j, .cancel = &j->cancel};
+	struct image *img = NULL;
+	json_t *refs = NULL;
+	int rc = j->load ? image_load(j->host->images, j->what, j->name, &o, &refs, &e) :
+			   image_pull(j->host->images, j->what, &o, &img, &e);
+	if (rc)
+		job_line(j, json_pack("{s:s, s:i}", "error", e.text, "code", -rc));
+	else if (j->load)
+		job_line(j, json_pack("{s:b, s:o}", "ok", 1, "refs", refs));
+	else
+		job_line(j, json_pack("{s:b, s:s, s:s, s:I}", "ok", 1, "ref", img->ref, "id", img->id, "sizeBytes", (json_int_t)img->size_bytes));
+	image_free(img);
+	pthread_mutex_lock(&j->lock);
+	j->done = true;
+	pthread_cond_signal(&j->more);
+	pthread_mutex_unlock(&j->lock);
+	return NULL;
+}
+
+static ssize_t job_read(void *user, uint64_t pos, char *out, size_t max)
+{
+	struct job *j = user;
+	(void)pos;
+	pthread_mutex_lock(&j->lock);
+	while (!j->lines.len && !j->done)
+		pthread_cond_wait(&j->more, &j->lock);
+	size_t n = j->lines.len < max ? j->lines.len : max;
+	memcpy(out, j->lines.data ? j->lines.data : "", n);
+	buf_consume(&j->lines, n);
+	pthread_mutex_unlock(&j->lock);
+	return n ? (ssize_t)n : MHD_CONTENT_READER_END_OF_STREAM;
+}
+
+static void job_free(void *user)
+{
+	struct job *j = user;
+	j->cancel = 1;
+	pthread_join(j->thread, NULL);
+	buf_fini(&j->lines);
+	free(j->what);
+	free(j->name);
+	free(j);
+}
+
+static enum MHD_Result start_job(struct admin *a, struct MHD_Connection *c, bool load)
+{
+	const char *what = MHD_lookup_connection_value(c, MHD_GET_ARGUMENT_KIND, load ? "path" : "ref");
+	const char *name = MHD_lookup_connection_value(c, MHD_GET_ARGUMENT_KIND, "name");
+	if (!what || !*what)
+		return answer_error(c, MHD_HTTP_BAD_REQUEST, load ? "parameter \"path\" is missing" : "parameter \"ref\" is missing");
+	struct job *j = calloc(1, sizeof(*j));
+	if (!j)
+		return MHD_NO;
+	*j = (struct job){.host = a->host, .load = load, .what = strdup(what), .name = name ? strdup(name) : NULL};
+	pthread_mutex_init(&j->lock, NULL);
+	pthread_cond_init(&j->more, NULL);
+	if (!j->what || pthread_create(&j->thread, NULL, job_run, j)) {
+		free(j->what);
+		free(j->name);
+		free(j);
+		return MHD_NO;
+	}
+	struct MHD_Response *r = MHD_create_response_from_callback(MHD_SIZE_UNKNOWN, 4096, job_read, j, job_free);
+	MHD_add_response_header(r, "Content-Type", "application/jsonl");
+	enum MHD_Result rc = MHD_queue_response(c, MHD_HTTP_OK, r);
+	MHD_destroy_response(r);
+	return rc;
+}
+
+static enum MHD_Result remove_image(struct admin *a, struct MHD_Connection *c)
+{
+	struct err e = ERR_INIT;
+	const char *ref = MHD_lookup_connection_value(c, MHD_GET_ARGUMENT_KIND, "ref");
+	if (!ref || !*ref)
+		return answer_error(c, MHD_HTTP_BAD_REQUEST, "parameter \"ref\" is missing");
+	int rc = image_remove(a->host->images, ref, &e);
+	if (rc)
+		return answer_error(c, rc == -ENOENT ? MHD_HTTP_NOT_FOUND : rc == -EBUSY ? MHD_HTTP_CONFLICT : MHD_HTTP_INTERNAL_SERVER_ERROR,
+				    e.text);
+	return answer(c, MHD_HTTP_OK, json_pack("{s:b}", "ok", 1));
+}
+
+static enum MHD_Result handle(void *cls, struct MHD_Connection *c, const char *url, const char *method, const char *version,
+			      const char *body, size_t *body_len, void **state)
+{
+	static int seen;
+	struct admin *a = cls;
+	(void)version, (void)body;
+	if (!*state) {
+		*state = &seen;
+		return MHD_YES;
+	}
+	if (*body_len) {   // no call takes a body
+		*body_len = 0;
+		return MHD_YES;
+	}
+	bool get = !strcmp(method, "GET"), post = !strcmp(method, "POST");
+	if (get && !strcmp(url, "/v1/vms"))
+		return answer(c, MHD_HTTP_OK, json_pack("{s:o}", "vms", pods_vms(a->host->pods)));
+	if (get && !strcmp(url, "/v1/images"))
+		return answer(c, MHD_HTTP_OK, json_pack("{s:o}", "images", image_list(a->host->images)));
+	if (get && !strcmp(url, "/v1/health"))
+		return answer(c, MHD_HTTP_OK, json_pack("{s:b, s:s, s:s}", "ok", 1, "node", a->host->node_name, "engine", a->host->engine));
+	if (post && !strcmp(url, "/v1/images/pull"))
+		return start_job(a, c, false);
+	if (post && !strcmp(url, "/v1/images/load"))
+		return start_job(a, c, true);
+	if (!strcmp(method, "DELETE") && !strcmp(url, "/v1/images"))
+		return remove_image(a, c);
+	return answer_error(c, MHD_HTTP_NOT_FOUND, "no such call");
+}
+
+int admin_start(const struct host *h, struct admin **out, struct err *e)
+{
+	char path[4096];
+	snprintf(path, sizeof(path), "%s/run", h->root);
+	int rc = dir_make(path, 0755, e);
+	if (rc)
+		return rc;
+	struct admin *a = calloc(1, sizeof(*a));
+	if (!a)
+		return err_sys(e, ENOMEM, "start admin socket");
+	a->host = h;
+	snprintf(path, sizeof(path), "%s/run/hostd.sock", h->root);
+	int fd = usock_listen(path, SOCK_STREAM, 0600, e);
+	if (fd < 0) {
+		free(a);
+		return fd;
+	}
+	a->daemon = MHD_start_daemon(MHD_USE_THREAD_PER_CONNECTION | MHD_USE_INTERNAL_POLLING_THREAD | MHD_USE_POLL, 0, NULL, NULL,
+				     handle, a, MHD_OPTION_LISTEN_SOCKET, fd, MHD_OPTION_THREAD_STACK_SIZE, (size_t)(256 * 1024),
+				     MHD_OPTION_END);
+	if (!a->daemon) {
+		close(fd);
+		free(a);
+		return err_set(e, EIO, "cannot serve %s", path);
+	}
+	*out = a;
+	return 0;
+}
+
+void admin_stop(struct admin *a)
+{
+	if (!a)
+		return;
+	MHD_stop_daemon(a->daemon);
+	free(a);
+}

@@ -1,0 +1,38 @@
+// SPDX-License-Identifier: Apache-2.0
+// What all parts of hostd share: where things are, and the services that live as long as the process. Filled by main.c
+// before any thread starts; read-only afterwards.
+#ifndef BH_HOSTD_HOST_H
+#define BH_HOSTD_HOST_H
+
+#include <stdint.h>
+
+struct image_store;
+struct netw;
+struct k8s_client;
+struct events;
+struct log_collector;
+struct pods;
+
+struct host {
+	const char *root;          // the cluster's folder
+	const char *kubeconfig;    // of the node
+	const char *node_name;
+	const char *node_addr;     // InternalIP
+	uint16_t kubelet_port;
+	const char *vmx_path;      // bulkhead-vmx
+	const char *guest_dir;     // vmlinux, initramfs.cpio
+	const char *engine;        // "qemu" or "kvm": what new VMs use
+	const char *cluster_dns;   // nameserver for dnsPolicy ClusterFirst, or NULL
+	const char *cluster_domain;
+	unsigned vm_uid_base;      // VM number n runs as uid vm_uid_base + n
+	unsigned max_pods;
+
+	struct k8s_client *api;
+	struct image_store *images;
+	struct netw *net;
+	struct events *events;
+	struct log_collector *logs;
+	struct pods *pods;
+};
+
+#endif

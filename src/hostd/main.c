@@ -1,0 +1,268 @@
+// SPDX-License-Identifier: Apache-2.0
+// bulkhead-hostd: the pod VM controller of one host. Starts the parts in order, waits for a signal, stops them in
+// reverse. Pods' VMs go on without it.
+#include <dirent.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <getopt.h>
+#include <limits.h>
+#include <malloc.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/file.h>
+#include <sys/resource.h>
+#include <time.h>
+#include <unistd.h>
+
+#include <curl/curl.h>
+
+#include "admin.h"
+#include "base/file.h"
+#include "base/log.h"
+#include "base/own.h"
+#include "events.h"
+#include "host.h"
+#include "image.h"
+#include "k8s/client.h"
+#include "log_collector.h"
+#include "netw.h"
+#include "node.h"
+#include "pods.h"
+#include "streaming.h"
+#include "vm.h"
+
+#define KUBECONFIG_WAIT_MS 10000
+
+struct options {
+	struct host host;
+	const char *tag, *pod_cidr, *cni_conf, *cni_bin;
+	bool shutdown;
+};
+
+static const char usage[] =
+	"usage: bulkhead-hostd --root DIR [--kubeconfig FILE] [--node-name NAME] [--node-addr IP] [--kubelet-port N]\n"
+	"                      [--vmx PROGRAM] [--guest DIR] [--engine qemu|kvm] [--tag TAG] [--pod-cidr CIDR]\n"
+	"                      [--cni-conf FILE] [--cluster-dns IP] [--cluster-domain NAME] [--vm-uid-base N] [--max-pods N]\n"
+	"       bulkhead-hostd --root DIR --tag TAG --shutdown     end all VMs of DIR, remove its network\n";
+
+static char *default_path(const char *fmt, const char *root)
+{
+	char *path = NULL;
+	if (asprintf(&path, fmt, root) < 0)
+		exit(1);
+	return path;
+}
+
+static unsigned number(const char *name, const char *text, unsigned long max)
+{
+	char *end;
+	unsigned long n = strtoul(text, &end, 10);
+	if (*end || !*text || n > max) {
+		fprintf(stderr, "bulkhead-hostd: --%s: \"%s\" is not a number from 0 to %lu\n", name, text, max);
+		exit(2);
+	}
+	return (unsigned)n;
+}
+
+/* Beside this program, as the build and the packages put it. */
+static char *sibling(const char *name)
+{
+	char self[PATH_MAX], *path = NULL;
+	ssize_t n = readlink("/proc/self/exe", self, sizeof(self) - 1);
+	if (n < 0)
+		exit(1);
+	self[n] = '\0';
+	*strrchr(self, '/') = '\0';
+	if (asprintf(&path, "%s/%s", self, name) < 0)
+		exit(1);
+	return path;
+}
+
+static void parse(int argc, char **argv, struct options *o)
+{
+	static const struct option longs[] = {
+		{"root", 1, 0, 'r'}, {"kubeconfig", 1, 0, 'k'}, {"node-name", 1, 0, 'n'}, {"node-addr", 1, 0, 'a'},
+		{"kubelet-port", 1, 0, 'p'}, {"vmx", 1, 0, 'v'}, {"guest", 1, 0, 'g'}, {"engine", 1, 0, 'e'}, {"tag", 1, 0, 't'},
+		{"pod-cidr", 1, 0, 'c'}, {"cni-conf", 1, 0, 'C'}, {"cni-bin", 1, 0, 'B'}, {"cluster-dns", 1, 0, 'd'},
+		{"cluster-domain", 1, 0, 'D'}, {"vm-uid-base", 1, 0, 'u'}, {"max-pods", 1, 0, 'm'}, {"shutdown", 0, 0, 'S'},
+		{"help", 0, 0, 'h'}, {0, 0, 0, 0}};
+	static char hostname[256];
+	gethostname(hostname, sizeof(hostname) - 1);
+	*o = (struct options){.host = {.node_name = hostname, .node_addr = "127.0.0.1", .kubelet_port = 10250, .engine = "qemu",
+				       .cluster_domain = "cluster.local", .vm_uid_base = 700000, .max_pods = 110},
+			      .tag = "main", .pod_cidr = "10.88.0.0/24", .cni_bin = "/usr/lib/cni"};
+	struct host *h = &o->host;
+	for (int c; (c = getopt_long(argc, argv, "", longs, NULL)) != -1;) {
+		switch (c) {
+		case 'r': h->root = optarg; break;
+		case 'k': h->kubeconfig = optarg; break;
+		case 'n': h->node_name = optarg; break;
+		case 'a': h->node_addr = optarg; break;
+		case 'p': h->kubelet_port = (uint16_t)number("kubelet-port", optarg, 65535); break;
+		case 'v': h->vmx_path = optarg; break;
+		case 'g': h->guest_dir = optarg; break;
+		case 'e': h->engine = optarg; break;
+		case 't': o->tag = optarg; break;
+		case 'c': o->pod_cidr = optarg; break;
+		case 'C': o->cni_conf = optarg; break;
+		case 'B': o->cni_bin = optarg; break;
+		case 'd': h->cluster_dns = optarg; break;
+		case 'D': h->cluster_domain = optarg; break;
+		case 'u': h->vm_uid_base = number("vm-uid-base", optarg, 0x7fff0000); break;
+		case 'm': h->max_pods = number("max-pods", optarg, 4000); break;
+		case 'S': o->shutdown = true; break;
+		case 'h': fputs(usage, stdout); exit(0);
+		default: fputs(usage, stderr); exit(2);
+		}
+	}
+	if (!h->root || optind != argc) {
+		fputs(usage, stderr);
+		exit(2);
+	}
+	if (!h->kubeconfig)
+		h->kubeconfig = default_path("%s/node.kubeconfig", h->root);
+	if (!h->vmx_path)
+		h->vmx_path = sibling("bulkhead-vmx");
+	if (!h->guest_dir)
+		h->guest_dir = sibling("../guest");
+}
+
+/* One hostd per ROOT: the lock is released by the kernel with the process, so it is never stale. */
+static int lock_root(const char *root, struct err *e)
+{
+	char *path = default_path("%s/hostd.lock", root);
+	int fd = open(path, O_RDWR | O_CREAT | O_CLOEXEC, 0600);
+	free(path);
+	if (fd < 0 || flock(fd, LOCK_EX | LOCK_NB))
+		return err_sys(e, errno, "another bulkhead-hostd works in %s", root);
+	return fd;
+}
+
+/* The server makes the node's kubeconfig at its first start, which may be going on. */
+static void await_kubeconfig(const char *path)
+{
+	for (int i = 0; i < KUBECONFIG_WAIT_MS / 10 && access(path, R_OK); i++)
+		nanosleep(&(struct timespec){.tv_nsec = 10000000}, NULL);
+}
+
+static int start(struct options *o, struct node **node, struct admin **admin, struct streaming **streaming, struct err *e)
+{
+	struct host *h = &o->host;
+	struct netw_config net = {.root = h->root, .tag = o->tag, .pod_cidr = o->pod_cidr, .cni_bin = o->cni_bin, .cni_conf = o->cni_conf};
+	int rc = dir_make(h->root, 0755, e);
+	if (!rc && (rc = lock_root(h->root, e)) > 0)
+		rc = 0;
+	await_kubeconfig(h->kubeconfig);
+	if (!rc)
+		rc = k8s_client_open(h->kubeconfig, &h->api, e);
+	if (!rc)
+		rc = image_store_open(h->root, &h->images, e);
+	if (!rc)
+		rc = netw_open(&net, &h->net, e);
+	if (!rc)
+		rc = events_start(h->api, h->node_name, &h->events, e);
+	if (!rc)
+		rc = log_collector_start(&h->logs, e);
+	if (!rc)
+		rc = pods_open(h, &h->pods, e);
+	char *cert = default_path("%s/pki/node-serving.crt", h->root), *key = default_path("%s/pki/node-serving.key", h->root);
+	char *ca = default_path("%s/pki/ca.crt", h->root);
+	struct streaming_config sc = {.listen_addr = h->node_addr, .port = h->kubelet_port, .cert_path = cert, .key_path = key,
+				      .client_ca_path = ca, .ops = &pods_streaming_ops, .ctx = h->pods};
+	if (!rc)
+		rc = streaming_start(&sc, streaming, e);
+	free(cert), free(key), free(ca);
+	if (!rc)
+		rc = admin_start(h, admin, e);
+	if (!rc)
+		rc = pods_watch(h->pods, e);
+	if (!rc)
+		rc = node_start(h, node, e);
+	return rc;
+}
+
+static void vm_gone(void *user) { (void)user; }
+
+static void end_vms(const char *root)
+{
+	char *pods_dir = default_path("%s/pods", root);
+	own_dir DIR *d = opendir(pods_dir);
+	struct dirent *ent;
+	while (d && (ent = readdir(d))) {
+		own_free char *dir = NULL;
+		struct vm *vm = NULL;
+		if (ent->d_name[0] == '.' || asprintf(&dir, "%s/%s/vm", pods_dir, ent->d_name) < 0)
+			continue;
+		if (vm_adopt(dir, vm_gone, NULL, &vm, NULL))
+			continue;
+		vm_kill(vm);
+		vm_close(vm);
+	}
+	free(pods_dir);
+}
+
+static int shut_down(struct options *o)
+{
+	struct err e = ERR_INIT;
+	struct netw *n = NULL;
+	struct netw_config c = {.root = o->host.root, .tag = o->tag, .pod_cidr = o->pod_cidr, .cni_bin = o->cni_bin, .cni_conf = o->cni_conf};
+	int lock = lock_root(o->host.root, &e);
+	if (lock < 0) {
+		log_error("main", "%s", e.text);
+		return 1;
+	}
+	end_vms(o->host.root);
+	if (netw_open(&c, &n, &e) || netw_purge(n, &e)) {
+		log_error("main", "network not removed: %s", e.text);
+		return 1;
+	}
+	netw_close(n);
+	return 0;
+}
+
+int main(int argc, char **argv)
+{
+	struct options o;
+	struct err e = ERR_INIT;
+	struct node *node = NULL;
+	struct admin *admin = NULL;
+	struct streaming *streaming = NULL;
+	sigset_t set;
+	int sig;
+
+	mallopt(M_ARENA_MAX, 2);   // a thread per pod must not mean a heap per pod
+	log_init("hostd");
+	parse(argc, argv, &o);
+	if (o.shutdown)
+		return shut_down(&o);
+	struct rlimit files;
+	getrlimit(RLIMIT_NOFILE, &files);
+	files.rlim_cur = files.rlim_max;
+	setrlimit(RLIMIT_NOFILE, &files);
+	signal(SIGPIPE, SIG_IGN);
+	sigemptyset(&set);
+	sigaddset(&set, SIGTERM);
+	sigaddset(&set, SIGINT);
+	pthread_sigmask(SIG_BLOCK, &set, NULL);   // before any thread; helpers unblock it for their children
+	curl_global_init(CURL_GLOBAL_DEFAULT);
+
+	if (start(&o, &node, &admin, &streaming, &e)) {
+		log_error("main", "%s", e.text);
+		return 1;
+	}
+	log_info("main", "ready root=%s node=%s engine=%s", o.host.root, o.host.node_name, o.host.engine);
+	sigwait(&set, &sig);
+	log_info("main", "stopping, VMs go on");
+	node_stop(node);
+	admin_stop(admin);
+	streaming_stop(streaming);
+	pods_close(o.host.pods);
+	log_collector_stop(o.host.logs);
+	events_stop(o.host.events);
+	netw_close(o.host.net);
+	image_store_close(o.host.images);
+	k8s_client_close(o.host.api);
+	return 0;
+}

@@ -1,0 +1,294 @@
+// SPDX-License-Identifier: Apache-2.0
+// This host as a Kubernetes Node; see node.h. The lease is renewed every 10 s; the status is written when it changed and
+// at least every 5 minutes, as a kubelet does.
+#include "node.h"
+
+#include <errno.h>
+#include <pthread.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/statvfs.h>
+#include <sys/sysinfo.h>
+#include <sys/utsname.h>
+#include <time.h>
+
+#include "base/buf.h"
+#include "base/clock.h"
+#include "base/file.h"
+#include "base/jpath.h"
+#include "base/log.h"
+#include "base/own.h"
+#include "events.h"
+#include "image.h"
+#include "k8s/client.h"
+
+#define LEASE_PERIOD_S 10
+#define LEASE_DURATION_S 40
+#define STATUS_PERIOD_NS (300 * NS_PER_S)
+#define RETRY_S 1
+#define MEMORY_RESERVED_BYTES (256ull << 20)   // for the host itself
+#define DISK_PRESSURE_PART 10                  // pressure when less than 1/10 of ROOT's file system is free
+#define MEMORY_PRESSURE_BYTES (100ull << 20)
+#define IMAGES_SHOWN 50
+
+struct node {
+	const struct host *host;
+	pthread_t thread;
+	pthread_mutex_t lock;
+	pthread_cond_t wake;
+	bool stop;
+	json_t *reported;          // conditions' statuses and images, to see changes
+	uint64_t reported_mono_ns;
+	bool registered;
+};
+
+static char *word_of_file(const char *path)
+{
+	struct buf b = BUF_INIT;
+	if (file_read(path, 4096, &b, NULL) || !b.data)
+		return strdup("");
+	b.data[strcspn(b.data, "\n")] = '\0';
+	return buf_take(&b);
+}
+
+static char *os_image(void)
+{
+	struct buf b = BUF_INIT;
+	char *name = NULL;
+	if (!file_read("/etc/os-release", 65536, &b, NULL) && b.data) {
+		char *at = strstr(b.data, "PRETTY_NAME=\"");
+		if (at) {
+			at += strlen("PRETTY_NAME=\"");
+			at[strcspn(at, "\"\n")] = '\0';
+			name = strdup(at);
+		}
+	}
+	buf_fini(&b);
+	return name ? name : strdup("Linux");
+}
+
+static unsigned long long available_memory(void)
+{
+	struct buf b = BUF_INIT;
+	unsigned long long kib = 0;
+	char *at;
+	if (!file_read("/proc/meminfo", 65536, &b, NULL) && b.data && (at = strstr(b.data, "MemAvailable:")))
+		kib = strtoull(at + 13, NULL, 10);
+	buf_fini(&b);
+	return kib << 10;
+}
+
+static json_t *amounts(const struct host *h, bool allocatable)
+{
+	struct sysinfo si;
+	struct statvfs fs = {0};
+	char memory[32], disk[32];
+	sysinfo(&si);
+	statvfs(h->root, &fs);
+	unsigned long long bytes = (unsigned long long)si.totalram * si.mem_unit;
+	unsigned long long disk_bytes = (unsigned long long)fs.f_blocks * fs.f_frsize;
+	if (allocatable) {
+		bytes = bytes > 2 * MEMORY_RESERVED_BYTES ? bytes - MEMORY_RESERVED_BYTES : bytes / 2;
+		disk_bytes = disk_bytes / 10 * 9;
+	}
+	snprintf(memory, sizeof(memory), "%lluKi", bytes >> 10);
+	snprintf(disk, sizeof(disk), allocatable ? "%llu" : "%lluKi", allocatable ? disk_bytes : disk_bytes >> 10);
+	char cpus[16], pods[16];
+	snprintf(cpus, sizeof(cpus), "%d", get_nprocs());
+	snprintf(pods, sizeof(pods), "%u", h->max_pods);
+	return json_pack("{s:s, s:s, s:s, s:s, s:s, s:s}", "cpu", cpus, "memory", memory, "ephemeral-storage", disk, "pods", pods,
+			 "hugepages-1Gi", "0", "hugepages-2Mi", "0");
+}
+
+static json_t *condition(const struct node *n, const char *type, bool on, const char *reason, const char *message)
+{
+	char now[CLOCK_TEXT_MAX];
+	const char *status = on ? "True" : "False";
+	const json_t *old = jpath_get(n->reported, type);
+	clock_text(clock_real_ns(), 0, now);
+	bool same = !strcmp(jpath_str(old, "status", ""), status);
+	return json_pack("{s:s, s:s, s:s, s:s, s:s, s:s}", "type", type, "status", status, "lastHeartbeatTime", now,
+			 "lastTransitionTime", same ? jpath_str(old, "since", now) : now, "reason", reason, "message", message);
+}
+
+static json_t *conditions(const struct node *n)
+{
+	struct statvfs fs = {0};
+	bool disk_low = !statvfs(n->host->root, &fs) && fs.f_bavail < fs.f_blocks / DISK_PRESSURE_PART;
+	bool memory_low = available_memory() < MEMORY_PRESSURE_BYTES;
+	json_t *c = json_array();
+	json_array_append_new(c, condition(n, "MemoryPressure", memory_low, memory_low ? "KubeletHasInsufficientMemory" :
+		"KubeletHasSufficientMemory", memory_low ? "kubelet has insufficient memory available" : "kubelet has sufficient memory available"));
+	json_array_append_new(c, condition(n, "DiskPressure", disk_low, disk_low ? "KubeletHasDiskPressure" : "KubeletHasNoDiskPressure",
+		disk_low ? "kubelet has disk pressure" : "kubelet has no disk pressure"));
+	json_array_append_new(c, condition(n, "PIDPressure", false, "KubeletHasSufficientPID", "kubelet has sufficient PID available"));
+	json_array_append_new(c, condition(n, "Ready", true, "KubeletReady", "kubelet is posting ready status"));
+	return c;
+}
+
+static json_t *images(const struct host *h)
+{
+	json_t *list = image_list(h->images), *out = json_array(), *img, *name;
+	size_t i, k;
+	json_array_foreach(list, i, img) {
+		json_t *names = json_array();
+		if (i == IMAGES_SHOWN) {
+			json_decref(names);
+			break;
+		}
+		json_array_foreach(json_object_get(img, "repoDigests"), k, name)
+			json_array_append(names, name);
+		json_array_foreach(json_object_get(img, "refs"), k, name)
+			json_array_append(names, name);
+		json_array_append_new(out, json_pack("{s:o, s:I}", "names", names, "sizeBytes", (json_int_t)jpath_int(img, "sizeBytes", 0)));
+	}
+	json_decref(list);
+	return out;
+}
+
+static json_t *node_info(void)
+{
+	struct utsname u;
+	uname(&u);
+	own_free char *machine = word_of_file("/etc/machine-id"), *boot = word_of_file("/proc/sys/kernel/random/boot_id");
+	own_free char *os = os_image();
+	return json_pack("{s:s, s:s, s:s, s:s, s:s, s:s, s:s, s:s, s:s, s:s}", "machineID", machine, "systemUUID", machine, "bootID", boot,
+			 "kernelVersion", u.release, "osImage", os, "containerRuntimeVersion", "bulkhead://" BULKHEAD_VERSION,
+			 "kubeletVersion", "v1.32.0+bulkhead", "kubeProxyVersion", "", "operatingSystem", "linux", "architecture",
+			 !strcmp(u.machine, "x86_64") ? "amd64" : u.machine);
+}
+
+static json_t *status(const struct node *n)
+{
+	const struct host *h = n->host;
+	return json_pack("{s:o, s:o, s:o, s:[{s:s, s:s}, {s:s, s:s}], s:{s:{s:i}}, s:o, s:o}", "capacity", amounts(h, false), "allocatable",
+			 amounts(h, true), "conditions", conditions(n), "addresses", "type", "InternalIP", "address", h->node_addr,
+			 "type", "Hostname", "address", h->node_name, "daemonEndpoints", "kubeletEndpoint", "Port",
+			 (int)h->kubelet_port, "nodeInfo", node_info(), "images", images(h));
+}
+
+static int create(struct node *n, struct err *e)
+{
+	own_json json_t *obj = json_pack("{s:s, s:s, s:{s:s, s:{s:s, s:s, s:s, s:s, s:s}}, s:{}, s:o}", "apiVersion", "v1", "kind", "Node",
+		"metadata", "name", n->host->node_name, "labels", "kubernetes.io/hostname", n->host->node_name, "kubernetes.io/os",
+		"linux", "kubernetes.io/arch", "amd64", "beta.kubernetes.io/os", "linux", "beta.kubernetes.io/arch", "amd64", "spec",
+		"status", status(n));
+	return k8s_client_call(n->host->api, "POST", "/api/v1/nodes", NULL, obj, 10000, NULL, e);
+}
+
+/* What is compared from one report to the next: condition type -> {status, since}; and the image list. */
+static json_t *digest_of(const json_t *st)
+{
+	json_t *d = json_object(), *c;
+	size_t i;
+	json_array_foreach(json_object_get(st, "conditions"), i, c)
+		json_object_set_new(d, jpath_str(c, "type", "?"), json_pack("{s:s, s:s}", "status", jpath_str(c, "status", ""), "since",
+									    jpath_str(c, "lastTransitionTime", "")));
+	json_object_set(d, "images", json_object_get(st, "images"));
+	json_object_set(d, "capacity", json_object_get(st, "capacity"));
+	return d;
+}
+
+static int report(struct node *n, struct err *e)
+{
+	char path[400];
+	own_json json_t *st = status(n);
+	json_t *digest = digest_of(st);
+	uint64_t now = clock_mono_ns();
+	if (n->registered && json_equal(digest, n->reported) && now - n->reported_mono_ns < STATUS_PERIOD_NS) {
+		json_decref(digest);
+		return 0;
+	}
+	own_json json_t *patch = json_pack("{s:O}", "status", st);
+	snprintf(path, sizeof(path), "/api/v1/nodes/%s/status", n->host->node_name);
+	int rc = k8s_client_call(n->host->api, "PATCH", path, "application/strategic-merge-patch+json", patch, 10000, NULL, e);
+	if (rc == -ENOENT)
+		rc = create(n, e);
+	if (rc) {
+		json_decref(digest);
+		return rc;
+	}
+	json_decref(n->reported);
+	n->reported = digest;
+	n->reported_mono_ns = now;
+	if (!n->registered)
+		log_info("node", "registered name=%s", n->host->node_name);
+	n->registered = true;
+	return 0;
+}
+
+static int renew_lease(struct node *n, struct err *e)
+{
+	char path[400], now[CLOCK_TEXT_MAX];
+	const char *name = n->host->node_name;
+	clock_text(clock_real_ns(), 6, now);
+	own_json json_t *patch = json_pack("{s:{s:s, s:s, s:i}}", "spec", "renewTime", now, "holderIdentity", name, "leaseDurationSeconds",
+					   LEASE_DURATION_S);
+	snprintf(path, sizeof(path), "/apis/coordination.k8s.io/v1/namespaces/kube-node-lease/leases/%s", name);
+	int rc = k8s_client_call(n->host->api, "PATCH", path, "application/merge-patch+json", patch, 10000, NULL, e);
+	if (rc != -ENOENT)
+		return rc;
+	own_json json_t *lease = json_pack("{s:s, s:s, s:{s:s, s:s}, s:O}", "apiVersion", "coordination.k8s.io/v1", "kind", "Lease",
+					   "metadata", "name", name, "namespace", "kube-node-lease", "spec",
+					   json_object_get(patch, "spec"));
+	return k8s_client_call(n->host->api, "POST", "/apis/coordination.k8s.io/v1/namespaces/kube-node-lease/leases", NULL, lease,
+			       10000, NULL, e);
+}
+
+static void *run(void *arg)
+{
+	struct node *n = arg;
+	pthread_mutex_lock(&n->lock);
+	while (!n->stop) {
+		pthread_mutex_unlock(&n->lock);
+		struct err e = ERR_INIT;
+		int rc = report(n, &e);
+		if (!rc)
+			rc = renew_lease(n, &e);
+		if (rc)
+			log_limited(LOG_LEVEL_WARN, "node", "not reported: %s", e.text);
+		struct timespec until;
+		clock_gettime(CLOCK_MONOTONIC, &until);
+		until.tv_sec += rc ? RETRY_S : LEASE_PERIOD_S;
+		pthread_mutex_lock(&n->lock);
+		if (!n->stop)
+			pthread_cond_timedwait(&n->wake, &n->lock, &until);
+	}
+	pthread_mutex_unlock(&n->lock);
+	return NULL;
+}
+
+int node_start(const struct host *h, struct node **out, struct err *e)
+{
+	struct node *n = calloc(1, sizeof(*n));
+	if (!n)
+		return err_sys(e, ENOMEM, "start node");
+	n->host = h;
+	pthread_mutex_init(&n->lock, NULL);
+	pthread_condattr_t attr;
+	pthread_condattr_init(&attr);
+	pthread_condattr_setclock(&attr, CLOCK_MONOTONIC);
+	pthread_cond_init(&n->wake, &attr);
+	pthread_condattr_destroy(&attr);
+	int rc = pthread_create(&n->thread, NULL, run, n);
+	if (rc) {
+		free(n);
+		return err_sys(e, rc, "start node");
+	}
+	*out = n;
+	return 0;
+}
+
+void node_stop(struct node *n)
+{
+	if (!n)
+		return;
+	pthread_mutex_lock(&n->lock);
+	n->stop = true;
+	pthread_cond_signal(&n->wake);
+	pthread_mutex_unlock(&n->lock);
+	pthread_join(n->thread, NULL);
+	json_decref(n->reported);
+	free(n);
+}

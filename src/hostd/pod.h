@@ -1,0 +1,166 @@
+// SPDX-License-Identifier: Apache-2.0
+// One pod on this host. A worker thread owns it and brings what is towards what should be, step by step; every step can
+// be repeated, and nothing depends on having seen an earlier event. What must survive a hostd restart is in
+// ROOT/pods/<uid>/: pod.json (last known object), state.json (containers: restart counts, states), vm/, logs/.
+//
+// Threads: `lock` guards everything that is not marked. The worker is the only writer of fields marked (w) and may
+// read them without the lock; other threads only read, under the lock. Lock order: pods.lock, then pod.lock.
+#ifndef BH_HOSTD_POD_H
+#define BH_HOSTD_POD_H
+
+#include <jansson.h>
+#include <pthread.h>
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "agent_client.h"
+#include "base/err.h"
+#include "host.h"
+#include "netw.h"
+#include "vm.h"
+
+enum container_kind { CONTAINER_INIT, CONTAINER_SIDECAR, CONTAINER_APP, CONTAINER_EPHEMERAL };
+enum container_phase { CONTAINER_WAITING, CONTAINER_RUNNING, CONTAINER_TERMINATED };
+
+struct container {
+	char name[64];
+	enum container_kind kind;
+	unsigned index;                 // among its kind
+	char image_serial[20];          // (w) virtio serial of its image's disk; "" until known
+	char *image_id, *image_ref;     // (w) "sha256:...", normalised reference
+	json_t *image_config;           // (w) OCI image configuration
+	bool image_held;                // (w) image_hold() was called for it
+
+	enum container_phase phase;     // (w)
+	unsigned restart_count;         // (w) of the current instance; its id in the agent is container_id()
+	bool created;                   // (w) the agent knows the current instance
+	bool used;                      // (w) the current instance number has been tried; the next start takes a new one
+	bool ready, started;            // (w)
+	char waiting_reason[48];        // (w) phase WAITING
+	char *waiting_message;          // (w)
+	uint64_t started_ns, finished_ns;   // (w) real time
+	int exit_code, signal;          // (w) phase TERMINATED
+	char reason[48];                // (w) "Completed", "Error", "OOMKilled", ...
+	char *message;                  // (w) termination message
+	json_t *last_state;             // (w) {"terminated": {...}} of the instance before, or NULL
+	uint64_t backoff_ns;            // (w) current delay, 0: none yet
+	uint64_t retry_mono_ns;         // (w) not before this (start or image pull)
+	struct log_source *log;         // (w) being collected
+	bool stop_sent;                 // (w) SIGTERM delivered to this instance
+	bool backoff_told;              // (w) Event for this wait was emitted
+};
+
+struct pod_stage { char name[16]; uint64_t ns; };   // duration
+#define POD_STAGES_MAX 16
+
+struct pod {
+	const struct host *host;
+	char uid[64], ns[64], name[254];
+	char *dir;                      // ROOT/pods/<uid>
+
+	pthread_t worker;
+	pthread_mutex_t lock;
+	pthread_cond_t wake;
+	bool dirty;                     // something happened; the worker looks again
+	bool gone;                      // the object is no longer in the API: clean up without asking
+	bool quit;                      // hostd is stopping: leave everything as it is
+	bool finished;                  // the worker has ended; pods.c reaps
+	volatile int cancel;            // long steps give up: deleted, gone or quit
+	json_t *obj;                    // newest object from the API
+
+	json_t *seen;                   // (w) the object this round works with (one reference)
+	struct container *containers;   // (w) init, then app, then ephemeral, in order of the spec
+	size_t containers_count;        // (w)
+	bool containers_loaded;         // (w) the array has been matched with the spec
+	struct vm *vm;                  // (w)
+	bool vm_ended;                  // set by the VM's watcher
+	struct agent_client *agent;     // (w)
+	bool agent_ended;               // set by the agent client's reader
+	bool configured;                // (w) agent has the pod's identity and volumes
+	unsigned vm_number;             // (w) VM's user id is base + number; 0: none
+	unsigned vm_generation;         // (w) how many VMs this pod has had
+	uint64_t vm_retry_mono_ns, vm_backoff_ns;   // (w)
+	struct netw_pod net;            // (w)
+	bool have_net;                  // (w)
+	char host_ip[46], pod_ip[46];   // (w)
+	char phase[12];                 // (w) "Pending", "Running", "Succeeded", "Failed"
+	char reason[48];                // (w) pod-level reason, "" mostly
+	char *message;                  // (w)
+	uint64_t start_ns;              // (w) real time when hostd first saw it
+	uint64_t term_deadline_mono_ns; // (w) 0: not terminating
+	json_t *reported;               // (w) last status the server took
+	uint64_t report_retry_mono_ns;  // (w)
+	uint64_t volumes_check_mono_ns; // (w)
+	struct pod_stage stages[POD_STAGES_MAX];   // (w)
+	size_t stages_count;
+	uint64_t next_wake_mono_ns;     // (w) earliest retry of this round, 0: none
+
+	struct pod *next;               // pods.c
+};
+
+/* pods.c */
+void pod_poke(struct pod *p);                                  // wake the worker; any thread
+void pod_wake_at(struct pod *p, uint64_t mono_ns);             // worker: look again then
+void pod_stage_add(struct pod *p, const char *name, uint64_t ns);
+
+/* pod_worker.c */
+void *pod_worker(void *pod);
+
+/* pod_vm.c: from nothing to a configured agent, and back. All from the worker. */
+int pod_images_ensure(struct pod *p, struct err *e);           // -EAGAIN: told in the containers' waiting reasons
+int pod_vm_ensure(struct pod *p, struct err *e);               // network, disks, VM, agent, identity
+void pod_vm_adopt(struct pod *p);                              // after a hostd restart
+void pod_vm_detach(struct pod *p);                             // before one: let go, the VM goes on
+void pod_vm_lost(struct pod *p);                               // the VM has ended by itself
+void pod_vm_stop(struct pod *p);                               // end the VM, keep network and logs
+void pod_release(struct pod *p);                               // end VM, network, disks, image holds; logs stay
+
+/* pod_containers.c */
+int pod_containers_load(struct pod *p);                        // build the array from the spec, keep what is known
+void pod_containers_drive(struct pod *p);                      // start, restart, note exits
+bool pod_containers_stop(struct pod *p, bool kill);            // SIGTERM (or SIGKILL) to all; true when none runs
+void pod_containers_sync(struct pod *p);                       // ask the agent for the containers' states
+void pod_containers_vm_lost(struct pod *p, const char *why);
+const char *container_id(const struct container *c, char out[24]);
+json_t *container_spec(const struct pod *p, const struct container *c);   // borrowed from p->seen
+struct container *pod_container_find(struct pod *p, const char *name);
+bool pod_restart_always(const struct pod *p);
+bool pod_restart_never(const struct pod *p);
+
+/* pod_logs.c */
+void pod_log_follow(struct pod *p, struct container *c);       // collect the current instance's output from now on
+void pod_log_drain(struct pod *p, struct container *c);        // it has ended: wait, a few seconds at most, until all is on disk
+void pod_log_end(struct pod *p, struct container *c);          // no more; what has arrived is on disk
+
+/* pod_status.c */
+json_t *pod_status(struct pod *p);                             // v1.PodStatus; new reference
+void pod_report(struct pod *p);                                // PATCH it if it changed
+json_t *container_state_json(const struct container *c);
+void pod_phase_update(struct pod *p);
+bool pod_terminal(const struct pod *p);                        // Succeeded or Failed
+
+/* pod_state.c */
+int pod_state_save(struct pod *p, struct err *e);
+int pod_state_load(struct pod *p);                             // -ENOENT: new pod
+
+/* pod_volumes.c: fill the volumes of the agent; mounts of a container. */
+int pod_volumes_write(struct pod *p, bool first, struct err *e);
+int pod_mounts(struct pod *p, const json_t *container, Bulkhead__Agent__CreateContainer *out, struct err *e);
+void pod_mounts_free(Bulkhead__Agent__CreateContainer *m);
+
+/* A key of a ConfigMap or Secret of the pod's namespace (kind: "configmaps", "secrets"), the whole object; from the API
+ * with a short cache. -ENOENT. */
+int pod_object_get(struct pod *p, const char *kind, const char *name, json_t **obj, struct err *e);
+
+/* A field of the pod as fieldRef names it ("metadata.labels['x']", "status.podIP"...). Heap; -EINVAL unknown. */
+int pod_field(struct pod *p, const char *path, char **value, struct err *e);
+/* resourceFieldRef {containerName, resource, divisor}. */
+int pod_resource_field(struct pod *p, const json_t *container, const json_t *ref, char **value, struct err *e);
+
+/* pod_env.c: the environment of a container, ["K=V"...]; -EAGAIN for what does not exist yet (CreateContainerConfigError). */
+int pod_env(struct pod *p, const struct container *c, const json_t *spec, json_t **env, struct err *e);
+
+/* oci_config.c */
+int oci_config(struct pod *p, const struct container *c, const json_t *spec, json_t **config, struct err *e);
+
+#endif

@@ -1,0 +1,682 @@
+// SPDX-License-Identifier: Apache-2.0
+// From a pod without anything to a VM whose agent knows its identity, and back: images, network, scratch disk, VM, agent.
+// Every step finds out by itself whether it is already done.
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/random.h>
+#include <sys/sysinfo.h>
+
+#include "base/buf.h"
+#include "base/clock.h"
+#include "base/file.h"
+#include "base/jpath.h"
+#include "base/log.h"
+#include "base/own.h"
+#include "events.h"
+#include "image.h"
+#include "image_auth.h"
+#include "k8s/quantity.h"
+#include "pod.h"
+#include "pods.h"
+#include "scratch.h"
+
+#define PULL_BACKOFF_FIRST_NS (10 * NS_PER_S)
+#define PULL_BACKOFF_MAX_NS (300 * NS_PER_S)
+#define VM_BACKOFF_FIRST_NS (2 * NS_PER_S)
+#define VM_BACKOFF_MAX_NS (120 * NS_PER_S)
+#define AGENT_BOOT_MS 60000
+#define AGENT_ADOPT_MS 10000
+#define AGENT_TIMEOUT_MS 30000
+#define SCRATCH_DEFAULT_BYTES (10ull << 30)
+#define SCRATCH_SERIAL "scratch"
+#define MEMORY_DEFAULT_MIB 512          // of a pod without memory limits
+#define MEMORY_OVERHEAD_MIB 96          // guest kernel, agent, page tables
+#define MEMORY_MIN_MIB 192
+
+/* --- images --- */
+
+static void image_event(struct pod *p, const struct container *c, const char *type, const char *reason, const char *text)
+{
+	char field[96];
+	snprintf(field, sizeof(field), "spec.%s{%s}", c->kind <= CONTAINER_SIDECAR ? "initContainers" : "containers", c->name);
+	events_emit(p->host->events, p->seen, field, type, reason, "%s", text);
+}
+
+static void image_waits(struct pod *p, struct container *c, const char *reason, const char *message)
+{
+	pthread_mutex_lock(&p->lock);
+	snprintf(c->waiting_reason, sizeof(c->waiting_reason), "%s", reason);
+	free(c->waiting_message);
+	c->waiting_message = strdup(message);
+	pthread_mutex_unlock(&p->lock);
+}
+
+static void image_taken(struct pod *p, struct container *c, struct image *img)
+{
+	c->image_held = !image_hold(p->host->images, img->id);
+	pthread_mutex_lock(&p->lock);
+	snprintf(c->image_serial, sizeof(c->image_serial), "i-%.16s", strchr(img->id, ':') ? strchr(img->id, ':') + 1 : img->id);
+	c->image_id = strdup(img->id);
+	c->image_ref = strdup(img->ref);
+	c->image_config = json_incref(img->config);
+	strcpy(c->waiting_reason, "ContainerCreating");
+	free(c->waiting_message);
+	c->waiting_message = NULL;
+	c->retry_mono_ns = c->backoff_ns = 0;
+	pthread_mutex_unlock(&p->lock);
+}
+
+static int image_failed(struct pod *p, struct container *c, const char *ref, const struct err *why)
+{
+	char text[ERR_TEXT_MAX + 320];
+	if (why->code == ECANCELED)
+		return -ECANCELED;
+	snprintf(text, sizeof(text), "Failed to pull image \"%s\": %s", ref, why->text);
+	image_event(p, c, "Warning", "Failed", text);
+	image_event(p, c, "Warning", "Failed", why->code == EINVAL ? "Error: InvalidImageName" : "Error: ErrImagePull");
+	c->backoff_ns = !c->backoff_ns ? PULL_BACKOFF_FIRST_NS :
+			c->backoff_ns * 2 > PULL_BACKOFF_MAX_NS ? PULL_BACKOFF_MAX_NS : c->backoff_ns * 2;
+	c->retry_mono_ns = clock_mono_ns() + c->backoff_ns;
+	c->backoff_told = false;
+	image_waits(p, c, why->code == EINVAL ? "InvalidImageName" : "ErrImagePull", why->text);
+	pod_wake_at(p, clock_mono_ns() + 2 * NS_PER_S);   // then shown as ImagePullBackOff
+	return -EAGAIN;
+}
+
+/* A failed pull waits for its time. True while it waits. */
+static bool image_backs_off(struct pod *p, struct container *c, const char *ref)
+{
+	char text[512];
+	uint64_t now = clock_mono_ns();
+	if (now >= c->retry_mono_ns)
+		return false;
+	if (!c->backoff_told && c->retry_mono_ns - now < c->backoff_ns - NS_PER_S) {
+		snprintf(text, sizeof(text), "Back-off pulling image \"%s\"", ref);
+		if (strcmp(c->waiting_reason, "InvalidImageName"))
+			image_waits(p, c, "ImagePullBackOff", text);
+		image_event(p, c, "Normal", "BackOff", text);
+		image_event(p, c, "Warning", "Failed", "Error: ImagePullBackOff");
+		c->backoff_told = true;
+	}
+	pod_wake_at(p, c->backoff_told ? c->retry_mono_ns : now + NS_PER_S);
+	return true;
+}
+
+static int image_ensure(struct pod *p, struct container *c, struct err *e)
+{
+	const json_t *spec = container_spec(p, c);
+	const char *ref = jpath_str(spec, "image", ""), *policy = jpath_str(spec, "imagePullPolicy", "IfNotPresent");
+	struct image *img = NULL;
+	char text[ERR_TEXT_MAX + 128];
+	if (c->image_id)
+		return 0;
+	if (image_backs_off(p, c, ref))
+		return -EAGAIN;
+	if (strcmp(policy, "Always") && !image_find(p->host->images, ref, &img, NULL)) {
+		snprintf(text, sizeof(text), "Container image \"%s\" already present on machine", ref);
+		image_event(p, c, "Normal", "Pulled", text);
+		image_taken(p, c, img);
+		image_free(img);
+		return 0;
+	}
+	if (!strcmp(policy, "Never")) {
+		snprintf(text, sizeof(text), "Container image \"%s\" is not present with pull policy of Never", ref);
+		image_event(p, c, "Warning", "ErrImageNeverPull", text);
+		image_waits(p, c, "ErrImageNeverPull", text);
+		pod_wake_at(p, clock_mono_ns() + 10 * NS_PER_S);
+		return -EAGAIN;
+	}
+	snprintf(text, sizeof(text), "Pulling image \"%s\"", ref);
+	image_event(p, c, "Normal", "Pulling", text);
+	own_free char *auth = NULL;
+	if (image_auth(p, ref, &auth, e))
+		return image_failed(p, c, ref, e);
+	struct image_pull_opts o = {.auth_json = auth, .cancel = &p->cancel};
+	uint64_t t = clock_mono_ns();
+	struct err why = ERR_INIT;
+	if (image_pull(p->host->images, ref, &o, &img, &why))
+		return image_failed(p, c, ref, &why);
+	double s = (double)(clock_mono_ns() - t) / 1e9;
+	snprintf(text, sizeof(text), "Successfully pulled image \"%s\" in %.3fs (%.3fs including waiting). Image size: %llu bytes.", ref, s,
+		 s, (unsigned long long)img->size_bytes);
+	image_event(p, c, "Normal", "Pulled", text);
+	image_taken(p, c, img);
+	image_free(img);
+	return 0;
+}
+
+int pod_images_ensure(struct pod *p, struct err *e)
+{
+	int worst = 0;
+	if (p->vm && p->configured)
+		return 0;
+	for (size_t i = 0; i < p->containers_count; i++) {
+		if (p->containers[i].kind == CONTAINER_EPHEMERAL)
+			continue;
+		if (!p->containers[i].image_id && worst == 0)
+			pod_report(p);   // show ContainerCreating while a pull runs
+		int rc = image_ensure(p, &p->containers[i], e);
+		if (rc)
+			worst = rc;
+	}
+	return worst;
+}
+
+/* --- size --- */
+
+static int64_t limit_sum(const struct pod *p, const char *resource, bool *every)
+{
+	int64_t sum = 0, init_max = 0;
+	char path[64];
+	snprintf(path, sizeof(path), "resources.limits.%s", resource);
+	*every = true;
+	for (size_t i = 0; i < p->containers_count; i++) {
+		const struct container *c = &p->containers[i];
+		int64_t milli = k8s_quantity_milli(jpath_get(container_spec(p, c), path), -1);
+		if (c->kind == CONTAINER_EPHEMERAL)
+			continue;
+		*every &= milli > 0;
+		if (milli > 0 && c->kind == CONTAINER_INIT)
+			init_max = milli > init_max ? milli : init_max;
+		else if (milli > 0)
+			sum += milli;
+	}
+	return sum > init_max ? sum : init_max;
+}
+
+static unsigned memory_mib(const struct pod *p)
+{
+	bool every;
+	int64_t mib = limit_sum(p, "memory", &every) / 1000 / (1 << 20);
+	if (!every)
+		mib += MEMORY_DEFAULT_MIB;
+	mib += MEMORY_OVERHEAD_MIB;
+	return mib < MEMORY_MIN_MIB ? MEMORY_MIN_MIB : (unsigned)((mib + 1) / 2 * 2);
+}
+
+static unsigned vcpus(const struct pod *p)
+{
+	bool every;
+	unsigned host = (unsigned)get_nprocs();
+	int64_t n = (limit_sum(p, "cpu", &every) + 999) / 1000;
+	return n < 1 ? 1 : n > host ? host : (unsigned)n;
+}
+
+static uint64_t scratch_bytes(const struct pod *p)
+{
+	bool every;
+	int64_t sum = 0;
+	json_t *spec_limit;
+	for (size_t i = 0; i < p->containers_count; i++) {
+		json_t *limits = jpath_get(container_spec(p, &p->containers[i]), "resources.limits");
+		spec_limit = json_object_get(limits, "ephemeral-storage");
+		every = spec_limit != NULL;
+		sum += every ? k8s_quantity_value(spec_limit, 0) : 0;
+	}
+	uint64_t want = (uint64_t)sum + (1ull << 30);
+	return want > SCRATCH_DEFAULT_BYTES ? want : SCRATCH_DEFAULT_BYTES;
+}
+
+/* --- bringing it up --- */
+
+static void on_vm_end(void *user)
+{
+	struct pod *p = user;
+	pthread_mutex_lock(&p->lock);
+	p->vm_ended = true;
+	pthread_mutex_unlock(&p->lock);
+	pod_poke(p);
+}
+
+static void on_agent_event(void *user, const Bulkhead__Agent__Event *ev)
+{
+	struct pod *p = user;
+	if (ev && ev->what_case == BULKHEAD__AGENT__EVENT__WHAT_WARNING) {
+		log_limited(LOG_LEVEL_WARN, "agent", "%s/%s: %s", p->ns, p->name, ev->warning);
+		return;
+	}
+	if (!ev) {
+		pthread_mutex_lock(&p->lock);
+		p->agent_ended = true;
+		pthread_mutex_unlock(&p->lock);
+	}
+	pod_poke(p);
+}
+
+static int network_ensure(struct pod *p, struct err *e)
+{
+	struct netw_port ports[64];
+	struct netw_pod_spec spec = {.uid = p->uid, .ns = p->ns, .name = p->name, .ports = ports};
+	for (size_t i = 0; i < p->containers_count; i++) {
+		size_t k;
+		json_t *port;
+		json_array_foreach(jpath_get(container_spec(p, &p->containers[i]), "ports"), k, port) {
+			long long host_port = jpath_int(port, "hostPort", 0);
+			if (host_port <= 0 || spec.ports_count == 64)
+				continue;
+			struct netw_port *np = &ports[spec.ports_count++];
+			*np = (struct netw_port){.host_port = (uint16_t)host_port, .container_port = (uint16_t)jpath_int(port, "containerPort", 0)};
+			const char *proto = jpath_str(port, "protocol", "TCP");
+			for (size_t j = 0; j < 4 && proto[j]; j++)
+				np->protocol[j] = (char)(proto[j] | 0x20);
+			snprintf(np->host_ip, sizeof(np->host_ip), "%s", jpath_str(port, "hostIP", ""));
+		}
+	}
+	struct netw_pod net;
+	int rc = netw_setup(p->host->net, &spec, &net, e);
+	if (rc)
+		return rc;
+	pthread_mutex_lock(&p->lock);
+	p->net = net;
+	p->have_net = true;
+	snprintf(p->pod_ip, sizeof(p->pod_ip), "%s", net.addrs_count ? net.addrs[0].address : "");
+	pthread_mutex_unlock(&p->lock);
+	return 0;
+}
+
+/* The distinct image disks, then scratch. Strings are heap, freed by disks_free. */
+struct disk_list { struct vm_disk disks[64]; size_t count; };
+
+static void disks_free(struct disk_list *l)
+{
+	for (size_t i = 0; i < l->count; i++)
+		free((char *)l->disks[i].serial), free((char *)l->disks[i].path);
+}
+
+static int disks_collect(struct pod *p, struct disk_list *l, struct err *e)
+{
+	for (size_t i = 0; i < p->containers_count; i++) {
+		const struct container *c = &p->containers[i];
+		bool have = !c->image_id;
+		for (size_t j = 0; j < l->count; j++)
+			have |= !strcmp(l->disks[j].serial, c->image_serial);
+		if (have || l->count == 62)
+			continue;
+		struct image *img = NULL;
+		if (image_find(p->host->images, c->image_id, &img, e))
+			return err_wrap(e, "disk of image %s", c->image_id);
+		l->disks[l->count++] = (struct vm_disk){strdup(c->image_serial), strdup(img->disk_path), true};
+		image_free(img);
+	}
+	char *path;
+	if (asprintf(&path, "%s/scratch.bhd", p->dir) < 0)
+		return err_sys(e, ENOMEM, "scratch disk");
+	l->disks[l->count++] = (struct vm_disk){strdup(SCRATCH_SERIAL), path, false};
+	return scratch_make(p->host->root, path, scratch_bytes(p), e);
+}
+
+static int vm_bring_up(struct pod *p, struct err *e)
+{
+	char mac[18], name[330];
+	struct disk_list disks = {.count = 0};
+	own_free char *dir = NULL;
+	if (!p->vm_number)
+		p->vm_number = pods_number_take(p->host->pods);
+	if (!p->vm_number)
+		return err_set(e, EAGAIN, "no VM number left on this host");
+	uint64_t t = clock_mono_ns();
+	int rc = pod_state_save(p, e);
+	if (!rc)
+		rc = network_ensure(p, e);
+	if (rc)
+		return rc;
+	uint64_t t_net = clock_mono_ns();
+	pod_stage_add(p, "network", t_net - t);
+	rc = disks_collect(p, &disks, e);
+	uint64_t t_disk = clock_mono_ns();
+	pod_stage_add(p, "disks", t_disk - t_net);
+	snprintf(mac, sizeof(mac), "%s", p->net.mac);
+	snprintf(name, sizeof(name), "%s/%s", p->ns, p->name);
+	if (!rc && asprintf(&dir, "%s/vm", p->dir) < 0)
+		rc = err_sys(e, ENOMEM, "start VM");
+	struct vm *vm = NULL;
+	if (!rc) {
+		struct vm_config c = {.dir = dir, .id = p->uid, .name = name, .vmx_path = p->host->vmx_path,
+			.guest_dir = p->host->guest_dir, .engine = p->host->engine, .vcpus = vcpus(p), .memory_mib = memory_mib(p),
+			.disks = disks.disks, .disks_count = disks.count, .tap_fd = p->net.tap_fd, .vnet_hdr = p->net.vnet_hdr,
+			.mac = mac, .uid = p->host->vm_uid_base + p->vm_number};
+		p->vm_generation++;
+		rc = vm_start(&c, on_vm_end, p, &vm, e);
+	}
+	disks_free(&disks);
+	if (p->net.tap_fd >= 0)
+		close(take_fd(p->net.tap_fd));
+	if (rc)
+		return rc;
+	pthread_mutex_lock(&p->lock);
+	p->vm = vm;
+	p->vm_ended = p->agent_ended = false;
+	pthread_mutex_unlock(&p->lock);
+	pod_stage_add(p, "vm", clock_mono_ns() - t_disk);
+	return 0;
+}
+
+static char *host_resolv_conf(void)
+{
+	static const char *const paths[] = {"/etc/resolv.conf", "/run/systemd/resolve/resolv.conf"};
+	struct buf text = BUF_INIT;
+	for (size_t i = 0; i < 2; i++) {
+		buf_fini(&text);
+		if (!file_read(paths[i], 65536, &text, NULL) && text.data && !strstr(text.data, "nameserver 127."))
+			break;
+	}
+	return buf_take(&text);
+}
+
+static void append_list(struct buf *b, const char *word, const json_t *list)
+{
+	size_t i;
+	json_t *v;
+	json_array_foreach((json_t *)list, i, v)
+		buf_printf(b, "%s %s\n", word, json_string_value(v) ? json_string_value(v) : "");
+}
+
+static char *resolv_conf(const struct pod *p)
+{
+	const char *policy = jpath_str(p->seen, "spec.dnsPolicy", "ClusterFirst");
+	struct buf b = BUF_INIT;
+	if (!strncmp(policy, "ClusterFirst", 12) && p->host->cluster_dns)
+		buf_printf(&b, "search %s.svc.%s svc.%s %s\nnameserver %s\noptions ndots:5\n", p->ns, p->host->cluster_domain,
+			   p->host->cluster_domain, p->host->cluster_domain, p->host->cluster_dns);
+	else if (strcmp(policy, "None")) {
+		own_free char *host = host_resolv_conf();
+		buf_puts(&b, host ? host : "");
+		if (b.len && b.data[b.len - 1] != '\n')
+			buf_puts(&b, "\n");
+	}
+	const json_t *config = jpath_get(p->seen, "spec.dnsConfig");
+	append_list(&b, "nameserver", jpath_get(config, "nameservers"));
+	size_t i;
+	json_t *v;
+	if (json_array_size(jpath_get(config, "searches"))) {
+		buf_puts(&b, "search");
+		json_array_foreach(jpath_get(config, "searches"), i, v)
+			buf_printf(&b, " %s", json_string_value(v) ? json_string_value(v) : "");
+		buf_puts(&b, "\n");
+	}
+	json_array_foreach(jpath_get(config, "options"), i, v) {
+		const char *value = jpath_str(v, "value", NULL);
+		buf_printf(&b, "options %s%s%s\n", jpath_str(v, "name", ""), value ? ":" : "", value ? value : "");
+	}
+	return buf_take(&b);
+}
+
+static void names_of(const struct pod *p, char host[64], char domain[300])
+{
+	const char *hostname = jpath_str(p->seen, "spec.hostname", p->name), *sub = jpath_str(p->seen, "spec.subdomain", NULL);
+	snprintf(host, 64, "%.63s", hostname);
+	for (size_t n = strlen(host); n && (host[n - 1] == '-' || host[n - 1] == '.'); n--)
+		host[n - 1] = '\0';
+	domain[0] = '\0';
+	if (sub)
+		snprintf(domain, 300, "%.63s.%.63s.svc.%.128s", sub, p->ns, p->host->cluster_domain);
+}
+
+static char *hosts_file(const struct pod *p, const char *host, const char *domain)
+{
+	struct buf b = BUF_INIT;
+	buf_puts(&b, "# Kubernetes-managed hosts file.\n127.0.0.1\tlocalhost\n::1\tlocalhost ip6-localhost ip6-loopback\n"
+		     "fe00::0\tip6-localnet\nfe00::0\tip6-mcastprefix\nfe00::1\tip6-allnodes\nfe00::2\tip6-allrouters\n");
+	for (size_t i = 0; i < p->net.addrs_count; i++) {
+		if (*domain)
+			buf_printf(&b, "%s\t%s.%s\t%s\n", p->net.addrs[i].address, host, domain, host);
+		else
+			buf_printf(&b, "%s\t%s\n", p->net.addrs[i].address, host);
+	}
+	size_t i, k;
+	json_t *alias, *name;
+	json_array_foreach(jpath_get(p->seen, "spec.hostAliases"), i, alias) {
+		if (!i)
+			buf_puts(&b, "\n# Entries added by HostAliases.\n");
+		buf_puts(&b, jpath_str(alias, "ip", ""));
+		json_array_foreach(jpath_get(alias, "hostnames"), k, name)
+			buf_printf(&b, "\t%s", json_string_value(name) ? json_string_value(name) : "");
+		buf_puts(&b, "\n");
+	}
+	return buf_take(&b);
+}
+
+static int configure(struct pod *p, struct err *e)
+{
+	char host[64], domain[300];
+	uint8_t entropy[64];
+	names_of(p, host, domain);
+	own_free char *resolv = resolv_conf(p), *hosts = hosts_file(p, host, domain);
+	if (!resolv || !hosts || getrandom(entropy, sizeof(entropy), 0) != sizeof(entropy))
+		return err_sys(e, ENOMEM, "configure pod");
+	Bulkhead__Agent__Address addr[4], *addr_p[4];
+	Bulkhead__Agent__Route route[4], *route_p[4];
+	Bulkhead__Agent__Interface eth0 = BULKHEAD__AGENT__INTERFACE__INIT, *interfaces[] = {&eth0};
+	eth0.name = "eth0";
+	eth0.mac = p->net.mac;
+	eth0.mtu = p->net.mtu;
+	eth0.addresses = addr_p;
+	eth0.routes = route_p;
+	for (size_t i = 0; i < p->net.addrs_count; i++) {
+		bulkhead__agent__address__init(addr_p[i] = &addr[i]);
+		addr[i].address = p->net.addrs[i].address;
+		addr[i].prefix_len = p->net.addrs[i].prefix_len;
+		eth0.n_addresses++;
+		if (!p->net.addrs[i].gateway[0])
+			continue;
+		size_t r = eth0.n_routes++;
+		bulkhead__agent__route__init(route_p[r] = &route[r]);
+		route[r].gateway = p->net.addrs[i].gateway;
+	}
+	Bulkhead__Agent__ConfigurePod cp = BULKHEAD__AGENT__CONFIGURE_POD__INIT;
+	cp.pod_uid = p->uid;
+	cp.hostname = host;
+	cp.domainname = domain;
+	cp.n_interfaces = p->have_net ? 1 : 0;
+	cp.interfaces = interfaces;
+	cp.resolv_conf = resolv;
+	cp.hosts = hosts;
+	cp.clock_real_ns = clock_real_ns();
+	cp.entropy.data = entropy;
+	cp.entropy.len = sizeof(entropy);
+	cp.scratch_serial = SCRATCH_SERIAL;
+	cp.share_process_namespace = jpath_bool(p->seen, "spec.shareProcessNamespace", false);
+	json_t *list = jpath_get(p->seen, "spec.securityContext.sysctls"), *v;
+	Bulkhead__Agent__Sysctl sysctl[32], *sysctl_p[32];
+	size_t i;
+	json_array_foreach(list, i, v) {
+		if (i == 32)
+			break;
+		bulkhead__agent__sysctl__init(sysctl_p[i] = &sysctl[i]);
+		sysctl[i].name = (char *)jpath_str(v, "name", "");
+		sysctl[i].value = (char *)jpath_str(v, "value", "");
+		cp.n_sysctls = i + 1;
+	}
+	cp.sysctls = sysctl_p;
+	Bulkhead__Agent__Request rq = BULKHEAD__AGENT__REQUEST__INIT;
+	rq.what_case = BULKHEAD__AGENT__REQUEST__WHAT_CONFIGURE_POD;
+	rq.configure_pod = &cp;
+	int rc = agent_request(p->agent, &rq, AGENT_TIMEOUT_MS, NULL, e);
+	explicit_bzero(entropy, sizeof(entropy));
+	return rc;
+}
+
+static int agent_connect(struct pod *p, uint32_t deadline_ms, bool *configured, struct err *e)
+{
+	struct agent_client *agent = NULL;
+	Bulkhead__Agent__HelloReply *hello = NULL;
+	int rc = agent_client_open(vm_vsock_path(p->vm), deadline_ms, &p->cancel, on_agent_event, p, &agent, &hello, e);
+	if (rc)
+		return rc;
+	*configured = hello->pod_configured && hello->pod_uid && !strcmp(hello->pod_uid, p->uid);
+	bulkhead__agent__hello_reply__free_unpacked(hello, NULL);
+	pthread_mutex_lock(&p->lock);
+	p->agent = agent;
+	pthread_mutex_unlock(&p->lock);
+	return 0;
+}
+
+static int bring_up(struct pod *p, struct err *e)
+{
+	int rc = 0;
+	bool configured = false;
+	if (!p->vm)
+		rc = vm_bring_up(p, e);
+	uint64_t t = clock_mono_ns();
+	if (!rc && !p->agent) {
+		rc = agent_connect(p, AGENT_BOOT_MS, &configured, e);
+		pod_stage_add(p, "boot", clock_mono_ns() - t);
+	}
+	t = clock_mono_ns();
+	if (!rc)
+		rc = configure(p, e);
+	if (!rc)
+		rc = pod_volumes_write(p, true, e);
+	pod_stage_add(p, "configure", clock_mono_ns() - t);
+	p->configured = !rc;
+	return rc;
+}
+
+int pod_vm_ensure(struct pod *p, struct err *e)
+{
+	if (p->vm && p->agent && p->configured)
+		return 0;
+	if (clock_mono_ns() < p->vm_retry_mono_ns) {
+		pod_wake_at(p, p->vm_retry_mono_ns);
+		return -EAGAIN;
+	}
+	pod_report(p);
+	int rc = bring_up(p, e);
+	if (!rc) {
+		p->vm_backoff_ns = 0;
+		return pod_state_save(p, e);
+	}
+	if (rc == -ECANCELED || p->cancel)
+		return -ECANCELED;
+	bool volume = rc == -EAGAIN;   // a ConfigMap or Secret that is not there yet: the VM may stay
+	events_emit(p->host->events, p->seen, NULL, "Warning", volume ? "FailedMount" : "FailedCreatePodSandBox", "%s%s",
+		    volume ? "" : "Failed to create pod sandbox: ", e->text);
+	if (!volume)
+		pod_vm_stop(p);
+	p->vm_backoff_ns = !p->vm_backoff_ns ? VM_BACKOFF_FIRST_NS :
+			   p->vm_backoff_ns * 2 > VM_BACKOFF_MAX_NS ? VM_BACKOFF_MAX_NS : p->vm_backoff_ns * 2;
+	p->vm_retry_mono_ns = clock_mono_ns() + p->vm_backoff_ns;
+	pod_wake_at(p, p->vm_retry_mono_ns);
+	return rc;
+}
+
+/* --- after a hostd restart --- */
+
+static void restore_network(struct pod *p)
+{
+	struct netw_pod net;
+	if (netw_lookup(p->host->net, p->uid, &net, NULL))
+		return;
+	pthread_mutex_lock(&p->lock);
+	p->net = net;
+	p->have_net = true;
+	snprintf(p->pod_ip, sizeof(p->pod_ip), "%s", net.addrs_count ? net.addrs[0].address : p->pod_ip);
+	pthread_mutex_unlock(&p->lock);
+}
+
+void pod_vm_adopt(struct pod *p)
+{
+	own_free char *dir = NULL;
+	struct vm *vm = NULL;
+	struct err e = ERR_INIT;
+	bool configured = false;
+	for (size_t i = 0; i < p->containers_count; i++)
+		if (p->containers[i].image_id && !pod_terminal(p))
+			p->containers[i].image_held = !image_hold(p->host->images, p->containers[i].image_id);
+	if (!p->vm_generation || asprintf(&dir, "%s/vm", p->dir) < 0)
+		return;
+	restore_network(p);
+	int rc = vm_adopt(dir, on_vm_end, p, &vm, &e);
+	if (!rc) {
+		pthread_mutex_lock(&p->lock);
+		p->vm = vm;
+		pthread_mutex_unlock(&p->lock);
+		rc = agent_connect(p, AGENT_ADOPT_MS, &configured, &e);
+	}
+	if (rc) {
+		pod_vm_lost(p);
+		return;
+	}
+	p->configured = configured;
+	for (size_t i = 0; i < p->containers_count; i++) {
+		if (p->containers[i].created)
+			pod_log_follow(p, &p->containers[i]);
+	}
+	log_info("pods", "adopted pod=%s/%s configured=%d", p->ns, p->name, configured);
+}
+
+/* --- and back --- */
+
+static void disconnect(struct pod *p)
+{
+	pthread_mutex_lock(&p->lock);
+	struct agent_client *agent = take(p->agent);
+	struct vm *vm = take(p->vm);
+	p->configured = false;
+	pthread_mutex_unlock(&p->lock);
+	agent_client_close(agent);
+	vm_close(vm);
+	pthread_mutex_lock(&p->lock);
+	p->vm_ended = p->agent_ended = false;
+	pthread_mutex_unlock(&p->lock);
+}
+
+void pod_vm_detach(struct pod *p)
+{
+	for (size_t i = 0; i < p->containers_count; i++)
+		pod_log_end(p, &p->containers[i]);
+	disconnect(p);
+}
+
+void pod_vm_stop(struct pod *p)
+{
+	if (p->vm)
+		vm_kill(p->vm);
+	disconnect(p);
+	for (size_t i = 0; i < p->containers_count; i++) {
+		pod_log_end(p, &p->containers[i]);
+		p->containers[i].created = false;
+	}
+}
+
+void pod_vm_lost(struct pod *p)
+{
+	char words[256] = "", why[300], *dir = NULL;
+	if (asprintf(&dir, "%s/vm", p->dir) >= 0)
+		vm_last_words(dir, words, sizeof(words));
+	free(dir);
+	snprintf(why, sizeof(why), "The pod's virtual machine ended: %s", words);
+	if (!pod_terminal(p) && p->vm_generation)
+		log_warn("pods", "%s/%s: %s", p->ns, p->name, why);
+	pod_vm_stop(p);
+	pod_containers_vm_lost(p, why);
+}
+
+void pod_release(struct pod *p)
+{
+	struct err e = ERR_INIT;
+	own_free char *path = NULL, *dir = NULL;
+	pod_vm_stop(p);
+	if (p->have_net || p->vm_generation || p->vm_number) {
+		if (netw_teardown(p->host->net, p->uid, &e))
+			log_warn("pods", "%s/%s: network: %s", p->ns, p->name, e.text);
+		p->have_net = false;
+	}
+	if (asprintf(&path, "%s/scratch.bhd", p->dir) >= 0)
+		scratch_remove(path);
+	if (asprintf(&dir, "%s/vm", p->dir) >= 0)
+		dir_remove(dir, NULL);
+	for (size_t i = 0; i < p->containers_count; i++) {
+		struct container *c = &p->containers[i];
+		if (c->image_held)
+			image_release(p->host->images, c->image_id);
+		c->image_held = false;
+	}
+	if (p->vm_number) {
+		pods_number_drop(p->host->pods, p->vm_number);
+		p->vm_number = 0;
+		pod_state_save(p, NULL);
+	}
+}

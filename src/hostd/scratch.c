@@ -1,0 +1,67 @@
+// SPDX-License-Identifier: Apache-2.0
+// Scratch disks; see scratch.h.
+#include "scratch.h"
+
+#include <errno.h>
+#include <pthread.h>
+#include <stdio.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "base/file.h"
+#include "base/log.h"
+#include "base/proc.h"
+#include "bulkhead/disk.h"
+
+#define GIB (1ull << 30)
+
+static pthread_mutex_t format_lock = PTHREAD_MUTEX_INITIALIZER;   // one mkfs at a time
+
+/* The formatted file of this size, made when missing. */
+static int formatted(const char *root, uint64_t size_bytes, char *path, size_t path_len, struct err *e)
+{
+	char dir[4096], tmp[4200], size[32];
+	if (snprintf(dir, sizeof(dir), "%s/scratch", root) >= (int)sizeof(dir) ||
+	    snprintf(path, path_len, "%s/ext4-%llug.raw", dir, (unsigned long long)(size_bytes / GIB)) >= (int)path_len)
+		return err_sys(e, ENAMETOOLONG, "scratch disk");
+	if (!access(path, F_OK))
+		return 0;
+	int rc = dir_make(dir, 0700, e);
+	if (rc)
+		return rc;
+	snprintf(tmp, sizeof(tmp), "%s.tmp", path);
+	snprintf(size, sizeof(size), "%lluK", (unsigned long long)(size_bytes >> 10));
+	unlink(tmp);
+	/* No journal: the disk lives no longer than its pod. */
+	const char *argv[] = {"mkfs.ext4", "-q", "-F", "-m", "0", "-O", "^has_journal,^resize_inode", "-E",
+			      "lazy_itable_init=1,nodiscard,root_owner=0:0", "-U", "clear", "-L", "scratch", tmp, size, NULL};
+	rc = proc_check(argv, NULL, NULL, e);
+	if (!rc && rename(tmp, path))
+		rc = err_sys(e, errno, "make %s", path);
+	if (rc)
+		unlink(tmp);
+	return rc;
+}
+
+int scratch_make(const char *root, const char *path, uint64_t size_bytes, struct err *e)
+{
+	char base[4096];
+	size_bytes = (size_bytes + GIB - 1) / GIB * GIB;
+	if (!access(path, F_OK))
+		return 0;
+	pthread_mutex_lock(&format_lock);
+	int rc = formatted(root, size_bytes, base, sizeof(base), e);
+	pthread_mutex_unlock(&format_lock);
+	if (rc)
+		return rc;
+	rc = bh_disk_clone(base, path, e);
+	return rc ? err_wrap(e, "make scratch disk") : 0;
+}
+
+void scratch_remove(const char *path)
+{
+	struct err e = ERR_INIT;
+	int rc = bh_disk_remove(path, &e);
+	if (rc && rc != -ENOENT)
+		log_warn("scratch", "%s", e.text);
+}

@@ -1,0 +1,397 @@
+// SPDX-License-Identifier: Apache-2.0
+// Start, adopt, question and end bulkhead-vmx processes; see vm.h. The control connection is what ties hostd to a VM:
+// its end is the VM's end. The pid is learned from the peer credentials of that connection, never from a file.
+#include "vm.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <jansson.h>
+#include <poll.h>
+#include <pthread.h>
+#include <signal.h>
+#include <stdatomic.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <sys/socket.h>
+#include <sys/syscall.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include "base/clock.h"
+#include "base/file.h"
+#include "base/jpath.h"
+#include "base/log.h"
+#include "base/own.h"
+#include "base/usock.h"
+
+#define CONSOLE_MAX_BYTES (1 << 20)
+#define START_TIMEOUT_MS 20000
+#define REPLY_TIMEOUT_MS 5000
+#define WATCHER_STACK (64 * 1024)
+
+struct vm {
+	char *dir, *vsock_path;
+	int control;               // connection for requests, guarded by lock
+	int watch;                 // second connection, only to see the end
+	int pidfd;
+	pid_t pid;
+	atomic_bool ended;
+	uint64_t next_id;
+	pthread_mutex_t lock;
+	pthread_t watcher;
+	int quit[2];               // written to stop the watcher
+	vm_end_fn *on_end;
+	void *user;
+};
+
+static char *join(const char *dir, const char *name)
+{
+	char *path;
+	return asprintf(&path, "%s/%s", dir, name) < 0 ? NULL : path;
+}
+
+static void *watch_end(void *arg)
+{
+	struct vm *vm = arg;
+	struct pollfd p[2] = {{vm->watch, POLLIN | POLLRDHUP, 0}, {vm->quit[0], POLLIN, 0}};
+	for (;;) {
+		if (poll(p, 2, -1) < 0 && errno == EINTR)
+			continue;
+		if (p[1].revents)
+			return NULL;
+		char scrap[VMX_MSG_MAX];
+		if (p[0].revents & (POLLHUP | POLLRDHUP | POLLERR) || recv(vm->watch, scrap, sizeof(scrap), 0) <= 0)
+			break;
+	}
+	struct pollfd gone = {vm->pidfd, POLLIN, 0};   // the socket closes a moment before the process is gone
+	if (vm->pidfd >= 0)
+		poll(&gone, 1, 2000);
+	waitpid(vm->pid, NULL, WNOHANG);               // reaps it where it is our child
+	atomic_store(&vm->ended, true);
+	vm->on_end(vm->user);
+	return NULL;
+}
+
+static void vm_free(struct vm *vm)
+{
+	int *fds[] = {&vm->control, &vm->watch, &vm->pidfd, &vm->quit[0], &vm->quit[1]};
+	for (size_t i = 0; i < sizeof(fds) / sizeof(fds[0]); i++)
+		if (*fds[i] >= 0)
+			close(*fds[i]);
+	pthread_mutex_destroy(&vm->lock);
+	free(vm->vsock_path);
+	free(vm->dir);
+	free(vm);
+}
+
+/* Connect to the VM in dir and start watching it. */
+static int attach(const char *dir, vm_end_fn *on_end, void *user, struct vm **out, struct err *e)
+{
+	struct vm *vm = calloc(1, sizeof(*vm));
+	own_free char *control_path = join(dir, "control.sock");
+	if (!vm || !control_path) {
+		free(vm);
+		return err_sys(e, ENOMEM, "attach VM");
+	}
+	*vm = (struct vm){.control = -1, .watch = -1, .pidfd = -1, .quit = {-1, -1}, .on_end = on_end, .user = user,
+			  .dir = strdup(dir), .vsock_path = join(dir, "vsock.sock")};
+	pthread_mutex_init(&vm->lock, NULL);
+	struct ucred peer;
+	socklen_t peer_len = sizeof(peer);
+	struct timeval reply_limit = {.tv_sec = REPLY_TIMEOUT_MS / 1000};
+	int rc = 0;
+	if (!vm->dir || !vm->vsock_path || pipe2(vm->quit, O_CLOEXEC))
+		rc = err_sys(e, ENOMEM, "attach VM");
+	if (!rc && ((rc = vm->control = usock_connect(control_path, SOCK_SEQPACKET, e)) >= 0))
+		rc = vm->watch = usock_connect(control_path, SOCK_SEQPACKET, e);
+	if (rc >= 0 && getsockopt(vm->control, SOL_SOCKET, SO_PEERCRED, &peer, &peer_len))
+		rc = err_sys(e, errno, "control socket of VM");
+	if (rc < 0) {
+		vm_free(vm);
+		return rc;
+	}
+	setsockopt(vm->control, SOL_SOCKET, SO_RCVTIMEO, &reply_limit, sizeof(reply_limit));
+	setsockopt(vm->control, SOL_SOCKET, SO_SNDTIMEO, &reply_limit, sizeof(reply_limit));
+	struct vmx_status st;
+	if (vm_status(vm, &st, e)) {   // a listening socket may be held by a process that is just ending
+		vm_free(vm);
+		return -ENOENT;
+	}
+	vm->pid = (pid_t)st.pid;
+	vm->pidfd = (int)syscall(SYS_pidfd_open, vm->pid, 0);
+	pthread_attr_t attr;
+	pthread_attr_init(&attr);
+	pthread_attr_setstacksize(&attr, WATCHER_STACK);
+	rc = pthread_create(&vm->watcher, &attr, watch_end, vm);
+	pthread_attr_destroy(&attr);
+	if (rc) {
+		vm_free(vm);
+		return err_sys(e, rc, "watch VM");
+	}
+	*out = vm;
+	return 0;
+}
+
+int vm_adopt(const char *dir, vm_end_fn *on_end, void *user, struct vm **out, struct err *e)
+{
+	int rc = attach(dir, on_end, user, out, e);
+	return rc == -ECONNREFUSED ? -ENOENT : rc;
+}
+
+/* Descriptors that vmx inherits, by the names they have in its configuration. */
+struct inherited { int fds[16]; size_t count; };
+
+static int inherit(struct inherited *in, json_t *config, const char *name, int fd)
+{
+	if (fd < 0 || in->count == sizeof(in->fds) / sizeof(in->fds[0])) {
+		if (fd >= 0)
+			close(fd);
+		return -1;
+	}
+	in->fds[in->count] = fd;
+	/* In the child they stand one after another from 3 on. */
+	return json_object_set_new(config, name, json_integer(3 + (json_int_t)in->count++));
+}
+
+static void inherited_close(struct inherited *in)
+{
+	while (in->count)
+		close(in->fds[--in->count]);
+}
+
+static int open_in(const char *dir, const char *name, int flags, mode_t mode)
+{
+	own_free char *path = join(dir, name);
+	return path ? open(path, flags | O_CLOEXEC, mode) : -1;
+}
+
+static int listen_in(const char *dir, const char *name, int type, struct err *e)
+{
+	own_free char *path = join(dir, name);
+	return path ? usock_listen(path, type, 0600, e) : err_sys(e, ENOMEM, "listen");
+}
+
+static json_t *describe(const struct vm_config *c)
+{
+	json_t *disks = json_array();
+	for (size_t i = 0; i < c->disks_count; i++)
+		json_array_append_new(disks, json_pack("{s:s, s:s, s:b}", "serial", c->disks[i].serial, "path",
+						       c->disks[i].path, "read_only", c->disks[i].read_only));
+	return json_pack("{s:i, s:s, s:s, s:s, s:i, s:i, s:s, s:i, s:o, s:i, s:i}", "version", 1, "id", c->id, "name", c->name,
+			 "engine", c->engine, "vcpus", c->vcpus, "memory_mib", c->memory_mib, "cmdline", "",
+			 "console_max_bytes", CONSOLE_MAX_BYTES, "disks", disks, "uid", c->uid, "gid", c->uid);
+}
+
+/* Everything the new process needs is opened here, in the parent, where errors can be told. */
+static int prepare(const struct vm_config *c, int ready_w, json_t *config, struct inherited *in, struct err *e)
+{
+	if (inherit(in, config, "ready_fd", ready_w))
+		return err_sys(e, EMFILE, "start VM");
+	int control = listen_in(c->dir, "control.sock", SOCK_SEQPACKET, e);
+	if (control < 0 || inherit(in, config, "control_fd", control))
+		return -EIO;
+	int vsock = listen_in(c->dir, "vsock.sock", SOCK_STREAM, e);
+	if (vsock < 0 || inherit(in, config, "vsock_fd", vsock))
+		return -EIO;
+	if (inherit(in, config, "kernel_fd", open_in(c->guest_dir, "vmlinux", O_RDONLY, 0)) ||
+	    inherit(in, config, "initrd_fd", open_in(c->guest_dir, "initramfs.cpio", O_RDONLY, 0)))
+		return err_set(e, ENOENT, "guest kernel or initramfs is missing in %s: run \"make build\"", c->guest_dir);
+	if (inherit(in, config, "console_fd", open_in(c->dir, "console.log", O_WRONLY | O_CREAT | O_TRUNC | O_APPEND, 0600)))
+		return err_sys(e, errno, "open %s/console.log", c->dir);
+	if (c->tap_fd < 0)
+		return json_object_set_new(config, "nets", json_array());
+	json_t *net = json_pack("{s:s, s:b}", "mac", c->mac, "vnet_hdr", c->vnet_hdr);
+	if (!net || inherit(in, net, "tap_fd", fcntl(c->tap_fd, F_DUPFD_CLOEXEC, 3)))
+		return err_sys(e, EMFILE, "start VM");
+	return json_object_set_new(config, "nets", json_pack("[o]", net));
+}
+
+static int config_memfd(const json_t *config)
+{
+	own_free char *text = json_dumps(config, JSON_COMPACT);
+	own_fd int fd = memfd_create("vm-config", MFD_CLOEXEC);
+	if (!text || fd < 0 || fd_write_all(fd, text, strlen(text)) || lseek(fd, 0, SEEK_SET))
+		return -1;
+	return take_fd(fd);
+}
+
+static pid_t spawn(const struct vm_config *c, const struct inherited *in)
+{
+	own_fd int log = open_in(c->dir, "vmx.log", O_WRONLY | O_CREAT | O_TRUNC | O_APPEND, 0600);
+	char config_fd[16];
+	snprintf(config_fd, sizeof(config_fd), "%zu", 3 + in->count - 1);   // the configuration is the last one
+	const char *argv[] = {c->vmx_path, "--config-fd", config_fd, NULL};
+	pid_t pid = fork();
+	if (pid)
+		return pid;
+	setsid();
+	signal(SIGPIPE, SIG_DFL);
+	sigset_t none;
+	sigemptyset(&none);
+	sigprocmask(SIG_SETMASK, &none, NULL);
+	/* First out of the way of 0..2+count, then into place. */
+	int high[16];
+	for (size_t i = 0; i < in->count; i++)
+		high[i] = fcntl(in->fds[i], F_DUPFD_CLOEXEC, 64);
+	int null = open("/dev/null", O_RDONLY);
+	dup2(null, 0);
+	dup2(log >= 0 ? log : null, 1);
+	dup2(log >= 0 ? log : null, 2);
+	for (size_t i = 0; i < in->count; i++)
+		dup2(high[i], 3 + (int)i);
+	close_range(3 + (unsigned)in->count, ~0u, CLOSE_RANGE_CLOEXEC);
+	execv(c->vmx_path, (char *const *)argv);
+	_exit(127);
+}
+
+/* Wait for vmx's line on the ready pipe. */
+static int wait_ready(int fd, const struct vm_config *c, struct err *e)
+{
+	own_buf struct buf line = BUF_INIT;
+	uint64_t deadline = clock_mono_ns() + START_TIMEOUT_MS * NS_PER_MS;
+	while (!line.data || !strchr(line.data, '\n')) {
+		uint64_t now = clock_mono_ns();
+		struct pollfd p = {fd, POLLIN, 0};
+		if (now >= deadline || poll(&p, 1, (int)((deadline - now) / NS_PER_MS) + 1) == 0)
+			return err_set(e, ETIMEDOUT, "VM did not start within %d s", START_TIMEOUT_MS / 1000);
+		char chunk[512];
+		ssize_t n = read(fd, chunk, sizeof(chunk));
+		if (n < 0 && errno == EINTR)
+			continue;
+		if (n <= 0)
+			break;
+		if (line.len + (size_t)n > 4096 || buf_append(&line, chunk, (size_t)n))
+			break;
+	}
+	own_json json_t *answer = line.data ? json_loads(line.data, 0, NULL) : NULL;
+	if (!strcmp(jpath_str(answer, "state", ""), "running"))
+		return 0;
+	char words[256];
+	vm_last_words(c->dir, words, sizeof(words));
+	return err_set(e, EIO, "VM did not start: %s", jpath_str(answer, "error", words));
+}
+
+int vm_start(const struct vm_config *c, vm_end_fn *on_end, void *user, struct vm **vm, struct err *e)
+{
+	int rc = dir_make(c->dir, 0700, e), ready[2];
+	if (rc)
+		return rc;
+	own_json json_t *config = describe(c);
+	if (!config || pipe2(ready, O_CLOEXEC))
+		return err_sys(e, ENOMEM, "start VM");
+	own_fd int ready_r = ready[0];
+	struct inherited in = {.count = 0};
+	rc = prepare(c, ready[1], config, &in, e);
+	int config_fd = rc ? -1 : config_memfd(config);
+	if (rc || config_fd < 0) {
+		inherited_close(&in);
+		return rc ? (e && e->code ? -e->code : -EIO) : err_sys(e, ENOMEM, "start VM");
+	}
+	in.fds[in.count++] = config_fd;
+	pid_t pid = spawn(c, &in);
+	int fork_errno = errno;
+	inherited_close(&in);
+	if (pid < 0)
+		return err_sys(e, fork_errno, "start VM: fork");
+	rc = wait_ready(ready_r, c, e);
+	if (!rc)
+		rc = attach(c->dir, on_end, user, vm, e);
+	if (rc) {
+		kill(pid, SIGKILL);
+		waitpid(pid, NULL, 0);
+	}
+	return rc;
+}
+
+static int request(struct vm *vm, struct vmx_msg *rq, size_t rq_len, void *reply, size_t reply_len, struct err *e)
+{
+	pthread_mutex_lock(&vm->lock);
+	rq->version = VMX_MSG_VERSION;
+	rq->id = ++vm->next_id;
+	char in[VMX_MSG_MAX];
+	struct vmx_msg head = {0};
+	ssize_t n = usock_send(vm->control, rq, rq_len, NULL, 0);
+	while (n >= 0) {
+		n = usock_recv(vm->control, in, sizeof(in), NULL, NULL);
+		if (n < (ssize_t)sizeof(head))
+			break;
+		memcpy(&head, in, sizeof(head));
+		if (head.id == rq->id)
+			break;   // older ids: replies nobody waited for
+	}
+	pthread_mutex_unlock(&vm->lock);
+	if (n < (ssize_t)sizeof(head))
+		return err_set(e, n == -EAGAIN ? ETIMEDOUT : EPIPE, "VM process does not answer");
+	if (head.type == VMX_MSG_ERROR && (size_t)n >= sizeof(struct vmx_error)) {
+		struct vmx_error bad;
+		memcpy(&bad, in, sizeof(bad));
+		bad.text[sizeof(bad.text) - 1] = '\0';
+		return err_set(e, bad.code > 0 ? bad.code : EIO, "%s", bad.text);
+	}
+	if (head.version != VMX_MSG_VERSION || head.type != rq->type || (size_t)n < reply_len)
+		return err_set(e, EPROTO, "VM process answered with version %u type %u", head.version, head.type);
+	memcpy(reply, in, reply_len);
+	return 0;
+}
+
+int vm_status(struct vm *vm, struct vmx_status *out, struct err *e)
+{
+	struct vmx_msg rq = {.type = VMX_MSG_STATUS};
+	return request(vm, &rq, sizeof(rq), out, sizeof(*out), e);
+}
+
+bool vm_alive(const struct vm *vm) { return !atomic_load(&vm->ended); }
+const char *vm_vsock_path(const struct vm *vm) { return vm->vsock_path; }
+
+void vm_kill(struct vm *vm)
+{
+	struct vmx_stop rq = {.head = {.type = VMX_MSG_STOP}, .how = 0};
+	struct vmx_msg reply;
+	if (atomic_load(&vm->ended))
+		return;
+	request(vm, &rq.head, sizeof(rq), &reply, sizeof(reply), NULL);
+	struct pollfd gone = {vm->pidfd, POLLIN, 0};
+	if (vm->pidfd >= 0 && poll(&gone, 1, 3000) == 0) {
+		log_warn("vm", "does not stop, killed pid=%d", vm->pid);
+		syscall(SYS_pidfd_send_signal, vm->pidfd, SIGKILL, NULL, 0);
+		poll(&gone, 1, 2000);
+	}
+}
+
+void vm_close(struct vm *vm)
+{
+	if (!vm)
+		return;
+	if (write(vm->quit[1], "q", 1) < 0)
+		log_warn("vm", "cannot wake watcher: %s", strerror(errno));
+	pthread_join(vm->watcher, NULL);
+	vm_free(vm);
+}
+
+/* The sentence of a log line, without time, level, program and subsystem. */
+static const char *sentence(const char *line)
+{
+	const char *level = strchr(line, ' '), *text = level ? strstr(level, ": ") : NULL;
+	if (!text)
+		return line;
+	text += 2;
+	return !strncmp(text, "ended: ", 7) ? text + 7 : text;
+}
+
+void vm_last_words(const char *dir, char *out, size_t len)
+{
+	own_free char *path = join(dir, "vmx.log");
+	own_buf struct buf text = BUF_INIT;
+	snprintf(out, len, "its process was killed");
+	if (!path || file_read(path, 1 << 20, &text, NULL) || !text.len)
+		return;
+	while (text.len && text.data[text.len - 1] == '\n')
+		text.data[--text.len] = '\0';
+	char *last = text.data ? strrchr(text.data, '\n') : NULL;
+	last = last ? last + 1 : text.data;
+	/* A VM that ends by itself says why; one whose last line is that it runs was killed. */
+	if (text.len && !strstr(last, " vmx: running "))
+		snprintf(out, len, "%s", sentence(last));
+}

@@ -1,0 +1,54 @@
+// SPDX-License-Identifier: Apache-2.0
+// One pod VM as hostd sees it: a bulkhead-vmx process and its folder (control.sock, vsock.sock, console.log, vmx.log,
+// vm.json). The process outlives hostd; a new hostd adopts it by its folder.
+#ifndef BH_HOSTD_VM_H
+#define BH_HOSTD_VM_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "base/err.h"
+#include "vmx/proto/vmx_msg.h"
+
+struct vm;
+
+struct vm_disk { const char *serial, *path; bool read_only; };
+
+struct vm_config {
+	const char *dir;           // made if absent
+	const char *id, *name;     // pod uid, "ns/name"
+	const char *vmx_path, *guest_dir, *engine;
+	unsigned vcpus, memory_mib;
+	const struct vm_disk *disks;
+	size_t disks_count;
+	int tap_fd;                // borrowed; -1: no network
+	bool vnet_hdr;
+	const char *mac;
+	unsigned uid;              // the VM's user and group
+};
+
+/* Called once on the VM's watcher thread when the VM has ended. Must not call vm_close. */
+typedef void vm_end_fn(void *user);
+
+/* Start a VM and wait until its engine runs (not: until the guest has booted). May block for tens of ms.
+ * 0 and *vm; -errno with the reason that vmx gave. */
+int vm_start(const struct vm_config *c, vm_end_fn *on_end, void *user, struct vm **vm, struct err *e);
+
+/* Find a VM that an earlier hostd started in dir. -ENOENT: there is none, or it has ended. */
+int vm_adopt(const char *dir, vm_end_fn *on_end, void *user, struct vm **vm, struct err *e);
+
+int vm_status(struct vm *vm, struct vmx_status *out, struct err *e);   // any thread; blocks for one round trip
+bool vm_alive(const struct vm *vm);
+const char *vm_vsock_path(const struct vm *vm);
+
+/* End the VM: kill at once. Waits until its process is gone (at most a few seconds, then SIGKILL). Any thread. */
+void vm_kill(struct vm *vm);
+
+/* Forget the VM (it goes on if alive). Waits for the watcher thread. NULL allowed. */
+void vm_close(struct vm *vm);
+
+/* The last lines the VM wrote about itself (vmx.log), one line, for messages. out: len bytes. */
+void vm_last_words(const char *dir, char *out, size_t len);
+
+#endif

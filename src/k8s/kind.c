@@ -1,0 +1,109 @@
+// SPDX-License-Identifier: Apache-2.0
+// Looking things up in the table of kinds; see kind.h.
+#include "kind.h"
+
+#include <string.h>
+
+#include "base/jpath.h"
+#include "custom.h"
+#include "kinds.h"
+
+const struct k8s_kind *k8s_kinds(size_t *count)
+{
+	*count = k8s_kind_row_count;
+	return k8s_kind_rows;
+}
+
+const struct k8s_kind *k8s_kind_find(const char *group, const char *version, const char *plural)
+{
+	for (size_t i = 0; i < k8s_kind_row_count; i++) {
+		const struct k8s_kind *k = &k8s_kind_rows[i];
+		if (!strcmp(k->plural, plural) && !strcmp(k->group, group) && !strcmp(k->version, version))
+			return k;
+	}
+	return k8s_custom_find(group, version, plural);
+}
+
+const struct k8s_kind *k8s_kind_by_name(const char *api_version, const char *kind)
+{
+	const char *slash = strchr(api_version, '/');
+	size_t group_len = slash ? (size_t)(slash - api_version) : 0;
+	const char *version = slash ? slash + 1 : api_version;
+	for (size_t i = 0; i < k8s_kind_row_count; i++) {
+		const struct k8s_kind *k = &k8s_kind_rows[i];
+		if (!strcmp(k->kind, kind) && strlen(k->group) == group_len && !memcmp(k->group, api_version, group_len) &&
+		    !strcmp(k->version, version))
+			return k;
+	}
+	return k8s_custom_by_name(api_version, group_len, version, kind);
+}
+
+const struct k8s_kind *k8s_kind_stored(const struct k8s_kind *k)
+{
+	if (k->storage)
+		return k;
+	if (k->custom)
+		return k8s_custom_stored(k);
+	const char *group = k->stored_group ? k->stored_group : k->group;
+	for (size_t i = 0; i < k8s_kind_row_count; i++) {
+		const struct k8s_kind *s = &k8s_kind_rows[i];
+		if (s->storage && !strcmp(s->plural, k->plural) && !strcmp(s->group, group))
+			return s;
+	}
+	return k;
+}
+
+static void set_version(const struct k8s_kind *k, json_t *obj)
+{
+	json_object_set_new(obj, "apiVersion", *k->group ? json_sprintf("%s/%s", k->group, k->version) : json_string(k->version));
+	json_object_set_new(obj, "kind", json_string(k->kind));
+}
+
+void k8s_kind_convert(const struct k8s_kind *from, const struct k8s_kind *to, json_t *obj)
+{
+	if (from == to)
+		return;
+	if (!from->storage) {
+		if (from->to_stored)
+			from->to_stored(obj);
+		set_version(k8s_kind_stored(from), obj);
+	}
+	if (!to->storage) {
+		if (to->from_stored)
+			to->from_stored(obj);
+		set_version(to, obj);
+	}
+}
+
+static bool listed(const char *const *list, const char *name)
+{
+	for (; list && *list; list++)
+		if (!strcmp(*list, name))
+			return true;
+	return false;
+}
+
+bool k8s_kind_has_verb(const struct k8s_kind *k, const char *verb)
+{
+	static const char *const usual[] = {"create", "delete", "deletecollection", "get", "list", "patch", "update", "watch", NULL};
+	return listed(k->verbs ? k->verbs : usual, verb);
+}
+
+bool k8s_kind_has_subresource(const struct k8s_kind *k, const char *name)
+{
+	return listed(k->subresources, name);
+}
+
+bool k8s_kind_field_selectable(const struct k8s_kind *k, const char *field)
+{
+	return !strcmp(field, "metadata.name") || (k->namespaced && !strcmp(field, "metadata.namespace")) ||
+	       listed(k->field_labels, field);
+}
+
+const struct k8s_subresource *k8s_subresource_find(const char *name)
+{
+	for (const struct k8s_subresource *s = k8s_subresource_rows; s->name; s++)
+		if (!strcmp(s->name, name))
+			return s;
+	return NULL;
+}

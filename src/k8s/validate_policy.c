@@ -1,0 +1,137 @@
+// SPDX-License-Identifier: Apache-2.0
+// Validation of HorizontalPodAutoscaler, PodDisruptionBudget, PriorityClass, RuntimeClass, ResourceQuota, LimitRange.
+#include <string.h>
+
+#include "base/jpath.h"
+#include "hooks.h"
+#include "name_rules.h"
+#include "quantity.h"
+#include "validate.h"
+
+#define USER_PRIORITY_MAX 1000000000ll
+
+void k8s_validate_hpa(const json_t *obj, const json_t *old, struct k8s_errors *e)
+{
+	const json_t *spec = json_object_get(obj, "spec"), *min = json_object_get(spec, "minReplicas"), *max = json_object_get(spec, "maxReplicas");
+	const struct k8s_path *path = PATH_ROOT("spec"), *target = PATH(path, "scaleTargetRef");
+	json_t *zero = json_integer(0);
+	(void)old;
+	if (min && json_integer_value(min) < 1)
+		k8s_invalid(e, PATH(path, "minReplicas"), min, "must be greater than or equal to 1");
+	if (json_integer_value(max) < 1)
+		k8s_invalid(e, PATH(path, "maxReplicas"), max ? max : zero, "must be greater than 0");
+	else if (min && json_integer_value(max) < json_integer_value(min))
+		k8s_invalid(e, PATH(path, "maxReplicas"), max, "must be greater than or equal to `minReplicas`");
+	json_decref(zero);
+	if (!*jpath_str(spec, "scaleTargetRef.kind", ""))
+		k8s_required(e, PATH(target, "kind"), NULL);
+	if (!*jpath_str(spec, "scaleTargetRef.name", ""))
+		k8s_required(e, PATH(target, "name"), NULL);
+	size_t i;
+	json_t *metric;
+	json_array_foreach(json_object_get(spec, "metrics"), i, metric) {
+		static const char *const types[] = {"ContainerResource", "External", "Object", "Pods", "Resource", NULL};
+		k8s_check_enum(e, PATH(PATH_AT(PATH(path, "metrics"), i), "type"), jpath_str(metric, "type", ""), types, true);
+	}
+}
+
+void k8s_validate_pdb(const json_t *obj, const json_t *old, struct k8s_errors *e)
+{
+	const json_t *spec = json_object_get(obj, "spec"), *min = json_object_get(spec, "minAvailable"), *max = json_object_get(spec, "maxUnavailable");
+	const struct k8s_path *path = PATH_ROOT("spec");
+	(void)old;
+	if (min && max)
+		k8s_invalid(e, path, spec, "minAvailable and maxUnavailable cannot be both set");
+	k8s_check_count_or_percent(PATH(path, "minAvailable"), min, true, e);
+	k8s_check_count_or_percent(PATH(path, "maxUnavailable"), max, true, e);
+	k8s_check_label_selector(e, PATH(path, "selector"), json_object_get(spec, "selector"));
+}
+
+void k8s_validate_priorityclass(const json_t *obj, const json_t *old, struct k8s_errors *e)
+{
+	static const char *const policies[] = {"Never", "PreemptLowerPriority", NULL};
+	const char *name = jpath_str(obj, "metadata.name", "");
+	bool system = !strcmp(name, "system-cluster-critical") || !strcmp(name, "system-node-critical");
+	if (!strncmp(name, "system-", 7) && !system)
+		k8s_forbidden(e, PATH(PATH_ROOT("metadata"), "name"), "priority class names with 'system-' prefix are reserved for system use only");
+	else if (!system && jpath_int(obj, "value", 0) > USER_PRIORITY_MAX)
+		k8s_forbidden(e, PATH_ROOT("value"), "maximum allowed value of a user defined priority is %lld", USER_PRIORITY_MAX);
+	k8s_check_enum(e, PATH_ROOT("preemptionPolicy"), jpath_str(obj, "preemptionPolicy", ""), policies, false);
+	if (old && jpath_int(old, "value", 0) != jpath_int(obj, "value", 0))
+		k8s_forbidden(e, PATH_ROOT("value"), "may not be changed in an update.");
+	if (old && strcmp(jpath_str(old, "preemptionPolicy", ""), jpath_str(obj, "preemptionPolicy", "")))
+		k8s_invalid_str(e, PATH_ROOT("preemptionPolicy"), jpath_str(obj, "preemptionPolicy", ""), "field is immutable");
+}
+
+void k8s_validate_runtimeclass(const json_t *obj, const json_t *old, struct k8s_errors *e)
+{
+	k8s_check_rule(e, PATH_ROOT("handler"), jpath_str(obj, "handler", ""), k8s_check_dns_label);
+	if (old)
+		k8s_check_immutable(e, PATH_ROOT("handler"), json_object_get(obj, "handler"), json_object_get(old, "handler"));
+}
+
+static void check_amounts(const struct k8s_path *path, const json_t *amounts, struct k8s_errors *e)
+{
+	const char *name;
+	json_t *v;
+	json_object_foreach((json_t *)amounts, name, v) {
+		k8s_check_rule(e, PATH_KEY(path, name), name, k8s_check_qualified_name);
+		if (k8s_quantity_milli(v, 0) < 0)
+			k8s_invalid(e, PATH_KEY(path, name), v, "must be greater than or equal to 0");
+	}
+}
+
+void k8s_validate_resourcequota(const json_t *obj, const json_t *old, struct k8s_errors *e)
+{
+	const struct k8s_path *path = PATH_ROOT("spec"), *status = PATH_ROOT("status");
+	check_amounts(PATH(path, "hard"), jpath_get(obj, "spec.hard"), e);
+	check_amounts(PATH(status, "hard"), jpath_get(obj, "status.hard"), e);
+	check_amounts(PATH(status, "used"), jpath_get(obj, "status.used"), e);
+	if (old)
+		k8s_check_immutable(e, PATH(path, "scopes"), jpath_get(obj, "spec.scopes"), jpath_get(old, "spec.scopes"));
+}
+
+void k8s_validate_limitrange(const json_t *obj, const json_t *old, struct k8s_errors *e)
+{
+	static const char *const types[] = {"Container", "PersistentVolumeClaim", "Pod", NULL};
+	static const char *const below[][2] = {{"min", "max"}, {"min", "default"}, {"min", "defaultRequest"}, {"default", "max"},
+		{"defaultRequest", "max"}, {"defaultRequest", "default"}};
+	const json_t *limits = jpath_get(obj, "spec.limits");
+	size_t i;
+	json_t *item, *amount;
+	const char *name;
+	(void)old;
+	json_array_foreach(limits, i, item) {
+		const struct k8s_path *at = PATH_AT(PATH(PATH_ROOT("spec"), "limits"), i);
+		const char *type = jpath_str(item, "type", "");
+		if (!strchr(type, '/'))
+			k8s_check_enum(e, PATH(at, "type"), type, types, true);
+		for (size_t b = 0; b < sizeof(below) / sizeof(*below); b++)
+			json_object_foreach(json_object_get(item, below[b][0]), name, amount) {
+				const json_t *top = json_object_get(json_object_get(item, below[b][1]), name);
+				if (top && k8s_quantity_milli(amount, 0) > k8s_quantity_milli(top, 0))
+					k8s_invalid(e, PATH_KEY(PATH(at, below[b][0]), name), amount, "%s value %s is greater than %s value %s",
+						    below[b][0], json_string_value(amount), below[b][1], json_string_value(top));
+			}
+	}
+}
+
+/* A limit that is given is the default, and a default the default request. */
+void k8s_defaults_limitrange(json_t *obj)
+{
+	size_t i;
+	json_t *item, *amount;
+	const char *name;
+	json_array_foreach(jpath_get(obj, "spec.limits"), i, item) {
+		static const char *const from_to[][2] = {{"max", "default"}, {"default", "defaultRequest"}, {"min", "defaultRequest"}};
+		if (strcmp(jpath_str(item, "type", ""), "Container"))
+			continue;
+		for (size_t f = 0; f < 3; f++)
+			json_object_foreach(json_object_get(item, from_to[f][0]), name, amount) {
+				if (!json_object_get(item, from_to[f][1]))
+					json_object_set_new(item, from_to[f][1], json_object());
+				if (!json_object_get(json_object_get(item, from_to[f][1]), name))
+					json_object_set(json_object_get(item, from_to[f][1]), name, amount);
+			}
+	}
+}

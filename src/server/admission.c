@@ -1,0 +1,197 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "server/admission.h"
+
+#include <stdio.h>
+#include <string.h>
+
+#include "base/jpath.h"
+#include "base/own.h"
+#include "server/meta.h"
+#include "server/registry.h"
+#include "server/status.h"
+
+#define UNREADY_SECONDS 300   // how long pods stay on a node that is not ready, by default
+
+static const struct k8s_kind *namespace_kind(void)
+{
+	return k8s_kind_find("", "v1", "namespaces");
+}
+
+static json_t *load(struct server *srv, const char *key)
+{
+	own_obj struct obj *o = store_get(srv->store, key);
+
+	return o ? obj_json(o) : NULL;
+}
+
+static json_t *check_namespace(struct server *srv, const struct k8s_kind *k, const json_t *obj)
+{
+	const char *ns = jpath_str(obj, "metadata.namespace", "");
+	char key[REG_KEY_MAX], why[512];
+	own_json json_t *n = load(srv, reg_key(namespace_kind(), "", ns, key));
+	json_t *s;
+
+	if (!n)
+		return status_not_found(namespace_kind(), ns);
+	if (!meta_is_deleting(n))
+		return NULL;
+	snprintf(why, sizeof why, "unable to create new content in namespace %s because it is being terminated", ns);
+	s = status_forbidden(k, jpath_str(obj, "metadata.name", ""), why);
+	snprintf(why, sizeof why, "namespace %s is being terminated", ns);
+	return status_cause(s, "NamespaceTerminating", why, "metadata.namespace");
+}
+
+/* --- pods --- */
+
+static bool tolerates(const json_t *tolerations, const char *key)
+{
+	json_t *t;
+	size_t i;
+
+	json_array_foreach((json_t *)tolerations, i, t) {
+		const char *k = jpath_str(t, "key", ""), *effect = jpath_str(t, "effect", "");
+		if ((!*k || !strcmp(k, key)) && (!*effect || !strcmp(effect, "NoExecute")))
+			return true;
+	}
+	return false;
+}
+
+static void default_tolerations(json_t *spec)
+{
+	static const char *const keys[] = { "node.kubernetes.io/not-ready", "node.kubernetes.io/unreachable" };
+	json_t *list = json_object_get(spec, "tolerations");
+	bool missing[2];
+
+	for (int i = 0; i < 2; i++)
+		missing[i] = !tolerates(list, keys[i]);
+	if (!json_is_array(list) && !json_object_set_new(spec, "tolerations", json_array()))
+		list = json_object_get(spec, "tolerations");
+	for (int i = 0; i < 2; i++)
+		if (missing[i])
+			json_array_append_new(list, json_pack("{s:s,s:s,s:s,s:i}", "key", keys[i], "operator", "Exists", "effect",
+							      "NoExecute", "tolerationSeconds", UNREADY_SECONDS));
+}
+
+/* The priority class that is asked for, or the one marked as the default; NULL: none. */
+static json_t *find_priority(struct server *srv, const char *name)
+{
+	const struct k8s_kind *k = k8s_kind_find("scheduling.k8s.io", "v1", "priorityclasses");
+	char key[REG_KEY_MAX];
+	struct store_list l;
+	json_t *found = NULL;
+
+	if (!k)
+		return NULL;
+	if (*name)
+		return load(srv, reg_key(k, "", name, key));
+	if (store_list(srv->store, reg_prefix(k, NULL, key), NULL, 0, 0, &l))
+		return NULL;
+	for (size_t i = 0; i < l.count && !found; i++) {
+		json_t *j = obj_json(l.objs[i]);
+		if (jpath_bool(j, "globalDefault", false))
+			found = j;
+		else
+			json_decref(j);
+	}
+	store_list_fini(&l);
+	return found;
+}
+
+static json_t *set_priority(struct server *srv, const struct k8s_kind *k, const json_t *obj, json_t *spec)
+{
+	const char *name = jpath_str(spec, "priorityClassName", "");
+	own_json json_t *class = find_priority(srv, name);
+	char why[512];
+
+	if (*name && !class) {
+		snprintf(why, sizeof why, "no PriorityClass with name %.250s was found", name);
+		return status_forbidden(k, jpath_str(obj, "metadata.name", ""), why);
+	}
+	json_object_set_new(spec, "priority", json_integer(jpath_int(class, "value", 0)));
+	if (class)
+		json_object_set_new(spec, "priorityClassName", json_string(jpath_str(class, "metadata.name", "")));
+	json_object_set_new(spec, "preemptionPolicy", json_string(jpath_str(class, "preemptionPolicy", "PreemptLowerPriority")));
+	return NULL;
+}
+
+static json_t *set_runtime_class(struct server *srv, const struct k8s_kind *k, const json_t *obj, json_t *spec)
+{
+	const char *name = jpath_str(spec, "runtimeClassName", "");
+	const struct k8s_kind *rc = k8s_kind_find("node.k8s.io", "v1", "runtimeclasses");
+	char key[REG_KEY_MAX], why[512];
+	own_json json_t *class = NULL;
+	json_t *overhead;
+
+	if (!*name || !rc)
+		return NULL;
+	class = load(srv, reg_key(rc, "", name, key));
+	if (!class) {
+		snprintf(why, sizeof why, "pod rejected: RuntimeClass \"%.250s\" not found", name);
+		return status_forbidden(k, jpath_str(obj, "metadata.name", ""), why);
+	}
+	overhead = jpath_get(class, "overhead.podFixed");
+	if (overhead)
+		json_object_set_new(spec, "overhead", json_deep_copy(overhead));
+	return NULL;
+}
+
+static json_t *admit_pod(struct server *srv, const struct k8s_kind *k, json_t *obj)
+{
+	json_t *spec = json_object_get(obj, "spec"), *s;
+
+	if (!json_is_object(spec))
+		return NULL;   // validation says what is wrong
+	if (!*jpath_str(spec, "serviceAccountName", ""))
+		json_object_set_new(spec, "serviceAccountName", json_string("default"));
+	json_object_set_new(spec, "serviceAccount", json_string(jpath_str(spec, "serviceAccountName", "default")));
+	default_tolerations(spec);
+	s = set_priority(srv, k, obj, spec);
+	return s ? s : set_runtime_class(srv, k, obj, spec);
+}
+
+static void admit_namespace(json_t *obj)
+{
+	const char *name = jpath_str(obj, "metadata.name", "");
+	json_t *meta = json_object_get(obj, "metadata"), *labels = json_object_get(meta, "labels");
+
+	jpath_set(obj, "spec.finalizers", json_pack("[s]", "kubernetes"));
+	jpath_set(obj, "status.phase", json_string("Active"));
+	if (!labels && !json_object_set_new(meta, "labels", json_object()))
+		labels = json_object_get(meta, "labels");
+	json_object_set_new(labels, "kubernetes.io/metadata.name", json_string(name));
+}
+
+/* No pods before it is ready: the node controller takes the taint away then. */
+static void admit_node(json_t *obj)
+{
+	json_t *taints = jpath_get(obj, "spec.taints");
+
+	if (!json_is_array(taints)) {
+		jpath_set(obj, "spec.taints", json_array());
+		taints = jpath_get(obj, "spec.taints");
+	}
+	json_array_append_new(taints, json_pack("{s:s,s:s}", "key", "node.kubernetes.io/not-ready", "effect", "NoSchedule"));
+}
+
+json_t *admit_create(struct server *srv, const struct k8s_kind *k, json_t *obj)
+{
+	json_t *s = k->namespaced ? check_namespace(srv, k, obj) : NULL;
+
+	if (s)
+		return s;
+	if (!strcmp(k->plural, "pods") && !*k->group)
+		return admit_pod(srv, k, obj);
+	if (!strcmp(k->plural, "namespaces") && !*k->group)
+		admit_namespace(obj);
+	if (!strcmp(k->plural, "nodes") && !*k->group)
+		admit_node(obj);
+	return NULL;
+}
+
+json_t *admit_delete(const struct k8s_kind *k, const char *name)
+{
+	if (!strcmp(k->plural, "namespaces") && !*k->group &&
+	    (!strcmp(name, "default") || !strcmp(name, "kube-system") || !strcmp(name, "kube-public")))
+		return status_forbidden(k, name, "this namespace may not be deleted");
+	return NULL;
+}

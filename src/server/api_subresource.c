@@ -1,0 +1,111 @@
+// SPDX-License-Identifier: Apache-2.0
+// Subresources other than status: each a row with its verbs and handler.
+#include "server/api_subresource.h"
+
+#include <errno.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "base/jpath.h"
+#include "base/own.h"
+#include "server/api.h"
+#include "server/api_write.h"
+#include "server/binding.h"
+#include "server/meta.h"
+#include "server/pod_stream.h"
+#include "server/status.h"
+
+/* --- pods/binding --- */
+
+static json_t *make_bound(struct reg_write *reg, const json_t *cur, json_t **next)
+{
+	struct api_write *w = reg->user;
+
+	return binding_apply(reg->kind, cur, w->body, next);
+}
+
+static void reply_created(struct request *r, struct api_write *w)
+{
+	(void)w;
+	reply_json(r, 201, json_pack("{s:s,s:s,s:{},s:s,s:i}", "kind", "Status", "apiVersion", "v1", "metadata", "status", "Success",
+				     "code", 201));
+}
+
+static void bind_pod(struct request *r, const struct k8s_kind *k)
+{
+	struct api_write *w = api_write_new(r, k, REG_UPDATE);
+
+	if (!w || !api_write_body(r, w))
+		return;
+	w->reg.make = make_bound;
+	w->reply = reply_created;
+	api_write_run(r, w);
+}
+
+/* --- pods/eviction: a delete that asks first --- */
+
+static void evict_pod(struct request *r, const struct k8s_kind *k)
+{
+	struct api_write *w = api_write_new(r, k, REG_DELETE);
+
+	if (!w || !api_write_body(r, w))
+		return;
+	w->reg.delete_options = json_object_get(w->body, "deleteOptions");
+	w->reply = reply_created;
+	api_write_run(r, w);
+}
+
+/* --- pods/ephemeralcontainers, namespaces/finalize: a part of the object from the body or a patch --- */
+
+static json_t *make_finalized(struct reg_write *reg, const json_t *cur, json_t **next)
+{
+	struct api_write *w = reg->user;
+	json_t *finalizers = jpath_get(w->body, "spec.finalizers");
+
+	*next = json_deep_copy(cur);
+	if (!*next || jpath_set(*next, "spec.finalizers", finalizers ? json_incref(finalizers) : json_array()))
+		return status_errno(-ENOMEM);
+	return NULL;
+}
+
+static void finalize_namespace(struct request *r, const struct k8s_kind *k)
+{
+	struct api_write *w = api_write_new(r, k, REG_UPDATE);
+
+	if (!w || !api_write_body(r, w))
+		return;
+	w->reg.make = make_finalized;
+	api_write_run(r, w);
+}
+
+/* --- the table --- */
+
+static const struct {
+	const char *resource, *subresource, *verb;
+	void (*serve)(struct request *r, const struct k8s_kind *k);
+} rows[] = {
+	{ "pods", "binding", "create", bind_pod },
+	{ "pods", "eviction", "create", evict_pod },
+	{ "pods", "ephemeralcontainers", "get", api_get },
+	{ "pods", "ephemeralcontainers", "update", api_update },
+	{ "pods", "ephemeralcontainers", "patch", api_patch },
+	{ "pods", "log", "get", pod_log },
+	{ "pods", "exec", "get", pod_exec },
+	{ "pods", "exec", "create", pod_exec },
+	{ "pods", "attach", "get", pod_attach },
+	{ "pods", "attach", "create", pod_attach },
+	{ "pods", "portforward", "get", pod_port_forward },
+	{ "pods", "portforward", "create", pod_port_forward },
+	{ "namespaces", "finalize", "update", finalize_namespace },
+};
+
+bool api_subresource(struct request *r, const struct k8s_kind *k)
+{
+	for (size_t i = 0; i < sizeof rows / sizeof *rows; i++)
+		if (!strcmp(rows[i].resource, k->plural) && !strcmp(rows[i].subresource, r->route.subresource) &&
+		    !strcmp(rows[i].verb, r->route.verb)) {
+			rows[i].serve(r, k);
+			return true;
+		}
+	return false;
+}

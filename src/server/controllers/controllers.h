@@ -1,0 +1,15 @@
+// SPDX-License-Identifier: Apache-2.0
+// The controllers: each a unit of one loop.
+#ifndef BH_SERVER_CONTROLLERS_H
+#define BH_SERVER_CONTROLLERS_H
+
+#include "server/loop.h"
+
+extern const struct unit_ops node_health_unit;      // leases -> Ready Unknown, taints
+extern const struct unit_ops taint_eviction_unit;   // NoExecute taints -> pods deleted
+extern const struct unit_ops pod_gc_unit;           // pods of nodes that are no more
+extern const struct unit_ops namespace_unit;        // contents of a namespace that is being deleted
+extern const struct unit_ops service_account_unit;  // "default" and the CA's certificate in every namespace
+extern const struct unit_ops event_ttl_unit;        // events older than an hour
+
+#endif

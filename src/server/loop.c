@@ -1,0 +1,199 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "server/loop.h"
+
+#include <errno.h>
+#include <pthread.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/clock.h"
+#include "base/log.h"
+#include "server/registry.h"
+#include "server/watch.h"
+
+#define UNITS_MAX 16
+#define SOURCES_MAX 32
+#define RETRY_NS NS_PER_S
+
+struct source {
+	struct loop *loop;
+	const struct unit_source *ops;
+	void *unit;
+	struct watch *watch;      // NULL: to be opened
+};
+
+struct unit {
+	const struct unit_ops *ops;
+	void *state;
+};
+
+struct loop {
+	struct server *srv;
+	char name[16];
+	struct unit units[UNITS_MAX];
+	struct source sources[SOURCES_MAX];
+	int unit_count, source_count;
+	pthread_t thread;
+	pthread_mutex_t lock;
+	pthread_cond_t cond;
+	bool woken, stopping;
+};
+
+static void wake(void *user)
+{
+	struct loop *l = user;
+
+	pthread_mutex_lock(&l->lock);
+	l->woken = true;
+	pthread_cond_signal(&l->cond);
+	pthread_mutex_unlock(&l->lock);
+}
+
+static bool open_source(struct source *s)
+{
+	const struct k8s_kind *k = k8s_kind_find(s->ops->group, s->ops->version, s->ops->plural);
+	char prefix[REG_KEY_MAX];
+	struct watch_opts o = { .prefix = reg_prefix(k, NULL, prefix), .initial = true, .hangup_fd = -1, .wake = wake,
+				.user = s->loop };
+
+	if (watch_open(s->loop->srv->store, &o, &s->watch)) {
+		s->watch = NULL;
+		return false;
+	}
+	if (s->ops->reset)
+		s->ops->reset(s->unit);
+	return true;
+}
+
+/* Hand over everything that is there. Returns false if the source has to be opened again and could not be. */
+static bool drain(struct source *s)
+{
+	struct watch_event e;
+
+	for (;;) {
+		if (!s->watch && !open_source(s))
+			return false;
+		switch (watch_next(s->watch, &e)) {
+		case WATCH_EVENT:
+			s->ops->changed(s->unit, e.type, e.obj);
+			obj_unref(e.obj);
+			break;
+		case WATCH_GONE:
+		case WATCH_END:
+			watch_close(s->watch);
+			s->watch = NULL;
+			if (s->loop->stopping)
+				return true;
+			break;
+		case WATCH_IDLE:
+			if (watch_arm(s->watch, NULL))
+				return true;
+			break;
+		default:
+			break;
+		}
+	}
+}
+
+/* Sleep until woken or until the time comes. */
+static bool wait_for_work(struct loop *l, uint64_t until)
+{
+	struct timespec at = { until / NS_PER_S, until % NS_PER_S };
+	bool stopping;
+
+	pthread_mutex_lock(&l->lock);
+	while (!l->woken && !l->stopping) {
+		if (until == LOOP_NEVER)
+			pthread_cond_wait(&l->cond, &l->lock);
+		else if (pthread_cond_timedwait(&l->cond, &l->lock, &at) == ETIMEDOUT)
+			break;
+	}
+	l->woken = false;
+	stopping = l->stopping;
+	pthread_mutex_unlock(&l->lock);
+	return !stopping;
+}
+
+static void *loop_main(void *arg)
+{
+	struct loop *l = arg;
+	uint64_t next;
+
+	do {
+		next = LOOP_NEVER;
+		for (int i = 0; i < l->source_count; i++)
+			if (!drain(&l->sources[i]))
+				next = clock_mono_ns() + RETRY_NS;
+		for (int i = 0; i < l->unit_count; i++) {
+			uint64_t at = l->units[i].ops->work(l->units[i].state, clock_mono_ns());
+			if (at < next)
+				next = at;
+		}
+	} while (wait_for_work(l, next));
+	return NULL;
+}
+
+static void loop_free(struct loop *l)
+{
+	for (int i = 0; i < l->source_count; i++)
+		watch_close(l->sources[i].watch);
+	for (int i = 0; i < l->unit_count; i++)
+		l->units[i].ops->close(l->units[i].state);
+	pthread_mutex_destroy(&l->lock);
+	pthread_cond_destroy(&l->cond);
+	free(l);
+}
+
+static int add_unit(struct loop *l, const struct unit_ops *ops, struct err *e)
+{
+	struct unit *u = &l->units[l->unit_count];
+	int r = ops->open(l->srv, &u->state, e);
+
+	if (r)
+		return err_wrap(e, "start %s", ops->name);
+	u->ops = ops;
+	l->unit_count++;
+	for (const struct unit_source *s = ops->sources; s->plural; s++)
+		l->sources[l->source_count++] = (struct source){ .loop = l, .ops = s, .unit = u->state };
+	return 0;
+}
+
+int loop_start(struct server *srv, const char *name, const struct unit_ops *const *ops, struct loop **out, struct err *e)
+{
+	struct loop *l = calloc(1, sizeof *l);
+	pthread_condattr_t monotonic;
+	int r = 0;
+
+	if (!l)
+		return err_set(e, ENOMEM, "out of memory");
+	l->srv = srv;
+	strncpy(l->name, name, sizeof l->name - 1);
+	pthread_mutex_init(&l->lock, NULL);
+	pthread_condattr_init(&monotonic);
+	pthread_condattr_setclock(&monotonic, CLOCK_MONOTONIC);
+	pthread_cond_init(&l->cond, &monotonic);
+	pthread_condattr_destroy(&monotonic);
+	for (; *ops && !r; ops++)
+		r = add_unit(l, *ops, e);
+	if (!r && (r = -pthread_create(&l->thread, NULL, loop_main, l)))
+		err_sys(e, -r, "start the %s thread", name);
+	if (r) {
+		loop_free(l);
+		return r;
+	}
+	pthread_setname_np(l->thread, l->name);
+	*out = l;
+	return 0;
+}
+
+void loop_stop(struct loop *l)
+{
+	if (!l)
+		return;
+	pthread_mutex_lock(&l->lock);
+	l->stopping = true;
+	pthread_cond_signal(&l->cond);
+	pthread_mutex_unlock(&l->lock);
+	pthread_join(l->thread, NULL);
+	loop_free(l);
+}

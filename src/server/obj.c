@@ -1,0 +1,179 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "server/obj.h"
+
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/buf.h"
+#include "base/own.h"
+
+#define DUMP_FLAGS (JSON_COMPACT | JSON_ENCODE_ANY)
+
+static int append(const char *data, size_t len, void *user)
+{
+	return buf_append(user, data, len);
+}
+
+static int put_member(struct buf *b, bool *first, const char *key, const json_t *value)
+{
+	json_t *name = json_string(key);
+	int r = name ? 0 : -ENOMEM;
+
+	if (!r && !*first)
+		r = buf_puts(b, ",");
+	*first = false;
+	if (!r && json_dump_callback(name, append, b, DUMP_FLAGS))
+		r = -ENOMEM;
+	if (!r)
+		r = buf_puts(b, ":");
+	if (!r && json_dump_callback(value, append, b, DUMP_FLAGS))
+		r = -ENOMEM;
+	json_decref(name);
+	return r;
+}
+
+static bool is_leading(const char *key)
+{
+	return !strcmp(key, "kind") || !strcmp(key, "apiVersion") || !strcmp(key, "metadata");
+}
+
+/* {"kind":..,"apiVersion":..,"metadata":{"resourceVersion":"", ...},...}; *rv_off: between the two quotes. */
+static int encode_text(struct buf *b, const json_t *j, size_t *rv_off)
+{
+	json_t *meta = json_object_get(j, "metadata"), *value;
+	const char *key;
+	bool first = true, first_meta = false;
+	int r;
+
+	if (!json_is_object(meta))
+		return -EINVAL;
+	r = buf_puts(b, "{");
+	for (int i = 0; i < 2 && !r; i++) {
+		key = i ? "apiVersion" : "kind";
+		value = json_object_get(j, key);
+		if (value)
+			r = put_member(b, &first, key, value);
+	}
+	if (!r)
+		r = buf_puts(b, first ? "\"metadata\":{\"resourceVersion\":\"" : ",\"metadata\":{\"resourceVersion\":\"");
+	*rv_off = b->len;
+	if (!r)
+		r = buf_puts(b, "\"");
+	json_object_foreach((json_t *)meta, key, value) {
+		if (!r && strcmp(key, "resourceVersion"))
+			r = put_member(b, &first_meta, key, value);
+	}
+	if (!r)
+		r = buf_puts(b, "}");
+	first = false;
+	json_object_foreach((json_t *)j, key, value) {
+		if (!r && !is_leading(key))
+			r = put_member(b, &first, key, value);
+	}
+	return r ? r : buf_puts(b, "}");
+}
+
+static struct obj *obj_alloc(const char *key, const char *text, size_t len)
+{
+	size_t key_len = strlen(key);
+	struct obj *o = malloc(sizeof *o + key_len + 1 + len + OBJ_RV_DIGITS + 1);
+
+	if (!o)
+		return NULL;
+	*o = (struct obj){ .refs = 1, .key_len = key_len, .text_len = len };
+	memcpy(o->data, key, key_len + 1);
+	memcpy(o->data + key_len + 1, text, len);
+	o->data[key_len + 1 + len] = '\0';
+	return o;
+}
+
+int obj_encode(const char *key, const json_t *j, struct obj **out)
+{
+	own_buf struct buf b = BUF_INIT;
+	size_t rv_off = 0;
+	struct obj *o;
+	int r = encode_text(&b, j, &rv_off);
+
+	if (r)
+		return r;
+	o = obj_alloc(key, b.data, b.len);
+	if (!o)
+		return -ENOMEM;
+	o->rv_off = rv_off;
+	*out = o;
+	return 0;
+}
+
+void obj_set_rv(struct obj *o, uint64_t rv)
+{
+	char digits[OBJ_RV_DIGITS + 1];
+	uint32_t n = snprintf(digits, sizeof digits, "%llu", (unsigned long long)rv);
+	char *at = o->data + o->key_len + 1 + o->rv_off;
+
+	memmove(at + n, at + o->rv_len, o->text_len - o->rv_off - o->rv_len + 1);
+	memcpy(at, digits, n);
+	o->text_len += n - o->rv_len;
+	o->rv_len = n;
+	o->rv = rv;
+}
+
+int obj_restore(const char *key, const char *text, size_t len, uint64_t rv, uint64_t created_rv, uint32_t rv_off,
+		struct obj **out)
+{
+	char digits[OBJ_RV_DIGITS + 1];
+	uint32_t n = snprintf(digits, sizeof digits, "%llu", (unsigned long long)rv);
+	struct obj *o;
+
+	if (len < n || rv_off > len - n || memcmp(text + rv_off, digits, n))
+		return -EINVAL;
+	o = obj_alloc(key, text, len);
+	if (!o)
+		return -ENOMEM;
+	o->rv = rv;
+	o->created_rv = created_rv;
+	o->rv_off = rv_off;
+	o->rv_len = n;
+	*out = o;
+	return 0;
+}
+
+struct obj *obj_copy_rv(const struct obj *o, uint64_t rv)
+{
+	struct obj *copy = obj_alloc(obj_key(o), obj_text(o), o->text_len);
+
+	if (!copy)
+		return NULL;
+	copy->created_rv = o->created_rv;
+	copy->rv_off = o->rv_off;
+	copy->rv_len = o->rv_len;
+	obj_set_rv(copy, rv);
+	return copy;
+}
+
+json_t *obj_json(const struct obj *o)
+{
+	return json_loadb(obj_text(o), o->text_len, 0, NULL);
+}
+
+void obj_unref(struct obj *o)
+{
+	if (o && atomic_fetch_sub_explicit(&o->refs, 1, memory_order_acq_rel) == 1)
+		free(o);
+}
+
+struct obj_name obj_name(const struct obj *o)
+{
+	const char *end = o->data + o->key_len, *slash = strchr(o->data, '/'), *second;
+	struct obj_name n = { .ns = end, .name = end };
+
+	if (!slash)
+		return n;
+	second = strchr(slash + 1, '/');
+	n.ns = slash + 1;
+	n.ns_len = (second ? second : end) - n.ns;
+	n.name = second ? second + 1 : end;
+	n.name_len = end - n.name;
+	return n;
+}

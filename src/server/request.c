@@ -1,0 +1,119 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "server/request.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/own.h"
+#include "server/status.h"
+
+#define STREAM_BLOCK 16384   // one TLS record
+
+const char *request_header(const struct request *r, const char *name)
+{
+	return MHD_lookup_connection_value(r->conn, MHD_HEADER_KIND, name);
+}
+
+void request_suspend(struct request *r, void (*resume)(struct request *r))
+{
+	r->resume = resume;
+	request_pause(r);
+}
+
+void request_pause(struct request *r)
+{
+	atomic_fetch_add(&r->srv->suspended, 1);
+	MHD_suspend_connection(r->conn);
+}
+
+void request_wake(struct request *r)
+{
+	struct server *srv = r->srv;   // r may be gone once it runs
+
+	MHD_resume_connection(r->conn);
+	atomic_fetch_sub(&srv->suspended, 1);
+}
+
+static void set_reply(struct request *r, unsigned code, const char *type, struct MHD_Response *response)
+{
+	r->code = code;
+	r->response = response;
+	if (!response)
+		return;   // no memory: the connection is closed
+	MHD_add_response_header(response, MHD_HTTP_HEADER_CONTENT_TYPE, type);
+	MHD_add_response_header(response, "Cache-Control", "no-cache, private");
+}
+
+static void free_text(void *text)
+{
+	free(text);
+}
+
+void reply_buf(struct request *r, unsigned code, const char *type, struct buf *b)
+{
+	size_t len = b->len;
+	char *text = buf_take(b);
+	struct MHD_Response *m = text ? MHD_create_response_from_buffer_with_free_callback(len, text, free_text) : NULL;
+
+	if (!m)
+		free(text);
+	set_reply(r, code, type, m);
+}
+
+void reply_text(struct request *r, unsigned code, const char *type, const char *text)
+{
+	set_reply(r, code, type, MHD_create_response_from_buffer(strlen(text), (void *)text, MHD_RESPMEM_MUST_COPY));
+}
+
+static int append(const char *data, size_t len, void *user)
+{
+	return buf_append(user, data, len);
+}
+
+void reply_json(struct request *r, unsigned code, json_t *j)
+{
+	own_buf struct buf b = BUF_INIT;
+
+	if (!j || json_dump_callback(j, append, &b, JSON_COMPACT | JSON_ENCODE_ANY) || buf_puts(&b, "\n")) {
+		buf_fini(&b);
+		code = 500;
+		buf_puts(&b, "{\"kind\":\"Status\",\"apiVersion\":\"v1\",\"metadata\":{},\"status\":\"Failure\",\"message\":"
+			     "\"Internal error occurred: out of memory\",\"reason\":\"InternalError\",\"code\":500}\n");
+	}
+	json_decref(j);
+	reply_buf(r, code, "application/json", &b);
+}
+
+void reply_status(struct request *r, json_t *status)
+{
+	int code = status_code(status);
+
+	reply_json(r, code, status);
+	if (code == 429 && r->response)
+		MHD_add_response_header(r->response, "Retry-After", "1");
+}
+
+static void free_obj(void *o)
+{
+	obj_unref(o);
+}
+
+void reply_obj(struct request *r, unsigned code, struct obj *o)
+{
+	struct MHD_Response *m =
+		MHD_create_response_from_buffer_with_free_callback_cls(o->text_len, (void *)obj_text(o), free_obj, o);
+
+	if (!m)
+		obj_unref(o);
+	set_reply(r, code, "application/json", m);
+}
+
+void reply_stream(struct request *r, unsigned code, const char *type, MHD_ContentReaderCallback read,
+		  MHD_ContentReaderFreeCallback free_fn, void *user)
+{
+	struct MHD_Response *m = MHD_create_response_from_callback(MHD_SIZE_UNKNOWN, STREAM_BLOCK, read, user, free_fn);
+
+	if (!m)
+		free_fn(user);
+	set_reply(r, code, type, m);
+}

@@ -1,0 +1,57 @@
+// SPDX-License-Identifier: Apache-2.0
+// One HTTP request, from its first line to the last byte of its answer. A handler runs on an HTTP thread and must not
+// block: it either sets a reply, or suspends the request and has somebody resume it.
+#ifndef BH_SERVER_REQUEST_H
+#define BH_SERVER_REQUEST_H
+
+#include <jansson.h>
+#include <microhttpd.h>
+#include <stdbool.h>
+
+#include "base/buf.h"
+#include "server/identity.h"
+#include "server/obj.h"
+#include "server/route.h"
+#include "server/server.h"
+
+#define REQUEST_BODY_MAX (3u << 20)
+
+struct request {
+	struct server *srv;
+	struct MHD_Connection *conn;
+	struct route route;
+	const struct identity *who;          // lives as long as the request
+	struct identity *token_who;          // owned: who a bearer token names
+	struct buf body;
+	size_t body_seen;                    // bytes of body that came, kept or not
+	bool started;
+	char *uri;
+
+	struct MHD_Response *response;       // the reply once there is one
+	unsigned code;
+
+	void (*resume)(struct request *r);   // what goes on after a suspension
+	void *state;                         // the handler's, freed by free_state with the request
+	void (*free_state)(void *state);
+};
+
+const char *request_header(const struct request *r, const char *name);   // NULL when absent
+
+/* Suspend r: the handler returns without a reply; resume(r) runs on an HTTP thread after request_wake. */
+void request_suspend(struct request *r, void (*resume)(struct request *r));
+void request_wake(struct request *r);   // any thread, once per suspension
+/* The same for the body of an answer: its reader returns 0 after request_pause, and is called again after request_wake. */
+void request_pause(struct request *r);
+
+/* Replies; each sets r->response once. Stolen arguments are freed on failure too. */
+void reply_json(struct request *r, unsigned code, json_t *j);                          // steals j
+void reply_status(struct request *r, json_t *status);                                  // steals status; code from it
+void reply_obj(struct request *r, unsigned code, struct obj *o);                       // steals o; sends its text
+void reply_text(struct request *r, unsigned code, const char *type, const char *text); // copies text
+void reply_buf(struct request *r, unsigned code, const char *type, struct buf *b);     // takes over b's bytes
+
+/* An answer produced piece by piece. read: as MHD_ContentReaderCallback (may suspend the connection and return 0). */
+void reply_stream(struct request *r, unsigned code, const char *type, MHD_ContentReaderCallback read,
+		  MHD_ContentReaderFreeCallback free_fn, void *user);
+
+#endif

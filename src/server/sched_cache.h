@@ -1,0 +1,66 @@
+// SPDX-License-Identifier: Apache-2.0
+// What the scheduler knows: nodes with what they have and what their pods take, and the pods that have a node. One thread.
+#ifndef BH_SERVER_SCHED_CACHE_H
+#define BH_SERVER_SCHED_CACHE_H
+
+#include <jansson.h>
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "server/map.h"
+
+#define SCHED_EXTRA_MAX 8       // resources beside the usual three ("example.com/gpu", hugepages) that one pod may ask for
+
+struct sched_extra { char *name; int64_t amount; };
+
+struct sched_amounts {
+	int64_t milli_cpu, memory, ephemeral;
+	struct sched_extra extra[SCHED_EXTRA_MAX];
+	int extra_count;
+};
+
+struct sched_port { char ip[46]; char protocol[8]; int port; };
+
+/* What a pod needs, from its spec. */
+struct sched_need {
+	struct sched_amounts requests;
+	int64_t score_cpu, score_memory;      // requests, with upstream's defaults where none are given
+	struct sched_port *ports;             // host ports
+	int port_count;
+};
+
+struct sched_node {
+	char *name;
+	json_t *labels, *taints, *images;     // of the node object; NULL: none
+	json_t *allocatable;
+	bool unschedulable, known;            // known: the Node object exists
+	int64_t max_pods;
+	struct sched_amounts have, used;      // have.extra is not filled: see allocatable
+	int64_t score_cpu, score_memory;      // used, for scores
+	int pod_count;
+	struct map pods;                      // "ns/name" -> struct sched_pod
+};
+
+struct sched_pod {
+	struct sched_node *node;
+	struct sched_need need;
+	char uid[40];
+};
+
+struct sched_cache {
+	struct map nodes;                     // name -> struct sched_node
+	struct map pods;                      // "ns/name" -> struct sched_pod, all with a node
+};
+
+void sched_cache_fini(struct sched_cache *c);
+void sched_cache_node(struct sched_cache *c, const json_t *node);               // added or changed
+void sched_cache_node_gone(struct sched_cache *c, const char *name);
+void sched_cache_forget_nodes(struct sched_cache *c);                           // none is known until it is seen again
+int sched_cache_pod(struct sched_cache *c, const char *key, const json_t *pod); // takes room on spec.nodeName; 0 or -ENOMEM
+bool sched_cache_pod_gone(struct sched_cache *c, const char *key);              // false: was not there
+void sched_cache_forget_pods(struct sched_cache *c);
+
+int sched_need_parse(const json_t *pod, struct sched_need *n);                  // 0 or -ENOMEM
+void sched_need_fini(struct sched_need *n);
+
+#endif

@@ -1,0 +1,392 @@
+// SPDX-License-Identifier: Apache-2.0
+// The scheduler: a unit of a loop. Pods without a node wait in order of priority and age; each is filtered and scored
+// against all nodes, given room on the best one, and bound through the same path as the Binding subresource. A pod that
+// fits nowhere waits until something that might help changes, then for a back-off.
+#include "server/scheduler.h"
+
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/clock.h"
+#include "base/jpath.h"
+#include "base/log.h"
+#include "base/own.h"
+#include "server/binding.h"
+#include "server/meta.h"
+#include "server/recorder.h"
+#include "server/registry.h"
+#include "server/sched_cache.h"
+#include "server/sched_fit.h"
+
+#define NAME "default-scheduler"
+#define BACKOFF_MIN_NS NS_PER_S
+#define BACKOFF_MAX_NS (10 * NS_PER_S)
+#define STALE_NS (300 * NS_PER_S)     // unschedulable pods are tried again after this, whatever happened
+#define PASS_MAX 256                  // pods per turn: between turns the cache is brought up to date
+
+struct pending {
+	struct obj *obj;
+	char *key;                    // "ns/name"
+	long long priority;
+	uint64_t created_rv;          // age
+	int attempts;
+	uint64_t not_before;          // monotonic ns; 0: now
+	bool parked;                  // fits nowhere; waits for a change
+};
+
+struct scheduler {
+	struct server *srv;
+	struct sched_cache cache;
+	struct map pending;           // key -> struct pending
+	bool changed;                 // something that may help parked pods
+};
+
+static const char *pod_key(struct obj *o)
+{
+	return strchr(obj_key(o), '/') + 1;
+}
+
+static void pending_free(void *value)
+{
+	struct pending *p = value;
+
+	if (!p)
+		return;
+	obj_unref(p->obj);
+	free(p->key);
+	free(p);
+}
+
+static bool is_over(const json_t *pod)
+{
+	const char *phase = jpath_str(pod, "status.phase", "");
+
+	return !strcmp(phase, "Succeeded") || !strcmp(phase, "Failed");
+}
+
+static bool is_ours(const json_t *pod)
+{
+	const char *name = jpath_str(pod, "spec.schedulerName", NAME);
+
+	return (!*name || !strcmp(name, NAME)) && !meta_is_deleting(pod) && !json_array_size(jpath_get(pod, "spec.schedulingGates"));
+}
+
+/* --- changes --- */
+
+static void enqueue(struct scheduler *s, struct obj *o, const json_t *pod)
+{
+	const char *key = pod_key(o);
+	struct pending *p = map_get(&s->pending, key);
+
+	if (p) {
+		// Our own status writes change it too: only a new object or spec ends its waiting, which only metadata can tell here.
+		if (p->created_rv != o->created_rv) {
+			p->parked = false;
+			p->attempts = 0;
+			p->not_before = 0;
+			p->created_rv = o->created_rv;
+		}
+		obj_unref(p->obj);
+		p->obj = obj_ref(o);
+		return;
+	}
+	p = calloc(1, sizeof *p);
+	if (!p || !(p->key = strdup(key))) {
+		free(p);
+		return;
+	}
+	p->obj = obj_ref(o);
+	p->priority = jpath_int(pod, "spec.priority", 0);
+	p->created_rv = o->created_rv;
+	if (map_put(&s->pending, key, p))
+		pending_free(p);
+}
+
+static void pod_changed(void *unit, int type, struct obj *o)
+{
+	struct scheduler *s = unit;
+	own_json json_t *pod = obj_json(o);
+	bool bound = *jpath_str(pod, "spec.nodeName", "");
+
+	if (type == EVENT_DELETED || is_over(pod)) {
+		pending_free(map_remove(&s->pending, pod_key(o)));
+		if (sched_cache_pod_gone(&s->cache, pod_key(o)))
+			s->changed = true;
+	} else if (bound) {
+		pending_free(map_remove(&s->pending, pod_key(o)));
+		if (sched_cache_pod(&s->cache, pod_key(o), pod))
+			log_error("scheduler", "out of memory: pod=%s is not counted", pod_key(o));
+	} else if (is_ours(pod)) {
+		enqueue(s, o, pod);
+	} else {
+		pending_free(map_remove(&s->pending, pod_key(o)));
+	}
+}
+
+static void pods_reset(void *unit)
+{
+	struct scheduler *s = unit;
+
+	sched_cache_forget_pods(&s->cache);
+	map_fini(&s->pending, pending_free);
+}
+
+static void node_changed(void *unit, int type, struct obj *o)
+{
+	struct scheduler *s = unit;
+	own_json json_t *node = obj_json(o);
+
+	if (type == EVENT_DELETED)
+		sched_cache_node_gone(&s->cache, jpath_str(node, "metadata.name", ""));
+	else
+		sched_cache_node(&s->cache, node);
+	s->changed = true;
+}
+
+static void nodes_reset(void *unit)
+{
+	struct scheduler *s = unit;
+
+	sched_cache_forget_nodes(&s->cache);
+}
+
+/* --- one pod --- */
+
+static json_t *make_bound(struct reg_write *w, const json_t *cur, json_t **next)
+{
+	return binding_apply(w->kind, cur, w->user, next);
+}
+
+static int bind_pod(struct scheduler *s, const json_t *pod, const char *node, struct err *e)
+{
+	own_json json_t *binding = json_pack("{s:{s:s,s:s}}", "target", "kind", "Node", "name", node);
+	struct reg_write w = { .srv = s->srv, .kind = k8s_kind_find("", "v1", "pods"), .action = REG_UPDATE,
+			       .ns = jpath_str(pod, "metadata.namespace", ""), .name = jpath_str(pod, "metadata.name", ""),
+			       .subresource = "binding", .make = make_bound, .user = binding };
+
+	return reg_run(&w, NULL, e);
+}
+
+struct reasons { char *text; int count; };
+
+static int reason_cmp(const void *a, const void *b)
+{
+	return strcmp(((const struct reasons *)a)->text, ((const struct reasons *)b)->text);
+}
+
+/* Count each line of why in list (room for room entries). */
+static void count_reasons(struct reasons *list, int *n, int room, char *why)
+{
+	char *save = NULL;
+
+	for (char *line = strtok_r(why, "\n", &save); line; line = strtok_r(NULL, "\n", &save)) {
+		int i = 0;
+		while (i < *n && strcmp(list[i].text, line))
+			i++;
+		if (i == *n && *n < room && (list[i].text = strdup(line))) {
+			list[i].count = 0;
+			(*n)++;
+		}
+		if (i < *n)
+			list[i].count++;
+	}
+}
+
+/* "0/3 nodes are available: 1 Insufficient cpu, 2 node(s) were unschedulable." */
+static void put_summary(struct buf *out, struct reasons *list, int n, int nodes)
+{
+	if (!nodes) {
+		buf_puts(out, "no nodes available to schedule pods");
+		return;
+	}
+	for (int i = 0; i < n; i++) {   // sorted as text, with the count in front
+		char *text = NULL;
+		if (asprintf(&text, "%d %s", list[i].count, list[i].text) >= 0) {
+			free(list[i].text);
+			list[i].text = text;
+		}
+	}
+	qsort(list, n, sizeof *list, reason_cmp);
+	buf_printf(out, "0/%d nodes are available:", nodes);
+	for (int i = 0; i < n; i++)
+		buf_printf(out, "%s %s", i ? "," : "", list[i].text);
+	buf_puts(out, ".");
+}
+
+/* The best node, or NULL and why not in summary. */
+static struct sched_node *find_node(struct scheduler *s, const json_t *pod, const struct sched_need *need, struct buf *summary)
+{
+	struct reasons reasons[32];
+	struct sched_node *n, *best = NULL;
+	double best_score = -1;
+	int count = 0, nodes = 0;
+	size_t pos = 0;
+
+	while ((n = map_next(&s->cache.nodes, &pos, NULL))) {
+		char why[SCHED_WHY_MAX];
+		double score;
+		if (!n->known)
+			continue;
+		nodes++;
+		if (!sched_fits(pod, need, n, why)) {
+			count_reasons(reasons, &count, 32, why);
+			continue;
+		}
+		score = sched_score(pod, need, n);
+		if (score > best_score) {
+			best = n;
+			best_score = score;
+		}
+	}
+	if (!best)
+		put_summary(summary, reasons, count, nodes);
+	for (int i = 0; i < count; i++)
+		free(reasons[i].text);
+	return best;
+}
+
+static json_t *make_unschedulable(struct reg_write *w, const json_t *cur, json_t **next)
+{
+	*next = json_deep_copy(cur);
+	condition_set(*next, "PodScheduled", "False", "Unschedulable", w->user);
+	return NULL;
+}
+
+static void report_unschedulable(struct scheduler *s, const json_t *pod, const char *message)
+{
+	struct reg_write w = { .srv = s->srv, .kind = k8s_kind_find("", "v1", "pods"), .action = REG_UPDATE,
+			       .ns = jpath_str(pod, "metadata.namespace", ""), .name = jpath_str(pod, "metadata.name", ""),
+			       .subresource = "status", .make = make_unschedulable, .user = (void *)message };
+
+	reg_run(&w, NULL, NULL);
+	recorder_event(s->srv->recorder, pod, NAME, "Warning", "FailedScheduling", "%s", message);
+}
+
+static void back_off(struct pending *p, uint64_t now)
+{
+	uint64_t ns = BACKOFF_MIN_NS << (p->attempts < 4 ? p->attempts : 4);
+
+	p->attempts++;
+	p->not_before = now + (ns > BACKOFF_MAX_NS ? BACKOFF_MAX_NS : ns);
+}
+
+/* True: bound or gone, p is to be dropped. */
+static bool schedule_one(struct scheduler *s, struct pending *p, uint64_t now)
+{
+	own_json json_t *pod = obj_json(p->obj);
+	own_buf struct buf summary = BUF_INIT;
+	struct sched_need need;
+	struct sched_node *n;
+	struct err e = ERR_INIT;
+	int r;
+
+	if (!pod || sched_need_parse(pod, &need)) {
+		back_off(p, now);
+		return false;
+	}
+	n = find_node(s, pod, &need, &summary);
+	sched_need_fini(&need);
+	if (!n) {
+		p->parked = true;
+		back_off(p, now);
+		report_unschedulable(s, pod, summary.data ? summary.data : "");
+		return false;
+	}
+	jpath_set(pod, "spec.nodeName", json_string(n->name));
+	r = bind_pod(s, pod, n->name, &e);
+	if (r == -ENOENT || r == -ESTALE)
+		return true;   // deleted, or bound by somebody else: its watch event tells
+	if (r) {
+		log_warn("scheduler", "pod=%s node=%s not bound: %s", p->key, n->name, e.text);
+		back_off(p, now);
+		return false;
+	}
+	recorder_event(s->srv->recorder, pod, NAME, "Normal", "Scheduled", "Successfully assigned %s to %s", p->key, n->name);
+	sched_cache_pod(&s->cache, p->key, pod);   // its room is taken from now on, not from when the watch tells
+	return true;
+}
+
+/* --- the queue --- */
+
+static int queue_cmp(const void *a, const void *b)
+{
+	const struct pending *x = *(struct pending *const *)a, *y = *(struct pending *const *)b;
+
+	if (x->priority != y->priority)
+		return x->priority > y->priority ? -1 : 1;
+	return x->created_rv < y->created_rv ? -1 : x->created_rv > y->created_rv;
+}
+
+/* The pods whose turn it is, best first. *next: when the next one's turn comes. */
+static struct pending **due(struct scheduler *s, uint64_t now, size_t *count, uint64_t *next)
+{
+	struct pending **list = calloc(s->pending.count + 1, sizeof *list), *p;
+	size_t pos = 0;
+
+	*count = 0;
+	*next = LOOP_NEVER;
+	while (list && (p = map_next(&s->pending, &pos, NULL))) {
+		uint64_t at = p->parked ? p->not_before + STALE_NS : p->not_before;
+		if (at <= now)
+			list[(*count)++] = p;
+		else if (at < *next)
+			*next = at;
+	}
+	if (list)
+		qsort(list, *count, sizeof *list, queue_cmp);
+	return list;
+}
+
+static uint64_t work(void *unit, uint64_t now)
+{
+	struct scheduler *s = unit;
+	own_free struct pending **list = NULL;
+	struct pending *p;
+	uint64_t next;
+	size_t count, pos = 0;
+
+	while (s->changed && (p = map_next(&s->pending, &pos, NULL)))
+		p->parked = false;
+	s->changed = false;
+	list = due(s, now, &count, &next);
+	for (size_t i = 0; list && i < count && i < PASS_MAX; i++)
+		if (schedule_one(s, list[i], now))
+			pending_free(map_remove(&s->pending, list[i]->key));
+	return !list || count > PASS_MAX || s->changed ? now : next;
+}
+
+static int scheduler_open(struct server *srv, void **unit, struct err *e)
+{
+	struct scheduler *s = calloc(1, sizeof *s);
+
+	if (!s)
+		return err_set(e, ENOMEM, "out of memory");
+	s->srv = srv;
+	*unit = s;
+	return 0;
+}
+
+static void scheduler_close(void *unit)
+{
+	struct scheduler *s = unit;
+
+	map_fini(&s->pending, pending_free);
+	sched_cache_fini(&s->cache);
+	free(s);
+}
+
+static const struct unit_source sources[] = {
+	{ "", "v1", "nodes", node_changed, nodes_reset },
+	{ "", "v1", "pods", pod_changed, pods_reset },
+	{ .plural = NULL },
+};
+
+const struct unit_ops scheduler_unit = {
+	.name = "scheduler",
+	.sources = sources,
+	.open = scheduler_open,
+	.work = work,
+	.close = scheduler_close,
+};

@@ -1,0 +1,25 @@
+// SPDX-License-Identifier: Apache-2.0
+// What the parts of the server share: the configuration and the long-lived objects. Set up by main, then read-only.
+#ifndef BH_SERVER_SERVER_H
+#define BH_SERVER_SERVER_H
+
+#include <stdbool.h>
+
+struct store;
+struct streams;
+struct recorder;
+
+struct server {
+	const char *root;             // folder of everything
+	const char *advertise;        // address that clients are told
+	int port;
+	const char *node_name, *node_addr;
+	int kubelet_port;
+	struct store *store;
+	struct streams *streams;      // connections to nodes
+	struct recorder *recorder;
+	_Atomic bool ready, stopping;
+	_Atomic int suspended;        // requests that somebody has to resume
+};
+
+#endif

@@ -1,0 +1,471 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "server/store.h"
+
+#include <errno.h>
+#include <pthread.h>
+#include <semaphore.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/log.h"
+#include "server/history.h"
+#include "server/index.h"
+#include "server/watch.h"
+
+#define BATCH_MAX 256   // writes in one transaction
+
+struct store {
+	const struct store_ops *ops;
+	void *backend;
+	struct watch_set *watches;
+
+	pthread_rwlock_t lock;       // index, history
+	struct index *index;
+	struct history *history;
+	_Atomic uint64_t rv;
+
+	pthread_mutex_t queue_lock;  // the rest
+	pthread_cond_t queue_cond;
+	struct store_write *first, **last;
+	bool stopping;
+	pthread_t committer;
+};
+
+/* --- reading --- */
+
+uint64_t store_rv(const struct store *st)
+{
+	return atomic_load_explicit(&st->rv, memory_order_acquire);
+}
+
+size_t store_count(const struct store *st)
+{
+	size_t n;
+
+	pthread_rwlock_rdlock((pthread_rwlock_t *)&st->lock);
+	n = index_count(st->index);
+	pthread_rwlock_unlock((pthread_rwlock_t *)&st->lock);
+	return n;
+}
+
+struct obj *store_get(struct store *st, const char *key)
+{
+	struct obj *o;
+
+	pthread_rwlock_rdlock(&st->lock);
+	o = obj_ref(index_get(st->index, key));
+	pthread_rwlock_unlock(&st->lock);
+	return o;
+}
+
+struct watch_set *store_watches(struct store *st)
+{
+	return st->watches;
+}
+
+void store_list_fini(struct store_list *l)
+{
+	for (size_t i = 0; i < l->count; i++)
+		obj_unref(l->objs[i]);
+	free(l->objs);
+	*l = (struct store_list){ 0 };
+}
+
+static int list_push(struct store_list *l, size_t *cap, struct obj *o)
+{
+	if (l->count == *cap) {
+		size_t grown_cap = *cap ? 2 * *cap : 64;
+		struct obj **grown = realloc(l->objs, grown_cap * sizeof *grown);
+		if (!grown)
+			return -ENOMEM;
+		l->objs = grown;
+		*cap = grown_cap;
+	}
+	l->objs[l->count++] = obj_ref(o);
+	return 0;
+}
+
+/* What objects with the prefix were at rv, where they differ from now: first event after rv tells the state before it.
+ * Sorted by key; one entry per key (obj NULL: did not exist). */
+struct past { const char *key; struct obj *obj; size_t order; };
+
+static int past_cmp(const void *a, const void *b)
+{
+	const struct past *x = a, *y = b;
+	int c = strcmp(x->key, y->key);
+
+	return c ? c : x->order < y->order ? -1 : 1;
+}
+
+static int past_collect(struct store *st, const char *prefix, uint64_t rv, struct past **out, size_t *count)
+{
+	size_t pos = history_find(st->history, rv), n = 0, kept = 0, len = strlen(prefix);
+	struct past *p = calloc(history_count(st->history) - pos + 1, sizeof *p);
+	const struct event *e;
+
+	if (!p)
+		return -ENOMEM;
+	for (; (e = history_at(st->history, pos)); pos++)
+		if (!strncmp(obj_key(e->obj), prefix, len)) {
+			p[n] = (struct past){ .key = obj_key(e->obj), .obj = e->prev, .order = n };
+			n++;
+		}
+	qsort(p, n, sizeof *p, past_cmp);
+	for (size_t i = 0; i < n; i++)
+		if (!kept || strcmp(p[kept - 1].key, p[i].key))
+			p[kept++] = p[i];
+	*out = p;
+	*count = kept;
+	return 0;
+}
+
+/* Merge the objects of now with the differences at rv, both in key order. Called with the lock held. */
+static int list_locked(struct store *st, const char *prefix, const char *after, size_t limit, const struct past *past,
+		       size_t past_count, struct store_list *l)
+{
+	struct index_pos pos = index_seek(st->index, after && strcmp(after, prefix) > 0 ? after : prefix);
+	struct obj *now = index_next(st->index, &pos);
+	size_t len = strlen(prefix), i = 0, cap = 0;
+
+	while (i < past_count && after && strcmp(past[i].key, after) <= 0)
+		i++;
+	for (;;) {
+		struct obj *o;
+		int c;
+		if (now && (strncmp(obj_key(now), prefix, len)))
+			now = NULL;
+		if (!now && i == past_count)
+			return 0;
+		c = !now ? 1 : i == past_count ? -1 : strcmp(obj_key(now), past[i].key);
+		o = c < 0 ? now : past[i].obj;
+		if (c >= 0)
+			i++;
+		if (o && !(after && strcmp(obj_key(o), after) <= 0)) {
+			if (limit && l->count == limit)
+				l->remaining++;
+			else if (list_push(l, &cap, o))
+				return -ENOMEM;
+		}
+		if (c <= 0)
+			now = index_next(st->index, &pos);
+	}
+}
+
+int store_list(struct store *st, const char *prefix, const char *after, size_t limit, uint64_t rv, struct store_list *out)
+{
+	struct store_list l = { 0 };
+	struct past *past = NULL;
+	size_t past_count = 0;
+	int r = 0;
+
+	pthread_rwlock_rdlock(&st->lock);
+	l.rv = store_rv(st);
+	if (rv > l.rv)
+		r = -ERANGE;
+	else if (rv && rv < history_start(st->history))
+		r = -EKEYEXPIRED;
+	else if (rv && rv < l.rv)
+		r = past_collect(st, prefix, rv, &past, &past_count);
+	if (!r)
+		r = list_locked(st, prefix, after, limit, past, past_count, &l);
+	pthread_rwlock_unlock(&st->lock);
+	free(past);
+	if (r) {
+		store_list_fini(&l);
+		return r;
+	}
+	if (rv)
+		l.rv = rv;
+	*out = l;
+	return 0;
+}
+
+int store_history(struct store *st, const char *prefix, uint64_t after, struct event *out, int max, uint64_t *seen)
+{
+	size_t len = strlen(prefix), pos;
+	const struct event *e;
+	int n = 0;
+
+	pthread_rwlock_rdlock(&st->lock);
+	if (after < history_start(st->history)) {
+		pthread_rwlock_unlock(&st->lock);
+		return -EKEYEXPIRED;
+	}
+	*seen = store_rv(st);
+	for (pos = history_find(st->history, after); (e = history_at(st->history, pos)); pos++) {
+		if (strncmp(obj_key(e->obj), prefix, len))
+			continue;
+		if (n == max) {
+			*seen = out[n - 1].rv;
+			break;
+		}
+		out[n] = *e;
+		obj_ref(e->obj);
+		obj_ref(e->prev);
+		n++;
+	}
+	pthread_rwlock_unlock(&st->lock);
+	return n;
+}
+
+/* --- writing --- */
+
+/* 0 if the write may go into the batch; -EAGAIN if its object changes in this batch already: next one. Only this thread
+ * changes the index, so it may look without the lock. */
+static int check_write(struct store *st, struct store_write *const *batch, size_t n, const struct store_write *w)
+{
+	const struct obj *now = index_get(st->index, obj_key(w->obj));
+
+	for (size_t i = 0; i < n; i++)
+		if (batch[i]->obj->key_len == w->obj->key_len && !strcmp(obj_key(batch[i]->obj), obj_key(w->obj)))
+			return -EAGAIN;
+	if (!w->expect)
+		return now ? -EEXIST : 0;
+	if (!now)
+		return -ENOENT;
+	if (now->rv != w->expect)
+		return -ESTALE;
+	w->obj->created_rv = now->created_rv;
+	return 0;
+}
+
+static void finish(struct store_write *w, int result)
+{
+	w->result = result;
+	if (result) {
+		obj_unref(w->obj);
+		w->out = NULL;
+	}
+	w->obj = NULL;
+	w->done(w);
+}
+
+/* Make committed writes visible: index, history, then the resourceVersion. Returns how many events there are. */
+static size_t apply_batch(struct store *st, struct store_write *const *batch, size_t n, struct event *events)
+{
+	size_t count = 0;
+
+	pthread_rwlock_wrlock(&st->lock);
+	for (size_t i = 0; i < n; i++) {
+		struct store_write *w = batch[i];
+		struct event e = { .obj = w->obj, .rv = w->obj->rv };
+		if (w->result)
+			continue;
+		if (w->remove) {
+			e.prev = index_remove(st->index, obj_key(w->obj));
+			e.type = EVENT_DELETED;
+		} else if (index_put(st->index, obj_ref(w->obj), &e.prev)) {
+			log_error("store", "out of memory after a commit; restarting to read the file again");
+			abort();
+		} else {
+			e.type = e.prev ? EVENT_MODIFIED : EVENT_ADDED;
+		}
+		w->out = obj_ref(w->obj);
+		events[count] = e;
+		obj_ref(e.obj);
+		obj_ref(e.prev);
+		count++;
+		history_append(st->history, &e);
+		atomic_store_explicit(&st->rv, e.rv, memory_order_release);
+	}
+	pthread_rwlock_unlock(&st->lock);
+	return count;
+}
+
+static void commit_batch(struct store *st, struct store_write **batch, size_t n)
+{
+	struct event events[BATCH_MAX];
+	struct err e = ERR_INIT;
+	size_t count;
+	int r = st->ops->commit(st->backend, batch, n, &e);
+
+	if (r) {
+		log_error("store", "%s", e.text);
+		for (size_t i = 0; i < n; i++)
+			finish(batch[i], r);
+		return;
+	}
+	count = apply_batch(st, batch, n, events);
+	for (size_t i = 0; i < n; i++)
+		finish(batch[i], batch[i]->result);
+	watch_publish(st->watches, events, count);
+	for (size_t i = 0; i < count; i++) {
+		obj_unref(events[i].obj);
+		obj_unref(events[i].prev);
+	}
+}
+
+/* Take what can go into one transaction from the list; refused writes are finished at once, the rest stays in order. */
+static struct store_write *take_batch(struct store *st, struct store_write *list, struct store_write **batch, size_t *n)
+{
+	struct store_write *rest = NULL, **rest_last = &rest, *next;
+
+	for (*n = 0; list; list = next) {
+		int r = *n == BATCH_MAX ? -EAGAIN : check_write(st, batch, *n, list);
+		next = list->next;
+		if (r == -EAGAIN) {
+			list->next = NULL;
+			*rest_last = list;
+			rest_last = &list->next;
+		} else if (r) {
+			finish(list, r);
+		} else {
+			batch[(*n)++] = list;
+		}
+	}
+	return rest;
+}
+
+static struct store_write *wait_for_writes(struct store *st)
+{
+	struct store_write *list;
+	bool more = true;
+
+	pthread_mutex_lock(&st->queue_lock);
+	while (!st->first && !st->stopping) {
+		if (more && st->ops->idle) {
+			pthread_mutex_unlock(&st->queue_lock);
+			more = st->ops->idle(st->backend);
+			pthread_mutex_lock(&st->queue_lock);
+		} else {
+			pthread_cond_wait(&st->queue_cond, &st->queue_lock);
+		}
+	}
+	list = st->first;
+	st->first = NULL;
+	st->last = &st->first;
+	pthread_mutex_unlock(&st->queue_lock);
+	return list;
+}
+
+static void *committer_main(void *arg)
+{
+	struct store *st = arg;
+	struct store_write *list, *batch[BATCH_MAX];
+	size_t n;
+
+	while ((list = wait_for_writes(st)))
+		while (list) {
+			list = take_batch(st, list, batch, &n);
+			if (n)
+				commit_batch(st, batch, n);
+		}
+	return NULL;
+}
+
+void store_submit(struct store *st, struct store_write *w)
+{
+	w->next = NULL;
+	w->out = NULL;
+	pthread_mutex_lock(&st->queue_lock);
+	*st->last = w;
+	st->last = &w->next;
+	pthread_cond_signal(&st->queue_cond);
+	pthread_mutex_unlock(&st->queue_lock);
+}
+
+static void commit_done(struct store_write *w)
+{
+	sem_post(w->user);
+}
+
+int store_commit(struct store *st, struct store_write *w)
+{
+	sem_t sem;
+
+	sem_init(&sem, 0, 0);
+	w->done = commit_done;
+	w->user = &sem;
+	store_submit(st, w);
+	while (sem_wait(&sem))
+		;
+	sem_destroy(&sem);
+	return w->result;
+}
+
+/* --- opening --- */
+
+static int load_one(void *user, struct obj *o)
+{
+	struct index *x = user;
+	struct obj *old = NULL;
+	int r = index_put(x, o, &old);
+
+	if (r)
+		obj_unref(o);
+	obj_unref(old);
+	return r;
+}
+
+static int load_all(struct store *st, struct err *e)
+{
+	uint64_t rv = 0;
+	int r;
+
+	st->index = index_new();
+	if (!st->index)
+		return err_set(e, ENOMEM, "store: out of memory");
+	r = st->ops->load(st->backend, load_one, st->index, &rv, e);
+	if (r)
+		return r;
+	st->history = history_new(rv);
+	st->watches = watch_set_new(st);
+	if (!st->history || !st->watches)
+		return err_set(e, ENOMEM, "store: out of memory");
+	st->rv = rv;
+	return 0;
+}
+
+static void store_free(struct store *st)
+{
+	if (st->backend)
+		st->ops->close(st->backend);
+	watch_set_free(st->watches);
+	history_free(st->history);
+	index_free(st->index);
+	pthread_rwlock_destroy(&st->lock);
+	pthread_mutex_destroy(&st->queue_lock);
+	pthread_cond_destroy(&st->queue_cond);
+	free(st);
+}
+
+int store_open(const struct store_ops *ops, const char *where, struct store **out, struct err *e)
+{
+	struct store *st = calloc(1, sizeof *st);
+	pthread_rwlockattr_t prefer_writer;
+	int r;
+
+	if (!st)
+		return err_set(e, ENOMEM, "store: out of memory");
+	st->ops = ops;
+	st->last = &st->first;
+	pthread_rwlockattr_init(&prefer_writer);
+	pthread_rwlockattr_setkind_np(&prefer_writer, PTHREAD_RWLOCK_PREFER_WRITER_NONRECURSIVE_NP);
+	pthread_rwlock_init(&st->lock, &prefer_writer);
+	pthread_rwlockattr_destroy(&prefer_writer);
+	pthread_mutex_init(&st->queue_lock, NULL);
+	pthread_cond_init(&st->queue_cond, NULL);
+	r = ops->open(where, &st->backend, e);
+	if (!r)
+		r = load_all(st, e);
+	if (!r && (r = -pthread_create(&st->committer, NULL, committer_main, st)))
+		err_sys(e, -r, "store: start the committer thread");
+	if (r) {
+		store_free(st);
+		return r;
+	}
+	*out = st;
+	return 0;
+}
+
+void store_close(struct store *st)
+{
+	if (!st)
+		return;
+	pthread_mutex_lock(&st->queue_lock);
+	st->stopping = true;
+	pthread_cond_signal(&st->queue_cond);
+	pthread_mutex_unlock(&st->queue_lock);
+	pthread_join(st->committer, NULL);
+	store_free(st);
+}

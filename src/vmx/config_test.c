@@ -1,0 +1,172 @@
+// SPDX-License-Identifier: Apache-2.0
+#include <fcntl.h>
+#include <jansson.h>
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <sys/socket.h>
+#include <sys/un.h>
+#include <unistd.h>
+#include <cmocka.h>
+
+#include "base/jpath.h"
+#include "vmx/config.h"
+
+struct world { int file, stream, seqpacket, sink; };
+
+static int listener(int type)
+{
+	struct sockaddr_un a = {.sun_family = AF_UNIX};
+	int fd = socket(AF_UNIX, type | SOCK_CLOEXEC, 0);
+	assert_int_equal(bind(fd, (struct sockaddr *)&a, sizeof(sa_family_t)), 0);
+	assert_int_equal(listen(fd, 1), 0);
+	return fd;
+}
+
+static int setup(void **state)
+{
+	struct world *w = calloc(1, sizeof(*w));
+	*w = (struct world){memfd_create("f", 0), listener(SOCK_STREAM), listener(SOCK_SEQPACKET), open("/dev/null", O_WRONLY)};
+	*state = w;
+	return 0;
+}
+
+static int teardown(void **state)
+{
+	struct world *w = *state;
+	close(w->file), close(w->stream), close(w->seqpacket), close(w->sink);
+	free(w);
+	return 0;
+}
+
+static json_t *good(const struct world *w)
+{
+	return json_pack("{s:i, s:s, s:s, s:s, s:i, s:i, s:i, s:i, s:s, s:i, s:i, s:i, s:i, s:[{s:s, s:s, s:b}], s:[{s:i, s:s}]}",
+			 "version", 1, "id", "1-2-3", "name", "ns/pod", "engine", "qemu", "vcpus", 2, "memory_mib", 512,
+			 "kernel_fd", w->file, "initrd_fd", w->file, "cmdline", "a=b", "control_fd", w->seqpacket, "vsock_fd",
+			 w->stream, "console_fd", w->sink, "ready_fd", w->sink, "disks", "serial", "img0", "path", "/a", "read_only",
+			 1, "nets", "tap_fd", w->sink, "mac", "02:00:00:00:00:01");
+}
+
+static int parse_text(const char *text, struct vmx_config **c, int *ready, struct err *e)
+{
+	int fd = memfd_create("config", 0);
+	assert_int_equal(write(fd, text, strlen(text)), (ssize_t)strlen(text));
+	int rc = vmx_config_read(fd, c, ready, e);   // the descriptor stands at its end
+	close(fd);
+	return rc;
+}
+
+static int parse(json_t *o, struct vmx_config **c, int *ready, struct err *e)
+{
+	char *text = json_dumps(o, 0);
+	int rc = parse_text(text, c, ready, e);
+	free(text);
+	json_decref(o);
+	return rc;
+}
+
+static void good_is_read(void **state)
+{
+	struct world *w = *state;
+	struct vmx_config *c;
+	struct err e = ERR_INIT;
+	int ready;
+	if (parse(good(w), &c, &ready, &e))
+		fail_msg("%s", e.text);
+	assert_string_equal(c->name, "ns/pod");
+	assert_int_equal(c->vcpus, 2);
+	assert_int_equal(c->memory_mib, 512);
+	assert_int_equal(c->control_fd, w->seqpacket);
+	assert_int_equal(ready, w->sink);
+	assert_int_equal(c->ndisks, 1);
+	assert_string_equal(c->disk[0].serial, "img0");
+	assert_true(c->disk[0].read_only);
+	assert_int_equal(c->nnets, 1);
+	assert_string_equal(c->net[0].mac, "02:00:00:00:00:01");
+	assert_int_equal(c->console_max_bytes, 1 << 20);
+	vmx_config_free(c);
+}
+
+// One field replaced by a JSON value; the sentence that comes of it.
+static const struct { const char *path, *value, *says; } bad[] = {
+	{"version", "2", "\"version\" must be a number from 1 to 1"},
+	{"vcpus", "0", "\"vcpus\" must be a number from 1 to 32"},
+	{"vcpus", "\"2\"", "\"vcpus\" must be a number"},
+	{"memory_mib", "31", "\"memory_mib\" must be a number from 32 to 1048576"},
+	{"memory_mib", "1e3", "\"memory_mib\" must be a number"},
+	{"name", "7", "\"name\" must be a text of at most 512 bytes"},
+	{"cmdline", "\"a\\nb\"", "\"cmdline\" must be a text without control characters"},
+	{"id", "\"0123456789012345678901234567890123456789012345678901234567890123456789\"", "\"id\" must be a text"},
+	{"kernel_fd", "100000", "\"kernel_fd\" must be the descriptor of a file"},
+	{"kernel_fd", "-1", "\"kernel_fd\" must be the descriptor of a file"},
+	{"initrd_fd", "0", "\"initrd_fd\" must be the descriptor of a file"},
+	{"control_fd", "null", "\"control_fd\" must be a listening SOCK_SEQPACKET socket"},
+	{"vsock_fd", "\"x\"", "\"vsock_fd\" must be a listening SOCK_STREAM socket"},
+	{"ready_fd", "99999", "\"ready_fd\" must be an open descriptor"},
+	{"console_max_bytes", "-1", "\"console_max_bytes\" must be a number"},
+	{"uid", "5", "\"gid\" must be given with a uid, and not 0"},
+	{"uid", "4294967295", "\"uid\" must be a number"},
+	{"disks", "{}", "\"disks\" must be a list of at most 17"},
+	{"disks", "[{\"serial\": \"\", \"path\": \"/a\"}]", "disks[0]: configuration: \"serial\" must be a text of 1 to 20 bytes"},
+	{"disks", "[{\"serial\": \"a\"}]", "disks[0]: configuration: \"path\" must be a text"},
+	{"disks", "[{\"serial\": \"a\", \"path\": \"/a\"}, {\"serial\": \"a\", \"path\": \"/b\"}]", "two disks have the serial \"a\""},
+	{"nets", "[{\"tap_fd\": 9999, \"mac\": \"02:00:00:00:00:01\"}]", "\"tap_fd\" must be an open descriptor"},
+	{"nets", "[{}, {}, {}, {}, {}]", "\"nets\" must be a list of at most 4"},
+};
+
+static void bad_fields(void **state)
+{
+	for (unsigned i = 0; i < sizeof(bad) / sizeof(bad[0]); i++) {
+		json_t *o = good(*state);
+		struct vmx_config *c = NULL;
+		struct err e = ERR_INIT;
+		int ready;
+		assert_int_equal(jpath_set(o, bad[i].path, json_loads(bad[i].value, JSON_DECODE_ANY, NULL)), 0);
+		assert_true(parse(o, &c, &ready, &e) < 0);
+		assert_null(c);
+		if (!strstr(e.text, bad[i].says))
+			fail_msg("%s = %s: %s", bad[i].path, bad[i].value, e.text);
+	}
+}
+
+static void bad_macs(void **state)
+{
+	static const char *const macs[] = {"", "02:00:00:00:00:0", "02:00:00:00:00:011", "02-00-00-00-00-01", "0g:00:00:00:00:01",
+					   "02:00:00:00:00:01,x=y"};
+	struct world *w = *state;
+	for (unsigned i = 0; i < sizeof(macs) / sizeof(macs[0]); i++) {
+		json_t *o = good(w);
+		struct vmx_config *c = NULL;
+		struct err e = ERR_INIT;
+		int ready;
+		json_object_set_new(o, "nets", json_pack("[{s:i, s:s}]", "tap_fd", w->sink, "mac", macs[i]));
+		assert_true(parse(o, &c, &ready, &e) < 0);
+		assert_non_null(strstr(e.text, "\"mac\" must be"));
+	}
+}
+
+static void not_json(void **state)
+{
+	static const char *const texts[] = {"", "[]", "{", "null", "{\"version\": 1} x"};
+	(void)state;
+	for (unsigned i = 0; i < sizeof(texts) / sizeof(texts[0]); i++) {
+		struct vmx_config *c = NULL;
+		struct err e = ERR_INIT;
+		int ready = 5;
+		assert_true(parse_text(texts[i], &c, &ready, &e) < 0);
+		assert_int_equal(ready, -1);
+	}
+}
+
+#define T(f) cmocka_unit_test_setup_teardown(f, setup, teardown)
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {T(good_is_read), T(bad_fields), T(bad_macs), T(not_json)};
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}

@@ -1,0 +1,192 @@
+// SPDX-License-Identifier: Apache-2.0
+// The control socket; see control.h. A client that does not take its replies is dropped.
+#include "control.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <stdbool.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/epoll.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+#include "base/err.h"
+#include "base/evloop.h"
+#include "base/log.h"
+#include "vmx/vm.h"
+
+#define CLIENTS_MAX 16
+
+struct control {
+	struct evloop *loop;
+	struct vm *vm;
+	int listen_fd;
+	struct evwatch *listen_watch;               // NULL while there are CLIENTS_MAX
+	struct evwatch *client[CLIENTS_MAX];        // NULL: free
+};
+
+union message {
+	struct vmx_msg head;
+	struct vmx_status status;
+	struct vmx_stop stop;
+	struct vmx_resize resize;
+	struct vmx_balloon balloon;
+	struct vmx_error error;
+	char bytes[VMX_MSG_MAX];
+};
+_Static_assert(sizeof(union message) == VMX_MSG_MAX, "every message fits");
+
+// Each handler turns the request in m into its reply. Returns the reply's length, or -errno with text in e.
+
+static int on_status(struct control *c, union message *m, struct err *e)
+{
+	(void)e;
+	struct vmx_status s = {.head = m->head};
+	vm_status(c->vm, &s);
+	m->status = s;
+	return sizeof(s);
+}
+
+static int on_stop(struct control *c, union message *m, struct err *e)
+{
+	switch (m->stop.how) {
+	case 0:
+		vm_kill(c->vm);
+		return sizeof(m->head);
+	case 1: {
+		int rc = vm_power_button(c->vm, e);
+		return rc ? rc : (int)sizeof(m->head);
+	}
+	default:
+		return err_set(e, EINVAL, "stop: how must be 0 (kill) or 1 (power button), not %u", m->stop.how);
+	}
+}
+
+static int on_resize(struct control *c, union message *m, struct err *e)
+{
+	char serial[sizeof(m->resize.serial) + 1] = "";
+	memcpy(serial, m->resize.serial, sizeof(m->resize.serial));
+	int rc = vm_resize(c->vm, serial, m->resize.size_bytes, e);
+	return rc ? rc : (int)sizeof(m->head);
+}
+
+static int on_balloon(struct control *c, union message *m, struct err *e)
+{
+	(void)c, (void)m;
+	return err_set(e, ENOTSUP, "this VM has no balloon");
+}
+
+static const struct handler {
+	int (*fn)(struct control *c, union message *m, struct err *e);
+	size_t size;   // of the request
+} handlers[] = {
+	[VMX_MSG_STATUS] = {on_status, sizeof(struct vmx_msg)},
+	[VMX_MSG_STOP] = {on_stop, sizeof(struct vmx_stop)},
+	[VMX_MSG_RESIZE] = {on_resize, sizeof(struct vmx_resize)},
+	[VMX_MSG_BALLOON] = {on_balloon, sizeof(struct vmx_balloon)},
+};
+
+static int handle(struct control *c, union message *m, size_t len, struct err *e)
+{
+	if (len < sizeof(m->head))
+		return err_set(e, EINVAL, "a message of %zu bytes is shorter than its head", len);
+	if (m->head.version != VMX_MSG_VERSION)
+		return err_set(e, EPROTONOSUPPORT, "message version %u, not %u", m->head.version, VMX_MSG_VERSION);
+	uint32_t type = m->head.type;
+	if (type >= sizeof(handlers) / sizeof(handlers[0]) || !handlers[type].fn)
+		return err_set(e, ENOSYS, "message type %u is not known", type);
+	if (len != handlers[type].size)
+		return err_set(e, EINVAL, "message type %u has %zu bytes, not %zu", type, len, handlers[type].size);
+	return handlers[type].fn(c, m, e);
+}
+
+static void client_drop(struct control *c, struct evwatch *w);
+static void on_listen(struct evloop *l, struct evwatch *w, uint32_t events, void *user);
+
+static void on_client(struct evloop *l, struct evwatch *w, uint32_t events, void *user)
+{
+	(void)l, (void)events;
+	struct control *c = user;
+	union message m = {.bytes = ""};
+	ssize_t n = recv(evwatch_fd(w), &m, sizeof(m), MSG_DONTWAIT | MSG_TRUNC);
+	if (n < 0 && (errno == EAGAIN || errno == EINTR))
+		return;
+	if (n <= 0)
+		return client_drop(c, w);
+	struct err e = ERR_INIT;
+	int len = handle(c, &m, (size_t)n, &e);
+	if (len < 0) {
+		struct vmx_error reply = {.head = {VMX_MSG_VERSION, VMX_MSG_ERROR, m.head.id}, .code = -len};
+		snprintf(reply.text, sizeof(reply.text), "%s", e.text);
+		m.error = reply;
+		len = sizeof(reply);
+	}
+	if (send(evwatch_fd(w), &m, (size_t)len, MSG_DONTWAIT | MSG_NOSIGNAL) != len)
+		client_drop(c, w);
+}
+
+static void client_drop(struct control *c, struct evwatch *w)
+{
+	int fd = evwatch_fd(w);
+	for (int i = 0; i < CLIENTS_MAX; i++) {
+		if (c->client[i] == w)
+			c->client[i] = NULL;
+	}
+	evloop_remove(w);
+	close(fd);
+	if (!c->listen_watch)
+		c->listen_watch = evloop_add(c->loop, c->listen_fd, EPOLLIN, on_listen, c);
+}
+
+static void on_listen(struct evloop *l, struct evwatch *w, uint32_t events, void *user)
+{
+	(void)events;
+	struct control *c = user;
+	int slot = 0;
+	while (slot < CLIENTS_MAX && c->client[slot])
+		slot++;
+	if (slot == CLIENTS_MAX) {   // the others wait in the socket's queue
+		evloop_remove(w);
+		c->listen_watch = NULL;
+		return;
+	}
+	int fd = accept4(c->listen_fd, NULL, NULL, SOCK_CLOEXEC | SOCK_NONBLOCK);
+	if (fd < 0)
+		return;
+	c->client[slot] = evloop_add(l, fd, EPOLLIN, on_client, c);
+	if (!c->client[slot])
+		close(fd);
+}
+
+struct control *control_new(struct evloop *l, int listen_fd, struct vm *vm)
+{
+	struct control *c = calloc(1, sizeof(*c));
+	if (!c)
+		return NULL;
+	*c = (struct control){.loop = l, .vm = vm, .listen_fd = listen_fd};
+	fcntl(listen_fd, F_SETFL, fcntl(listen_fd, F_GETFL) | O_NONBLOCK);
+	c->listen_watch = evloop_add(l, listen_fd, EPOLLIN, on_listen, c);
+	if (!c->listen_watch) {
+		free(c);
+		return NULL;
+	}
+	return c;
+}
+
+void control_free(struct control *c)
+{
+	if (!c)
+		return;
+	for (int i = 0; i < CLIENTS_MAX; i++) {
+		if (!c->client[i])
+			continue;
+		int fd = evwatch_fd(c->client[i]);
+		evloop_remove(c->client[i]);
+		close(fd);
+	}
+	if (c->listen_watch)
+		evloop_remove(c->listen_watch);
+	free(c);
+}

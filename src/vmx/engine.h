@@ -1,0 +1,28 @@
+// SPDX-License-Identifier: Apache-2.0
+// What runs the guest's processors: the private interface that engine_qemu and engine_kvm stand behind.
+// All calls are made on the main thread. The engine tells the VM what happens by vm_running and vm_ended.
+#ifndef BULKHEAD_VMX_ENGINE_H
+#define BULKHEAD_VMX_ENGINE_H
+
+#include <sys/types.h>
+
+#include "base/err.h"
+
+struct vm;
+struct engine;            // of one VM; each engine has its own
+
+struct engine_ops {
+	const char *name;                                     // as in the configuration
+	/* Start the guest. The VM's memory is there and its devices exist; the engine connects them to a transport.
+	 * Returns 0 and *out, or -errno. */
+	int (*start)(struct vm *vm, struct engine **out, struct err *e);
+	void (*kill)(struct engine *g);                       // end the guest now; vm_ended follows
+	int (*power_button)(struct engine *g, struct err *e); // ask the guest to power off. 0 or -errno
+	pid_t (*pid)(const struct engine *g);                 // of a child process; 0: none
+	/* The guest is dead or dies here; the transports are taken down, on the device threads, which still run. */
+	void (*free)(struct engine *g);
+};
+
+extern const struct engine_ops engine_qemu;
+
+#endif

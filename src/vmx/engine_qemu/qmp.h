@@ -1,0 +1,29 @@
+// SPDX-License-Identifier: Apache-2.0
+// QEMU's monitor protocol, as much as the engine needs: commands out, replies and events in. QEMU is not trusted: a line
+// has a limit, what is not understood is ignored.
+#ifndef BULKHEAD_VMX_QMP_H
+#define BULKHEAD_VMX_QMP_H
+
+#include <jansson.h>
+
+#include "base/err.h"
+
+struct evloop;
+struct qmp;
+
+struct qmp_attr {
+	struct evloop *loop;
+	int fd;                                                     // connected, non-blocking; owned by qmp once made
+	void (*ready)(void *user);                                  // QEMU takes commands
+	void (*event)(void *user, const char *name, const json_t *data);   // data: may be NULL
+	void *user;
+};
+
+struct qmp *qmp_new(const struct qmp_attr *a);   // NULL: no memory (a->fd is then still the caller's)
+void qmp_free(struct qmp *q);
+void qmp_drain(struct qmp *q);                   // handle what QEMU has said up to now
+
+/* Send a command without arguments; its failure is logged. Returns 0 or -errno. */
+int qmp_command(struct qmp *q, const char *name, struct err *e);
+
+#endif

@@ -1,0 +1,218 @@
+// SPDX-License-Identifier: Apache-2.0
+// One VM; see vm.h.
+#include "vm.h"
+
+#include <bulkhead/disk.h>
+#include <errno.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "base/clock.h"
+#include "base/evloop.h"
+#include "base/file.h"
+#include "base/log.h"
+#include "virtio/blk.h"
+#include "virtio/vsock.h"
+#include "vmx/console.h"
+#include "vmx/devthread.h"
+#include "vmx/engine.h"
+
+#define GUEST_CID 3
+
+static const struct engine_ops *engine_find(const char *name)
+{
+	static const struct engine_ops *const engines[] = {&engine_qemu};
+	for (unsigned i = 0; i < sizeof(engines) / sizeof(engines[0]); i++) {
+		if (!strcmp(engines[i]->name, name))
+			return engines[i];
+	}
+	return NULL;
+}
+
+static int vsock_init(struct vm *vm, struct err *e)
+{
+	struct vm_device *d = &vm->vsock_device;
+	d->slot = SLOT_VSOCK;
+	d->thread = devthread_new("vsock");
+	if (!d->thread)
+		return err_set(e, ENOMEM, "no memory or descriptors for the vsock device");
+	struct vsock_attr a = {.loop = devthread_loop(d->thread), .listen_fd = vm->config->vsock_fd,
+			       .guest_cid = GUEST_CID, .nqueues = 2};
+	int rc = vsock_new(&a, &vm->vsock);
+	if (rc)
+		return err_set(e, -rc, "the vsock device cannot be made");
+	d->dev = vsock_dev(vm->vsock);
+	return 0;
+}
+
+static int disk_init(struct vm *vm, unsigned n, struct err *e)
+{
+	const struct vmx_disk_config *c = &vm->config->disk[n];
+	struct vm_disk *d = &vm->disk[n];
+	struct bh_disk_attr attr = {.mode = c->read_only ? BH_DISK_RDONLY : BH_DISK_RDWR};
+	int rc = bh_disk_open(c->path, &attr, &d->disk, e);
+	if (rc) {
+		err_wrap(e, "disk \"%s\"", c->serial);
+		return rc;
+	}
+	char name[16];
+	snprintf(name, sizeof(name), "disk-%.10s", c->serial);
+	d->device.slot = SLOT_DISK + n;
+	d->device.thread = devthread_new(name);
+	if (!d->device.thread)
+		return err_set(e, ENOMEM, "no memory or descriptors for disk \"%s\"", c->serial);
+	struct blk_attr a = {.loop = devthread_loop(d->device.thread), .disk = d->disk, .serial = c->serial,
+			     .nqueues = 1, .read_only = c->read_only};
+	rc = blk_new(&a, &d->blk);
+	if (rc)
+		return err_set(e, -rc, "the device of disk \"%s\" cannot be made", c->serial);
+	d->device.dev = blk_dev(d->blk);
+	return 0;
+}
+
+int vm_init(struct vm *vm, const struct vmx_config *c, struct evloop *l, struct err *e)
+{
+	vm->config = c;
+	vm->loop = l;
+	vm->ops = engine_find(c->engine);
+	if (!vm->ops)
+		return err_set(e, EINVAL, "engine \"%s\" is not known; there is: qemu", c->engine);
+	int rc = guest_ram_open(&vm->ram, (uint64_t)c->memory_mib << 20, e);
+	if (!rc)
+		rc = vsock_init(vm, e);
+	for (unsigned i = 0; i < c->ndisks && !rc; i++)
+		rc = disk_init(vm, i, e);
+	return rc;
+}
+
+int vm_start(struct vm *vm, struct err *e)
+{
+	int rc = vm->ops->start(vm, &vm->engine, e);
+	if (rc)
+		return rc;
+	vm->engine_ns = clock_mono_ns();
+	rc = devthread_start(vm->vsock_device.thread, e);
+	for (unsigned i = 0; i < vm->config->ndisks && !rc; i++)
+		rc = devthread_start(vm->disk[i].device.thread, e);
+	return rc;
+}
+
+static void vsock_fini(void *v) { vsock_free(v); }
+static void blk_fini(void *b) { blk_free(b); }
+
+static void disk_fini(struct vm_disk *d)
+{
+	struct err e = ERR_INIT;
+	if (d->device.thread)
+		devthread_call(d->device.thread, blk_fini, d->blk);
+	devthread_free(d->device.thread);
+	if (d->disk && bh_disk_close(d->disk, &e))
+		log_error("vmx", "close slot=%u: %s", d->device.slot, e.text);
+}
+
+void vm_fini(struct vm *vm)
+{
+	if (vm->engine)
+		vm->ops->free(vm->engine);
+	if (vm->vsock_device.thread)
+		devthread_call(vm->vsock_device.thread, vsock_fini, vm->vsock);
+	devthread_free(vm->vsock_device.thread);
+	for (unsigned i = 0; i < DISKS_MAX; i++)
+		disk_fini(&vm->disk[i]);
+	console_free(vm->console);
+	guest_ram_close(&vm->ram);
+}
+
+void vm_kill(struct vm *vm)
+{
+	vm->stop_asked = true;
+	vm->state = VMX_STOPPING;
+	vm->ops->kill(vm->engine);
+}
+
+int vm_power_button(struct vm *vm, struct err *e)
+{
+	int rc = vm->ops->power_button(vm->engine, e);
+	if (rc)
+		return rc;
+	vm->stop_asked = true;
+	vm->state = VMX_STOPPING;
+	return 0;
+}
+
+struct resize {
+	struct blk *blk;
+	bool changed;
+};
+
+static void resize(void *arg)
+{
+	struct resize *r = arg;
+	r->changed = blk_resized(r->blk);
+}
+
+int vm_resize(struct vm *vm, const char *serial, uint64_t size_bytes, struct err *e)
+{
+	for (unsigned i = 0; i < vm->config->ndisks; i++) {
+		if (strcmp(vm->config->disk[i].serial, serial))
+			continue;
+		struct resize r = {.blk = vm->disk[i].blk};
+		int rc = bh_disk_resize(vm->disk[i].disk, size_bytes, e);
+		if (rc) {
+			err_wrap(e, "disk \"%s\"", serial);
+			return rc;
+		}
+		devthread_call(vm->disk[i].device.thread, resize, &r);
+		return r.changed ? 0 : err_set(e, EALREADY, "disk \"%s\" has the size that the guest knows", serial);
+	}
+	return err_set(e, ENOENT, "there is no disk with the serial \"%s\"", serial);
+}
+
+void vm_status(const struct vm *vm, struct vmx_status *s)
+{
+	struct vsock_stats v;
+	vsock_stats(vm->vsock, &v);
+	s->state = vm->state;
+	s->engine = vm->ops == &engine_qemu ? 0 : 1;
+	s->pid = (uint32_t)getpid();
+	s->engine_pid = (uint32_t)vm->ops->pid(vm->engine);
+	s->vcpus = vm->config->vcpus;
+	s->memory_mib = vm->config->memory_mib;
+	s->start_real_ns = vm->start_real_ns;
+	s->setup_ns = vm->engine_ns - vm->start_ns;
+	s->boot_ns = v.first_rx_ns ? v.first_rx_ns - vm->engine_ns : 0;
+	s->vsock_rx_bytes = v.rx_bytes;
+	s->vsock_tx_bytes = v.tx_bytes;
+	for (unsigned i = 0; i < vm->config->ndisks; i++) {
+		struct blk_stats d;
+		blk_stats(vm->disk[i].blk, &d);
+		s->disk_read_bytes += d.read_bytes;
+		s->disk_write_bytes += d.write_bytes;
+		s->disk_ops += d.ops;
+	}
+	s->memory_resident_bytes = guest_ram_resident(&vm->ram);
+}
+
+void vm_running(struct vm *vm)
+{
+	if (vm->state != VMX_STARTING)
+		return;
+	static const char line[] = "{\"state\":\"running\"}\n";
+	vm->state = VMX_RUNNING;
+	fd_write_all(vm->config->ready_fd, line, sizeof(line) - 1);
+	close(vm->config->ready_fd);
+	log_info("vmx", "running engine=%s engine_pid=%d setup_us=%llu", vm->ops->name, (int)vm->ops->pid(vm->engine),
+		 (unsigned long long)(vm->engine_ns - vm->start_ns) / 1000);
+}
+
+void vm_ended(struct vm *vm, bool failed, const char *fmt, ...)
+{
+	va_list ap;
+	va_start(ap, fmt);
+	vsnprintf(vm->why, sizeof(vm->why), fmt, ap);
+	va_end(ap);
+	vm->failed = failed;
+	evloop_stop(vm->loop);
+}

@@ -1,0 +1,113 @@
+#!/usr/bin/env bats
+# SIGKILL of each process: the consequences that docs/architecture.md names, and no others.
+# KILL_SECONDS: how long the last test kills at random (default 20).
+
+load lib
+
+setup_file() {
+	cluster_up kill
+	image busybox
+	busybox_pod counter Always 'i=0; while :; do i=$((i+1)); echo n $i; sleep 0.1; done'
+	busybox_pod other Always 'while :; do sleep 1; done'
+	wait_for 90 phase_is counter Running
+	wait_for 90 phase_is other Running
+}
+
+teardown_file() { cluster_down; }
+
+pid_of() { pgrep -f "bulkhead-$1 --root $ROOT( |\$)" | head -1; }
+vm_field() { "$BIN/bulkhead" vm ls --root "$ROOT" -o json | jq -r ".vms[] | select(.pod == \"$1\") | .$2"; }
+boot_id() { $K exec "$1" -- cat /proc/sys/kernel/random/boot_id; }
+restarts() { $K get pod "$1" -o jsonpath='{.status.containerStatuses[0].restartCount}'; }
+new_pid() { local now; now=$(pid_of "$1"); [ -n "$now" ] && [ "$now" != "$2" ]; }
+running_again() { [ "$(restarts "$1")" -gt "$2" ] && phase_is "$1" Running && [ "$($K get pod "$1" -o jsonpath='{.status.containerStatuses[0].ready}')" = true ]; }
+
+# Every number once and in order, from the log of the current instance.
+log_is_whole() {
+	$K logs "$1" | awk '$1 != "n" || $2 != NR { print "line " NR " is: " $0; bad = 1; exit } END { exit bad || NR < 5 }'
+}
+
+@test "the server: pods go on, acknowledged objects are there" {
+	$K create configmap survives --from-literal=a=b
+	before=$(boot_id counter) pid=$(pid_of server)
+	kill -9 "$pid"
+	wait_for 20 new_pid server "$pid"
+	wait_for 20 $K get configmap survives
+	[ "$(boot_id counter)" = "$before" ]
+	[ "$(restarts counter)" = 0 ]
+	$K delete configmap survives
+}
+
+@test "hostd: VMs are adopted, no log line is lost or doubled" {
+	before=$(boot_id counter) pid=$(pid_of hostd)
+	kill -9 "$pid"
+	sleep 1
+	wait_for 20 new_pid hostd "$pid"
+	wait_for 20 boot_id counter
+	[ "$(boot_id counter)" = "$before" ]
+	[ "$(restarts counter)" = 0 ]
+	sleep 2
+	log_is_whole counter
+}
+
+@test "vmx: its pod is restarted in a new VM, the other one goes on" {
+	before=$(boot_id counter) other=$(boot_id other) was=$(restarts counter)
+	kill -9 "$(vm_field counter pid)"
+	wait_for 90 running_again counter "$was"
+	[ "$(boot_id counter)" != "$before" ]
+	[ "$(boot_id other)" = "$other" ]
+	[ "$(restarts other)" = 0 ]
+	[ "$($K get pod counter -o jsonpath='{.status.containerStatuses[0].lastState.terminated.exitCode}')" = 137 ]
+}
+
+@test "qemu: the same" {
+	other=$(boot_id other) was=$(restarts counter) vmx=$(vm_field counter pid)
+	kill -9 "$(vm_field counter enginePid)"
+	wait_for 90 running_again counter "$was"
+	[ "$(boot_id other)" = "$other" ]
+	! kill -0 "$vmx"
+}
+
+@test "a guest that crashes: the same" {
+	$K run crasher --image=bulkhead.example/busybox:latest --image-pull-policy=IfNotPresent --privileged -- sleep 1000
+	wait_for 60 phase_is crasher Running
+	timeout 10 $K exec crasher -- sh -c 'echo c > /proc/sysrq-trigger' || true
+	wait_for 90 running_again crasher 0
+	$K delete pod crasher --grace-period=0 --force
+}
+
+@test "the supervisor: up brings the cluster back, VMs go on" {
+	before=$(boot_id other)
+	kill -9 "$(cat "$ROOT/run/supervise.pid")"
+	sleep 1
+	"$BIN/bulkhead" up --root "$ROOT"
+	wait_for 20 boot_id other
+	[ "$(boot_id other)" = "$before" ]
+}
+
+shoot() { [ "${1:-0}" -gt 1 ] && kill -9 "$1" 2>/dev/null || true; }   # never 0: that is our own process group
+
+@test "at random: in the end everything is as it should be" {
+	end=$((SECONDS + ${KILL_SECONDS:-20}))
+	while [ $SECONDS -lt $end ]; do
+		case $((RANDOM % 4)) in
+		0) shoot "$(pid_of server)" ;;
+		1) shoot "$(pid_of hostd)" ;;
+		2) shoot "$(vm_field counter pid 2>/dev/null)" ;;
+		3) shoot "$(vm_field counter enginePid 2>/dev/null)" ;;
+		esac
+		sleep 0.$((RANDOM % 10))
+		sleep $((RANDOM % 3))
+	done
+	wait_for 60 $K get nodes
+	$K delete pod counter --wait=false
+	wait_for 60 gone pod counter
+	busybox_pod counter Always 'i=0; while :; do i=$((i+1)); echo n $i; sleep 0.1; done'
+	wait_for 90 phase_is counter Running
+	wait_for 30 boot_id other
+	[ "$(restarts other)" = 0 ]
+	[ "$("$BIN/bulkhead" vm ls --root "$ROOT" -o json | jq '.vms | length')" = 2 ]
+	[ "$(pgrep -fc "qemu-system.*-name default/")" -ge 2 ]
+	sleep 1
+	log_is_whole counter
+}

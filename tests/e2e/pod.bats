@@ -1,0 +1,162 @@
+#!/usr/bin/env bats
+# The main path, by kubectl of Debian 12: apply, watch, logs, exec, cp, port-forward, exit codes, delete.
+
+load lib
+
+setup_file() {
+	cluster_up pod
+	image busybox
+	image nginx
+	$K apply -f examples/web.yaml
+	wait_for 90 phase_is web Running
+}
+
+teardown_file() { cluster_down; }
+
+@test "the node is Ready and says what it is" {
+	run $K get nodes -o wide
+	[[ $output == *" Ready "* && $output == *bulkhead://* ]]
+}
+
+@test "curl reaches nginx at the pod's address" {
+	ip=$($K get pod web -o jsonpath='{.status.podIP}')
+	wait_for 20 curl -sf "http://$ip/"
+	run curl -s "http://$ip/"
+	[[ $output == *nginx* ]]
+}
+
+@test "logs come line by line, also with -f, --tail, --timestamps" {
+	busybox_pod talk Never 'for i in 1 2 3; do echo line $i; sleep 0.5; done'
+	wait_for 60 phase_is talk Succeeded
+	[ "$($K logs talk)" = $'line 1\nline 2\nline 3' ]
+	[ "$($K logs talk --tail=1)" = "line 3" ]
+	[ "$($K logs talk -f)" = $'line 1\nline 2\nline 3' ]
+	[[ $($K logs talk --timestamps --tail=1) =~ ^20[0-9-]+T[0-9:.]+Z\ line\ 3$ ]]
+	$K delete pod talk --wait=true
+}
+
+@test "logs -f follows a running container" {
+	busybox_pod ticker Always 'while :; do date +%s; sleep 1; done'
+	wait_for 60 phase_is ticker Running
+	run timeout 4 $K logs ticker -f
+	[ "${#lines[@]}" -ge 3 ]
+	$K delete pod ticker
+}
+
+@test "exec gives output, exit code and stdin" {
+	run $K exec web -- sh -c 'echo out; echo err >&2; exit 7'
+	[ "$status" -eq 7 ]
+	[[ $output == *out* && $output == *err* ]]
+	run bash -c "echo through stdin | $K exec -i web -- cat"
+	[ "$output" = "through stdin" ]
+	[ "$(head -c 3000000 /dev/zero | $K exec -i web -- wc -c | tr -d ' ')" = 3000000 ]
+}
+
+@test "exec of a missing command says so at once" {
+	run timeout 20 $K exec web -- no-such-command
+	[ "$status" -eq 126 ] || [ "$status" -eq 127 ] || [ "$status" -eq 1 ]
+	[[ $output == *"executable file not found"* ]]
+}
+
+@test "exec -it has a terminal" {
+	run script -qec "$K exec -it web -- sh -c 'tty; stty size'" /dev/null < /dev/null
+	[[ $output == *"/dev/pts/"* ]]
+}
+
+@test "cp brings a file out and puts one in" {
+	$K cp web:/etc/os-release "$BATS_TEST_TMPDIR/os-release"
+	grep -q Debian "$BATS_TEST_TMPDIR/os-release"
+	head -c 1000000 /dev/urandom > "$BATS_TEST_TMPDIR/blob"
+	$K cp "$BATS_TEST_TMPDIR/blob" web:/tmp/blob
+	[ "$($K exec web -- sha256sum /tmp/blob | cut -d' ' -f1)" = "$(sha256sum < "$BATS_TEST_TMPDIR/blob" | cut -d' ' -f1)" ]
+}
+
+@test "port-forward reaches the pod over vsock" {
+	$K port-forward pod/web :80 > "$BATS_TEST_TMPDIR/pf" 2>&1 3>&- &
+	pf=$!
+	wait_for 10 grep -q Forwarding "$BATS_TEST_TMPDIR/pf"
+	port=$(sed -n 's/.*127.0.0.1:\([0-9]*\) .*/\1/p' "$BATS_TEST_TMPDIR/pf" | head -1)
+	for i in 1 2 3 4 5; do curl -sf "http://127.0.0.1:$port/" | grep -q nginx; done
+	kill $pf
+}
+
+@test "an exit code of 3 is an exit code of 3" {
+	$K run once --image=bulkhead.example/busybox:latest --image-pull-policy=IfNotPresent --restart=Never -- sh -c 'exit 3'
+	wait_for 60 phase_is once Failed
+	[ "$($K get pod once -o jsonpath='{.status.containerStatuses[0].state.terminated.exitCode}')" = 3 ]
+	[ "$($K get pod once -o jsonpath='{.status.containerStatuses[0].state.terminated.reason}')" = Error ]
+	$K delete pod once
+}
+
+@test "two pods see two kernels, neither the host's" {
+	busybox_pod two Always 'sleep 1000'
+	wait_for 60 phase_is two Running
+	a=$($K exec web -- cat /proc/sys/kernel/random/boot_id)
+	b=$($K exec two -- cat /proc/sys/kernel/random/boot_id)
+	[ "$a" != "$b" ]
+	[ "$a" != "$(cat /proc/sys/kernel/random/boot_id)" ]
+	[ "$("$BIN/bulkhead" vm ls --root "$ROOT" -o json | jq '.vms | length')" = "$($K get pods --no-headers | grep -c Running)" ]
+	$K exec two -- ping -c 1 -W 5 "$($K get pod web -o jsonpath='{.status.podIP}')"
+	$K delete pod two
+}
+
+@test "a missing image backs off with the kubelet's words" {
+	$K run noimage --image=127.0.0.1:1/none:latest --restart=Never
+	wait_for 30 waiting_is noimage ImagePullBackOff
+	$K describe pod noimage | grep -q 'Failed to pull image "127.0.0.1:1/none:latest"'
+	$K delete pod noimage
+}
+
+@test "a container that fails is restarted with back-off" {
+	busybox_pod crash Always 'echo again; exit 1'
+	wait_for 90 waiting_is crash CrashLoopBackOff
+	[ "$($K logs crash)" = again ]
+	[ "$($K get pod crash -o jsonpath='{.status.containerStatuses[0].restartCount}')" -ge 1 ]
+	$K delete pod crash
+}
+
+@test "a missing command is reported as a kubelet does" {
+	$K run nocommand --image=bulkhead.example/busybox:latest --image-pull-policy=IfNotPresent --restart=Never -- /no/such/program
+	wait_for 60 phase_is nocommand Failed
+	[ "$($K get pod nocommand -o jsonpath='{.status.containerStatuses[0].state.terminated.reason}')" = StartError ]
+	$K delete pod nocommand
+}
+
+@test "init containers run first, config maps and secrets arrive" {
+	$K create configmap settings --from-literal=color=blue
+	$K create secret generic keys --from-literal=token=hunter2
+	$K apply -f - <<-END
+	apiVersion: v1
+	kind: Pod
+	metadata: {name: full, labels: {app: full}}
+	spec:
+	  restartPolicy: Never
+	  volumes:
+	  - {name: data, emptyDir: {}}
+	  - {name: settings, configMap: {name: settings}}
+	  initContainers:
+	  - {name: first, image: bulkhead.example/busybox:latest, imagePullPolicy: IfNotPresent, command: [sh, -c, echo made > /data/file],
+	     volumeMounts: [{name: data, mountPath: /data}]}
+	  containers:
+	  - name: main
+	    image: bulkhead.example/busybox:latest
+	    imagePullPolicy: IfNotPresent
+	    command: [sh, -c, 'cat /data/file /settings/color; echo; echo \$TOKEN \$LABEL \$(NAME)']
+	    env:
+	    - {name: TOKEN, valueFrom: {secretKeyRef: {name: keys, key: token}}}
+	    - {name: LABEL, valueFrom: {fieldRef: {fieldPath: "metadata.labels['app']"}}}
+	    - {name: NAME, valueFrom: {fieldRef: {fieldPath: metadata.name}}}
+	    volumeMounts: [{name: data, mountPath: /data}, {name: settings, mountPath: /settings}]
+	END
+	wait_for 60 phase_is full Succeeded
+	run $K logs full
+	[[ $output == *made*blue* && $output == *"hunter2 full full"* ]]
+	$K delete pod full
+}
+
+@test "a deleted pod leaves nothing" {
+	$K delete pod web
+	wait_for 30 gone pod web
+	wait_for 10 bash -c "[ \"\$('$BIN/bulkhead' vm ls --root '$ROOT' -o json | jq '.vms | length')\" = 0 ]"
+	[ -z "$(ls "$ROOT/pods")" ]
+}

@@ -71,7 +71,7 @@ static void images(void **state)
 	assert_null(got);
 }
 
-struct peer { int fd; int lie; };   // lie: 0 no; 1 a status; 2 another page; 3 hangs up in the middle
+struct peer { int fd; _Atomic int lie; };   // lie: 0 no; 1 a status; 2 another page; 3 hangs up in the middle
 
 static void *peer(void *arg)
 {

@@ -91,7 +91,7 @@ int pager_claim(struct pager_vm *vm, uint64_t page, uint32_t max, struct pager_c
 	} while (!atomic_compare_exchange_weak_explicit(where, &entry, ENTRY(PAGER_LOADING, FRAME_OF(entry)),
 		memory_order_acq_rel, memory_order_acquire));
 	PAGER_POINT(1);
-	const struct frame *f = walk_frame(vm->pager, entry, NULL);
+	const struct frame *f = walk_frame(vm, entry, NULL);
 	c->vm = vm;
 	c->from = entry;
 	c->page = (uint32_t)page;
@@ -165,7 +165,7 @@ int pager_evict_claim(struct pager_vm *vm, uint64_t page, struct pager_claim *c)
 	if (!swap(where, entry, ENTRY(PAGER_EVICTING, FRAME_OF(entry))))
 		return -EBUSY;
 	PAGER_POINT(3);
-	struct vad *v = walk_frame(vm->pager, entry, NULL)->vad;
+	struct vad *v = walk_frame(vm, entry, NULL)->vad;
 	c->vm = vm;
 	c->from = entry;
 	c->page = (uint32_t)page;
@@ -221,7 +221,7 @@ int pager_discard(struct pager_vm *vm, uint64_t page)
 		return STATE_OF(entry) == PAGER_NONE ? -EFAULT : -EBUSY;
 	if (!swap(where, entry, ENTRY(PAGER_MOVING, FRAME_OF(entry))))
 		return -EBUSY;
-	struct frame *f = walk_frame(vm->pager, entry, NULL);
+	struct frame *f = walk_frame(vm, entry, NULL);
 	bool evicted = f->flags & FRAME_EVICTED;
 	struct backing *b = f->vad->backing;
 	uint32_t handle = f->offset;
@@ -275,7 +275,7 @@ int pager_age(const struct pager_vm *vm, uint64_t page, uint16_t now)
 	uint32_t entry = page >= vm->pages ? 0 : atomic_load_explicit(walk_entry(vm, page, NULL), memory_order_acquire);
 	if (STATE_OF(entry) != PAGER_RESIDENT)
 		return -1;
-	struct frame *f = walk_frame(vm->pager, entry, NULL);
+	struct frame *f = walk_frame(vm, entry, NULL);
 	return (uint16_t)(now - atomic_load_explicit(&f->age, memory_order_relaxed));
 }
 
@@ -283,5 +283,5 @@ void pager_mark(struct pager_vm *vm, uint64_t page, uint16_t now)
 {
 	uint32_t entry = page >= vm->pages ? 0 : atomic_load_explicit(walk_entry(vm, page, NULL), memory_order_acquire);
 	if (STATE_OF(entry) == PAGER_RESIDENT)
-		atomic_store_explicit(&walk_frame(vm->pager, entry, NULL)->age, now, memory_order_relaxed);
+		atomic_store_explicit(&walk_frame(vm, entry, NULL)->age, now, memory_order_relaxed);
 }

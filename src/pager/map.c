@@ -79,7 +79,7 @@ static void retarget(struct pager_vm *vm, uint64_t first, uint64_t pages, struct
 {
 	for (uint64_t page = first; page < first + pages; page++) {
 		uint32_t entry = take_page(vm, page);
-		struct frame *f = walk_frame(vm->pager, entry, NULL);
+		struct frame *f = walk_frame(vm, entry, NULL);
 		if (STATE_OF(entry) == PAGER_NONE)
 			continue;
 		if (f->flags & FRAME_PROTOTYPE)
@@ -96,7 +96,7 @@ static void clear(struct pager_vm *vm, uint64_t first, uint64_t pages)
 	struct pager *p = vm->pager;
 	for (uint64_t page = first; page < first + pages; page++) {
 		uint32_t entry = take_page(vm, page);
-		struct frame *f = walk_frame(p, entry, NULL);
+		struct frame *f = walk_frame(vm, entry, NULL);
 		if (STATE_OF(entry) == PAGER_NONE)
 			continue;
 		uint64_t frame = FRAME_OF(entry);

@@ -179,6 +179,7 @@ int pager_vm_new(struct pager *p, uint64_t pages, void *owner, struct pager_vm *
 		return err_set(e, ENOMEM, "no memory for a VM");
 	vm->pages = (uint32_t)pages;
 	vm->pager = p;
+	vm->frame = p->frame;
 	if (!id_take(p, vm)) {
 		free(vm);
 		return err_set(e, ENOSPC, "the pager has its %u VMs already", p->max_vms);

@@ -89,7 +89,12 @@ static int reserve(uintptr_t at, size_t bytes, uintptr_t *out)
 		return 0;
 	}
 	uint64_t random = clock_real_ns() * 0x9e3779b97f4a7c15ull + (uint64_t)getpid() * 0xbf58476d1ce4e5b9ull;
-	for (int i = 0; i < 4; i++, random = random * 6364136223846793005ull + 1442695040888963407ull) {
+#ifdef __SANITIZE_THREAD__
+	const int tries = 0;   // it owns these addresses, and maps at 0 instead
+#else
+	const int tries = 4;
+#endif
+	for (int i = 0; i < tries; i++, random = random * 6364136223846793005ull + 1442695040888963407ull) {
 		uintptr_t want = 0x200000000000ull + (random >> 32) % (0x200000000000ull / PRDA_STRIDE) * PRDA_STRIDE;
 		if (reserve(want, bytes, out) == 0)
 			return 0;

@@ -1,0 +1,246 @@
+// SPDX-License-Identifier: Apache-2.0
+// From a guest page to its VAD: the pager's walk beside what other fault handlers search, in the same run and in turns:
+// a linear list, a sorted array with binary search, a red-black tree (glibc's tsearch). Prints tables for docs/pager.md.
+//
+//	pager-bench [ROUNDS]        (default 40 of each case; medians)
+//
+// hot: 64 pages, over and over; random: pages all over the guest; cold: one look-up after 64 MiB of other memory was
+// read, which empties caches and TLB. List and tree get 10^4 and 10^5 regions at most: setting them up takes too long.
+#include <search.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+
+#include "base/clock.h"
+#include "base/err.h"
+#include "pager/pager.h"
+
+enum { PROBES = 4096, HOT = 64, COLD = 64 };
+
+struct region { uint64_t first, pages; struct region *next; };
+
+static struct pager *pager;
+static struct pager_vm *vm[1000];
+static uint32_t vms;
+static struct region *region, *list;
+static uint32_t regions;
+static void *tree;
+static uint64_t probe[PROBES];
+static unsigned char *other;
+static volatile uintptr_t sink;
+static unsigned rounds = 40;
+
+static int by_place(const void *a, const void *b)
+{
+	const struct region *x = a, *y = b;
+	return x->first + x->pages <= y->first ? -1 : x->first >= y->first + y->pages;
+}
+
+static uintptr_t find_walk(uint64_t page, uint32_t at) { return (uintptr_t)pager_lookup(vm[at], page); }
+
+static uintptr_t find_array(uint64_t page, uint32_t at)
+{
+	uint32_t low = 0, high = regions;
+	(void)at;
+	while (high - low > 1) {
+		uint32_t mid = (low + high) / 2;
+		if (region[mid].first <= page)
+			low = mid;
+		else
+			high = mid;
+	}
+	return (uintptr_t)&region[low];
+}
+
+static uintptr_t find_list(uint64_t page, uint32_t at)
+{
+	(void)at;
+	for (struct region *r = list; r; r = r->next)
+		if (page - r->first < r->pages)
+			return (uintptr_t)r;
+	return 0;
+}
+
+static uintptr_t find_tree(uint64_t page, uint32_t at)
+{
+	struct region key = { page, 1, NULL };
+	(void)at;
+	return *(uintptr_t *)tfind(&key, &tree, by_place);
+}
+
+typedef uintptr_t find_fn(uint64_t page, uint32_t at);
+static const struct { const char *name; find_fn *find; } way[] = {
+	{ "walk", find_walk }, { "sorted array", find_array }, { "red-black tree", find_tree }, { "list", find_list },
+};
+enum { WAYS = 4 };
+
+static int by_value(const void *a, const void *b)
+{
+	double x = *(const double *)a, y = *(const double *)b;
+	return x < y ? -1 : x > y;
+}
+
+static double median(double *v, unsigned n)
+{
+	qsort(v, n, sizeof(*v), by_value);
+	return v[n / 2];
+}
+
+/* ns for each look-up; each depends on the one before it, as the next fault of a thread does. */
+static double lookups(find_fn *find, uint32_t n, uint32_t times)
+{
+	uint64_t start = clock_mono_ns();
+	uintptr_t x = 0;
+	for (uint32_t i = 0; i < times; i++)
+		x = find(probe[i % n] + (x == 1), i % vms);
+	sink = x;
+	return (double)(clock_mono_ns() - start) / times;
+}
+
+static double cold(find_fn *find, uint32_t i)
+{
+	uint64_t sum = 0;
+	for (size_t k = 0; k < 64u << 20; k += 64)
+		sum += other[k];
+	sink = sum;
+	__atomic_thread_fence(__ATOMIC_SEQ_CST);
+	uint64_t start = clock_mono_ns();
+	sink = find(probe[i * 37 % PROBES], i % vms);
+	__atomic_thread_fence(__ATOMIC_SEQ_CST);
+	return (double)(clock_mono_ns() - start);
+}
+
+static double clock_cost(void)
+{
+	double v[101];
+	for (int i = 0; i < 101; i++) {
+		uint64_t start = clock_mono_ns();
+		v[i] = (double)(clock_mono_ns() - start);
+	}
+	return median(v, 101);
+}
+
+static void must(int rc, const struct err *e)
+{
+	if (rc) {
+		fprintf(stderr, "%s\n", e->text);
+		exit(1);
+	}
+}
+
+static void measure(bool with_cold)
+{
+	static double hot[WAYS][1000], random_[WAYS][1000], far[WAYS][COLD];
+	bool use[WAYS] = { true, vms == 1, vms == 1 && tree, vms == 1 && regions <= 10000 };
+	for (unsigned r = 0; r < rounds; r++)
+		for (int w = 0; w < WAYS; w++) {
+			uint32_t times = w == 3 && regions > 100 ? 200 : 20000;
+			hot[w][r] = use[w] ? lookups(way[w].find, HOT, times) : 0;
+			random_[w][r] = use[w] ? lookups(way[w].find, PROBES, times) : 0;
+		}
+	double clock = clock_cost();
+	for (uint32_t i = 0; with_cold && i < COLD; i++)
+		for (int w = 0; w < WAYS; w++)
+			far[w][i] = use[w] ? cold(way[w].find, i) - clock : 0;
+	for (int w = 0; w < WAYS; w++) {
+		if (use[w] && with_cold)
+			printf(" %5.1f /%6.1f /%6.0f |", median(hot[w], rounds), median(random_[w], rounds), median(far[w], COLD));
+		else if (use[w])
+			printf(" %5.1f /%6.1f /      |", median(hot[w], rounds), median(random_[w], rounds));
+		else
+			printf("                        |");
+	}
+}
+
+static void set_up(uint64_t pages, uint32_t vads, uint32_t guests, bool touched)
+{
+	struct err e = ERR_INIT;
+	uint64_t size = pages / vads;
+	vms = guests;
+	regions = vads;
+	must(pager_new(&(struct pager_options){ .frames = (1u << 25), .vads = 1100000, .vms = 1000 }, &pager, &e), &e);
+	for (uint32_t v = 0; v < guests; v++) {
+		must(pager_vm_new(pager, pages, NULL, &vm[v], &e), &e);
+		for (uint32_t i = 0; i < vads; i++)
+			must(pager_map(vm[v], i * size, size, backing_zero(), 0, &e), &e);
+	}
+	for (uint32_t i = 0; i < PROBES; i++) {
+		uint64_t x = (i + 1) * 0x9e3779b97f4a7c15ull;
+		probe[i] = (x >> 20) % (size * vads);
+	}
+	for (uint64_t page = 0; touched && page < size * vads; page += PAGER_CLUSTER_MAX)
+		for (uint32_t v = 0; v < guests; v++) {
+			struct pager_claim c;
+			if (!pager_claim(vm[v], page, PAGER_CLUSTER_MAX, &c))
+				pager_loaded(&c, c.count);
+		}
+	if (guests > 1)
+		return;
+	region = calloc(vads, sizeof(*region));
+	list = NULL;
+	tree = NULL;
+	for (uint32_t i = vads; i-- > 0; list = &region[i])
+		region[i] = (struct region){ i * size, size, list };
+	for (uint32_t i = 0; vads <= 100000 && i < vads; i++) {
+		/* In random order, as nodes of a long-lived tree lie in memory. */
+		uint32_t k = (uint32_t)((uint64_t)i * 7919 % vads);
+		tsearch(&region[k], &tree, by_place);
+	}
+	for (uint32_t i = 0; vads <= 100000 && i < vads; i++)
+		tsearch(&region[i], &tree, by_place);   // those that 7919 missed
+}
+
+static void no_free(void *p) { (void)p; }
+
+static void tear_down(void)
+{
+	for (uint32_t v = 0; v < vms; v++)
+		pager_vm_free(vm[v]);
+	pager_free(pager);
+	if (tree)
+		tdestroy(tree, no_free);
+	free(region);
+	region = list = NULL;
+	tree = NULL;
+}
+
+static void row(uint64_t mib, uint32_t vads, uint32_t guests, bool touched, bool with_cold)
+{
+	struct pager_trace t;
+	uint32_t steps = 0, most = 0, lines = 0;
+	set_up(mib << 8, vads, guests, touched);
+	printf("| %6lu | %7u | %4u | %-8s |", (unsigned long)mib, vads, guests, touched ? "resident" : "never");
+	measure(with_cold);
+	for (uint32_t i = 0; i < PROBES; i++) {
+		pager_lookup_traced(vm[i % vms], probe[i], &t);
+		uint32_t own = probe[i] >> 19 < 3 ? 1 : 2;      // the VM's line, and that of its directory behind 6 GiB
+		most = t.steps > most ? t.steps : most;
+		steps += t.steps;
+		lines = t.lines - own > lines ? t.lines - own : lines;
+	}
+	printf(" %u%s | %u |\n", most, steps == most * PROBES ? "" : " (varies!)", lines);
+	fflush(stdout);
+	tear_down();
+}
+
+int main(int argc, char **argv)
+{
+	if (argc > 1)
+		rounds = (unsigned)atoi(argv[1]) < 1000 ? (unsigned)atoi(argv[1]) : 1000;
+	other = mmap(NULL, 64u << 20, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+	memset(other, 1, 64u << 20);
+	puts("ns: hot / random / cold; steps of the walk; cache lines beside the VM's own\n");
+	puts("| MiB    | VADs    | VMs  | pages    | walk                    | sorted array           | red-black tree         | list                   | steps | lines |");
+	puts("|---|---|---|---|---|---|---|---|---|---|");
+	for (uint32_t vads = 1; vads <= 1000000; vads *= 10)
+		row(4096, vads, 1, false, true);
+	row(4096, 1000, 1, true, true);
+	row(4096, 100000, 1, true, true);
+	for (uint64_t mib = 64; mib <= 65536; mib *= 4)
+		row(mib, 1000, 1, false, mib == 64 || mib == 65536);
+	for (uint32_t guests = 1; guests <= 1000; guests *= 10)
+		row(64, 16, guests, false, true);
+	return 0;
+}

@@ -14,6 +14,7 @@
 #include "base/log.h"
 #include "base/own.h"
 #include "events.h"
+#include "k8s/quantity.h"
 #include "pod.h"
 #include "pod_probes.h"
 #include "probe.h"
@@ -276,6 +277,7 @@ static int create_in_agent(struct pod *p, struct container *c, const json_t *spe
 	cc.stdin = jpath_bool(spec, "stdin", false);
 	cc.stdin_once = jpath_bool(spec, "stdinOnce", false);
 	cc.termination_message_path = (char *)jpath_str(spec, "terminationMessagePath", "/dev/termination-log");
+	cc.writable_bytes = (uint64_t)k8s_quantity_value(jpath_get(spec, "resources.limits.ephemeral-storage"), 0);
 	cc.run_as_non_root = jpath_bool(sc, "runAsNonRoot", jpath_bool(pod_sc, "runAsNonRoot", false));
 	int rc = pod_mounts(p, spec, &cc, e);
 	if (!rc) {

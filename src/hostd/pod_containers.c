@@ -13,6 +13,7 @@
 #include "base/jpath.h"
 #include "base/log.h"
 #include "base/own.h"
+#include "base/utf8.h"
 #include "events.h"
 #include "k8s/quantity.h"
 #include "pod.h"
@@ -109,7 +110,7 @@ static void set_waiting(struct pod *p, struct container *c, const char *reason, 
 	c->ready = c->started = false;
 	snprintf(c->waiting_reason, sizeof(c->waiting_reason), "%s", reason);
 	free(c->waiting_message);
-	c->waiting_message = message && *message ? strdup(message) : NULL;
+	c->waiting_message = message && *message ? utf8_clean(strdup(message)) : NULL;
 	pthread_mutex_unlock(&p->lock);
 }
 
@@ -123,7 +124,7 @@ static void set_terminated(struct pod *p, struct container *c, int exit_code, in
 	c->signal = sig;
 	snprintf(c->reason, sizeof(c->reason), "%s", reason);
 	free(c->message);
-	c->message = message && *message ? strdup(message) : NULL;
+	c->message = message && *message ? utf8_clean(strdup(message)) : NULL;
 	if (started_ns)
 		c->started_ns = started_ns;
 	c->finished_ns = finished_ns ? finished_ns : clock_real_ns();
@@ -156,6 +157,19 @@ static void note_exit(struct pod *p, struct container *c, const Bulkhead__Agent_
 	log_info("pods", "container ended pod=%s/%s container=%s exit=%d reason=%s", p->ns, p->name, c->name, st->exit_code, reason);
 }
 
+/* A hostd that was killed between the agent's answer and its own note of it: the agent knows better. */
+static void found_in_agent(struct pod *p, struct container *c, const Bulkhead__Agent__ContainerStatus *st)
+{
+	c->created = true;
+	if (st->state == BULKHEAD__AGENT__CONTAINER_STATE__CREATED)
+		return;   // the next start removes it and makes it again
+	c->used = true;
+	set_running(p, c, st->started_real_ns);
+	pod_log_follow(p, c);
+	if (st->state == BULKHEAD__AGENT__CONTAINER_STATE__EXITED)
+		note_exit(p, c, st);
+}
+
 void pod_containers_sync(struct pod *p)
 {
 	Bulkhead__Agent__Request rq = BULKHEAD__AGENT__REQUEST__INIT;
@@ -178,7 +192,10 @@ void pod_containers_sync(struct pod *p)
 		for (size_t j = 0; reply->what_case == BULKHEAD__AGENT__REPLY__WHAT_CONTAINERS && j < reply->containers->n_containers; j++)
 			if (!strcmp(reply->containers->containers[j]->id, id))
 				st = reply->containers->containers[j];
-		if (c->phase == CONTAINER_RUNNING && !st) {
+		if (c->phase == CONTAINER_WAITING && st && !c->created) {
+			found_in_agent(p, c, st);
+			changed = true;
+		} else if (c->phase == CONTAINER_RUNNING && !st) {
 			set_terminated(p, c, EXIT_KILLED, SIGKILL, "ContainerStatusUnknown",
 				       "The container could not be located when the pod was terminated", 0, 0);
 			changed = true;
@@ -194,6 +211,14 @@ void pod_containers_sync(struct pod *p)
 		pod_state_save(p, NULL);
 }
 
+/* True when the containers after this init container or sidecar may start. */
+static bool lets_pass(const struct container *c)
+{
+	if (c->kind == CONTAINER_SIDECAR)
+		return c->phase == CONTAINER_RUNNING && c->started;
+	return c->phase == CONTAINER_TERMINATED && c->exit_code == 0;
+}
+
 void pod_containers_vm_lost(struct pod *p, const char *why)
 {
 	for (size_t i = 0; i < p->containers_count; i++) {
@@ -201,6 +226,8 @@ void pod_containers_vm_lost(struct pod *p, const char *why)
 		c->created = false;
 		if (c->phase == CONTAINER_RUNNING)
 			set_terminated(p, c, EXIT_KILLED, SIGKILL, "Error", why, 0, 0);
+		else if (why && !pod_terminal(p) && c->kind == CONTAINER_INIT && lets_pass(c))
+			set_waiting(p, c, "PodInitializing", NULL);   // a new VM is a new sandbox: init containers run again
 	}
 	pod_state_save(p, NULL);
 }
@@ -263,7 +290,9 @@ static int create_in_agent(struct pod *p, struct container *c, const json_t *spe
 		return err_sys(e, ENOMEM, "create container");
 	json_t *groups = jpath_get(pod_sc, "supplementalGroups");
 	uint32_t extra[32];
-	for (cc.n_supplemental_groups = 0; cc.n_supplemental_groups < json_array_size(groups) && cc.n_supplemental_groups < 32;
+	if (json_array_size(groups) > 32)
+		return err_set(e, EINVAL, "a pod can have 32 supplemental groups at most");
+	for (cc.n_supplemental_groups = 0; cc.n_supplemental_groups < json_array_size(groups);
 	     cc.n_supplemental_groups++)
 		extra[cc.n_supplemental_groups] = (uint32_t)json_integer_value(json_array_get(groups, cc.n_supplemental_groups));
 	cc.supplemental_groups = extra;
@@ -328,7 +357,7 @@ static void start(struct pod *p, struct container *c)
 	if (rc == -EPIPE)
 		return;   // the VM has ended; the next round sees it
 	if (rc) {
-		c->used = rc != -EEXIST;
+		c->created = rc == -EEXIST;   // the next start removes it
 		config_error(p, c, "CreateContainerError", &e);
 		return;
 	}
@@ -426,6 +455,12 @@ static void heed_probes(struct pod *p, struct container *c)
 /* One step for one container. */
 static void drive_one(struct pod *p, struct container *c)
 {
+	if (c->kind == CONTAINER_EPHEMERAL && c->phase == CONTAINER_WAITING && !c->image_serial[0]) {
+		set_terminated(p, c, EXIT_START_ERROR, 0, "StartError", "ephemeral containers are not supported: their image would "
+			       "be a disk, and a VM that runs takes no more disks", clock_real_ns(), 0);
+		container_event(p, c, "Warning", "Failed", "Error: ephemeral containers are not supported");
+		return;
+	}
 	if (c->phase == CONTAINER_RUNNING)
 		heed_probes(p, c);
 	if (c->phase == CONTAINER_TERMINATED && should_restart(p, c))
@@ -441,14 +476,6 @@ static void drive_one(struct pod *p, struct container *c)
 		pod_wake_at(p, clock_mono_ns());   // a start that failed at once: plan the next one in another round
 }
 
-/* True when the containers after this init container or sidecar may start. */
-static bool lets_pass(const struct container *c)
-{
-	if (c->kind == CONTAINER_SIDECAR)
-		return c->phase == CONTAINER_RUNNING && c->started;
-	return c->phase == CONTAINER_TERMINATED && c->exit_code == 0;
-}
-
 static void wait_for_init(struct pod *p)
 {
 	for (size_t i = 0; i < p->containers_count; i++) {
@@ -460,21 +487,20 @@ static void wait_for_init(struct pod *p)
 
 void pod_containers_drive(struct pod *p)
 {
-	bool first_round = true;
-	for (size_t i = 0; i < p->containers_count; i++)
-		first_round &= p->containers[i].kind != CONTAINER_APP || (!p->containers[i].used && !p->containers[i].last_state);
+	bool held_back = false;   // by a sidecar that is not up: what runs goes on, nothing new starts
 	for (size_t i = 0; i < p->containers_count; i++) {
 		struct container *c = &p->containers[i];
-		bool init = c->kind == CONTAINER_INIT || c->kind == CONTAINER_SIDECAR;
-		/* Init containers that have done their work are not run again while the VM lives. */
-		if (c->kind == CONTAINER_INIT && !first_round && lets_pass(c))
+		if (held_back && c->phase != CONTAINER_RUNNING && !c->created)
 			continue;
 		drive_one(p, c);
-		if (init && !lets_pass(c)) {
+		if (c->kind == CONTAINER_INIT && !lets_pass(c)) {
 			wait_for_init(p);
 			return;
 		}
+		held_back |= c->kind == CONTAINER_SIDECAR && !lets_pass(c);
 	}
+	if (held_back)
+		wait_for_init(p);
 }
 
 /* --- stopping --- */

@@ -55,7 +55,7 @@ static bool due(struct pod_probes *pp, struct probe *pr, uint64_t now, struct pr
 	bool run = c && c->phase == CONTAINER_RUNNING && p->vm;
 	if (run && (!pr->armed || pr->instance != c->restart_count)) {
 		pr->armed = true;
-		pr->settled = false;
+		pr->settled = pr->kind == STARTUP && c->probe_started;   // known from before a hostd restart
 		pr->instance = c->restart_count;
 		pr->successes = pr->failures = 0;
 		pr->next_mono_ns = now + (uint64_t)jpath_int(pr->spec, "initialDelaySeconds", 0) * NS_PER_S;

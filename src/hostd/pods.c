@@ -194,7 +194,10 @@ static void admit(struct pods *ps, json_t *obj)
 			 jpath_str(obj, "metadata.name", "?"));
 		return;
 	}
-	pod_state_load(p);
+	p->known = !pod_state_load(p);
+	const char *phase = jpath_str(obj, "status.phase", "");
+	if (!p->known && (!strcmp(phase, "Succeeded") || !strcmp(phase, "Failed")))
+		strcpy(p->phase, phase);   // it has run before, not from this folder: it does not run again
 	if (p->vm_number)
 		ps->numbers[p->vm_number % VM_NUMBERS] = true;
 	if (start_worker(p)) {
@@ -216,7 +219,7 @@ static void update(struct pod *p, json_t *obj, bool gone)
 	}
 	p->gone |= gone;
 	if (gone || (obj && jpath_get(obj, "metadata.deletionTimestamp")))
-		p->cancel = 1;
+		p->cancel = p->boot_cancel = 1;
 	p->dirty = true;
 	pthread_cond_signal(&p->wake);
 	pthread_mutex_unlock(&p->lock);
@@ -332,7 +335,7 @@ void pods_close(struct pods *ps)
 	for (struct pod *p = ps->head; p; p = p->next) {
 		pthread_mutex_lock(&p->lock);
 		p->quit = p->dirty = true;
-		p->cancel = 1;
+		p->cancel = p->boot_cancel = p->leave = 1;
 		pthread_cond_signal(&p->wake);
 		pthread_mutex_unlock(&p->lock);
 	}

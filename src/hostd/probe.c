@@ -10,6 +10,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
+#include <sys/time.h>
 #include <unistd.h>
 
 #include <curl/curl.h>
@@ -101,6 +102,8 @@ static int run_exec(const struct probe_target *t, const json_t *exec, uint32_t t
 		snprintf(why, why_len, "%s", e.text);
 		return 1;
 	}
+	struct timeval limit = {.tv_sec = timeout_ms / 1000 + 1};
+	setsockopt(fd, SOL_SOCKET, SO_RCVTIMEO, &limit, sizeof(limit));
 	int code = exec_result(fd, end, said, sizeof(said), &timed_out);
 	if (timed_out)
 		snprintf(why, why_len, "command timed out after %us", (timeout_ms + 999) / 1000);

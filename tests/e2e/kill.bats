@@ -84,7 +84,7 @@ log_is_whole() {
 		wait_for 90 phase_is young Running
 		[ "$(restarts young)" = 0 ]
 		[ "$(pgrep -fc "qemu-system.*-name default/young ")" = 1 ]
-		[ "$($K exec young -- echo yes)" = yes ]
+		wait_for 20 $K exec young -- true
 		$K delete pod young --wait=false
 		sleep 0.$((RANDOM % 10))
 		kill -9 "$(pid_of hostd)"

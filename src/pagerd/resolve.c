@@ -17,8 +17,9 @@ static void give_up(struct guest *guest, uint32_t page, int why)
 	log_limited(LOG_LEVEL_ERROR, "fault", "a page cannot be had page=%u error=%d", page, why);
 	for (uint32_t i = 0; i < guest->maps; i++) {
 		uint64_t address, length = mapping_range(&guest->map[i], page, 1, &address);
-		if (length && uffd_poison(guest->map[i].uffd, address, length))
-			log_limited(LOG_LEVEL_ERROR, "fault", "and the kernel cannot poison it: its thread waits");
+		int rc = length ? uffd_poison(guest->map[i].uffd, address, length) : 0;
+		if (rc && rc != -EEXIST)
+			log_limited(LOG_LEVEL_ERROR, "fault", "and it cannot be poisoned, its thread waits error=%d", rc);
 	}
 }
 

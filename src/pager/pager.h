@@ -105,6 +105,8 @@ void pager_free(struct pager *p);
 int pager_vm_new(struct pager *p, uint64_t pages, void *owner, struct pager_vm **vm, struct err *e);
 /* No claim may be held and none be tried. Releases what the store holds. NULL: nothing. */
 void pager_vm_free(struct pager_vm *vm);
+/* The same, but what the store holds stays there, for the pager of the next process. */
+void pager_vm_leave(struct pager_vm *vm);
 uint64_t pager_vm_pages(const struct pager_vm *vm);
 void *pager_vm_owner(const struct pager_vm *vm);
 

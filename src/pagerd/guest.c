@@ -328,7 +328,8 @@ void guests_close(struct guests *g)
 			continue;
 		guest_put(g, guest);
 		remove_locked(g, guest);
-		guest_free(guest);     // its pager_vm stays: freeing it would release what the next pagerd needs
+		pager_vm_leave(guest->vm);
+		guest_free(guest);
 	}
 	pthread_mutex_unlock(&g->lock);
 }

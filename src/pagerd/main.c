@@ -180,5 +180,7 @@ int main(int argc, char **argv)
 		rc = serve(&o, &e);
 	if (rc)
 		log_error("main", "%s", e.text);
+	pager_free(guests.pager);
+	backing_put(guests.store);
 	return rc ? 1 : 0;
 }

@@ -385,6 +385,9 @@ static void one_page_at_a_time(void **state)
 	assert_int_equal(guest_ask(g, 'w', 7), 8);
 	assert_int_equal(guest_ask(g, 'w', HALF + 7), HALF + 8);
 	assert_true(range(&w, PAGER_MSG_EVICT, 0, BYTES) >= 32);
+	pagerd_end(&w, SIGTERM);
+	pagerd_start(&w, "lz4");
+	attach(&w);
 	struct pager_stats s = stats(&w);
 	assert_int_equal(s.resident_bytes, 0);
 	assert_int_equal(s.evicted_bytes, 2 * PAGER_PAGE);             // the others were never written: dropped

@@ -37,6 +37,7 @@ static int not_unloaded(uint32_t entry)
 	switch (STATE_OF(entry)) {
 	case PAGER_RESIDENT: return -EEXIST;
 	case PAGER_NONE: return -EFAULT;
+	case PAGER_MOVING: return -EAGAIN;
 	default: return -EBUSY;
 	}
 }

@@ -105,7 +105,7 @@ static void clear(struct pager_vm *vm, uint64_t first, uint64_t pages)
 		if (!own)
 			continue;
 		prda_add(evicted ? vm->control->evicted : vm->control->resident, -1);
-		if (evicted)
+		if (evicted && !vm->control->leave)
 			f->vad->ops->release(f->vad->backing, f->offset);
 		pool_give(&p->frames, &frame, 1);
 	}

@@ -149,6 +149,12 @@ void pager_vm_free(struct pager_vm *vm)
 	free(vm);
 }
 
+void pager_vm_leave(struct pager_vm *vm)
+{
+	vm->control->leave = true;
+	pager_vm_free(vm);
+}
+
 static int vm_parts(struct pager_vm *vm, struct err *e)
 {
 	struct vm_control *c = vm->control = pager_alloc(sizeof(*c));

@@ -105,6 +105,8 @@ void pager_free(struct pager *p);
 int pager_vm_new(struct pager *p, uint64_t pages, void *owner, struct pager_vm **vm, struct err *e);
 /* No claim may be held and none be tried. Releases what the store holds. NULL: nothing. */
 void pager_vm_free(struct pager_vm *vm);
+/* The same, but what the store holds stays there, for the pager of the next process. */
+void pager_vm_leave(struct pager_vm *vm);
 uint64_t pager_vm_pages(const struct pager_vm *vm);
 void *pager_vm_owner(const struct pager_vm *vm);
 
@@ -140,6 +142,7 @@ struct pager_claim {
 /* Claim a page that faulted, and up to max pages in all around it if its VAD allows that.
  * Returns 0: load c->count pages and call pager_loaded;
  * -EEXIST resident: wake the guest;  -EBUSY another is loading or evicting it and will wake the guest;
+ * -EAGAIN a VAD is being changed: try again at once;
  * -EFAULT nothing is mapped there, or past the end;  -ENOMEM no frame record is free (evict, then try again). */
 int pager_claim(struct pager_vm *vm, uint64_t page, uint32_t max, struct pager_claim *c);
 /* The first n pages are in the guest's memory, the others are not (n 0: it failed); all claims given back. Before the

@@ -82,6 +82,7 @@ struct vm_control {
 	pthread_mutex_t lock;
 	struct vad **vad;            // sorted by first page
 	uint32_t vads, room;
+	bool leave;                  // the store keeps its pages
 	void *owner;
 	prda_u64 resident, evicted;
 };

@@ -1,0 +1,254 @@
+// SPDX-License-Identifier: Apache-2.0
+// Eviction of a run of pages. At every point the page is whole in the guest, in the store, or in both:
+//  1. claim the pages; 2. write-protect them in every mapping; 3. read them from the memfd and put them in the store;
+//  4. punch them out of the memfd; 5. give the claims back; 6. lift the protection, which also wakes whoever ran into
+//     the protection or the hole meanwhile.
+// Killed between 3 and 4, the page is in both, and the guest's is what the next pagerd keeps.
+#include "evict.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "base/clock.h"
+#include "uffd.h"
+
+enum { RUN = 32 };
+
+struct run {
+	struct pager_claim claim[RUN];
+	uint32_t handle[RUN];        // 0: dropped, its VAD has the same bytes
+	uint32_t first, count;
+};
+
+static int protect(struct guest *guest, uint32_t first, uint32_t count, bool on)
+{
+	int rc = 0;
+	for (uint32_t i = 0; i < guest->maps; i++) {
+		uint64_t address, length = mapping_range(&guest->map[i], first, count, &address);
+		int fd = guest->map[i].uffd;
+		int this = !length ? 0 : on ? uffd_protect(fd, address, length) : uffd_unprotect(fd, address, length);
+		rc = rc ? rc : this == -ESRCH ? 0 : this;      // that process is gone: it writes no more
+	}
+	return rc;
+}
+
+/* How many of the run's pages, from its first, are safe elsewhere. */
+static uint32_t save(struct guests *g, struct guest *guest, struct run *r)
+{
+	unsigned char page[PAGER_PAGE];
+	for (uint32_t i = 0; i < r->count; i++) {
+		struct pager_claim *c = &r->claim[i];
+		if (pread(guest->memfd, page, sizeof(page), (off_t)c->page * PAGER_PAGE) != PAGER_PAGE)
+			return i;
+		r->handle[i] = 0;
+		if (c->backing->ops->same && c->backing->ops->same(c->backing, c->backing_page, page))
+			continue;
+		if (store_put(g->store, guest->key, c->page, page, &r->handle[i]))
+			return i;
+	}
+	return r->count;
+}
+
+static uint64_t evict_run(struct guests *g, struct guest *guest, struct run *r)
+{
+	uint32_t saved = protect(guest, r->first, r->count, true) ? 0 : save(g, guest, r);
+	if (saved && fallocate(guest->memfd, FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE, (off_t)r->first * PAGER_PAGE,
+			(off_t)saved * PAGER_PAGE)) {
+		for (uint32_t i = 0; i < saved; i++)
+			if (r->handle[i])
+				store_release(g->store, r->handle[i]);
+		saved = 0;
+	}
+	for (uint32_t i = 0; i < r->count; i++) {
+		if (i >= saved) {
+			pager_evict_cancel(&r->claim[i]);
+		} else if (r->handle[i]) {
+			pager_evicted(&r->claim[i], r->handle[i]);
+			atomic_fetch_add_explicit(&guest->evictions, 1, memory_order_relaxed);
+		} else {
+			pager_dropped(&r->claim[i]);
+			atomic_fetch_add_explicit(&guest->dropped, 1, memory_order_relaxed);
+		}
+	}
+	protect(guest, r->first, r->count, false);
+	return saved;
+}
+
+static uint16_t now_ticks(void) { return (uint16_t)(clock_mono_ns() / (NS_PER_S / 10)); }
+
+/* Pages in a row from page on that are at least so old. */
+static void gather(struct guest *guest, uint32_t page, int age, uint64_t most, struct run *r)
+{
+	uint16_t now = now_ticks();
+	r->first = page;
+	r->count = 0;
+	while (r->count < RUN && r->count < most && pager_age(guest->vm, (uint64_t)page + r->count, now) >= age
+			&& !pager_evict_claim(guest->vm, (uint64_t)page + r->count, &r->claim[r->count]))
+		r->count++;
+}
+
+uint64_t evict_pages(struct guests *g, struct guest *guest, uint64_t pages)
+{
+	static const int ages[] = { 100, 10, 0 };              // tenths of a second
+	uint64_t all = pager_vm_pages(guest->vm), gone = 0;
+	struct run *r = malloc(sizeof(*r));
+	if (!r)
+		return 0;
+	pthread_mutex_lock(&guest->evict_lock);
+	for (size_t a = 0; a < sizeof(ages) / sizeof(ages[0]) && gone < pages; a++) {
+		for (uint64_t seen = 0; seen < all && gone < pages; ) {
+			gather(guest, guest->hand, ages[a], pages - gone, r);
+			uint64_t went = r->count ? evict_run(g, guest, r) : 0;
+			uint64_t step = r->count ? r->count : 1;
+			gone += went;
+			seen += step;
+			guest->hand = (uint32_t)((guest->hand + step) % all);
+			if (r->count && !went)                 // the store is full, or the guest is gone
+				pages = 0;
+		}
+	}
+	pthread_mutex_unlock(&guest->evict_lock);
+	free(r);
+	return gone;
+}
+
+int evict_discard(struct guests *g, struct guest *guest, uint32_t page)
+{
+	static const unsigned char zeros[PAGER_PAGE];
+	struct pager_claim c;
+	uint32_t handle = 0;
+	int rc = pager_evict_claim(guest->vm, page, &c);
+	if (rc == -ENOENT && guest->plain)
+		return pager_discard(guest->vm, page);         // the store need not keep it
+	if (rc)
+		return rc == -ENOENT ? 0 : rc;
+	/* Where the VAD is not zeros, the store must say that this page is: a later pagerd has no other way to know. */
+	bool same = c.backing == backing_zero();
+	rc = same ? 0 : store_put(g->store, guest->key, page, zeros, &handle);
+	if (!rc && fallocate(guest->memfd, FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE, (off_t)page * PAGER_PAGE, PAGER_PAGE)) {
+		rc = -errno;
+		if (handle)
+			store_release(g->store, handle);
+	}
+	if (rc)
+		pager_evict_cancel(&c);
+	else if (same)
+		pager_dropped(&c);
+	else
+		pager_evicted(&c, handle);
+	guest_wake(guest, page, 1, -1);
+	return rc;
+}
+
+// ---- Reclaim ----
+
+struct reclaim {
+	struct guests *g;
+	uint64_t max;
+	pthread_t thread;
+	pthread_mutex_t lock;
+	pthread_cond_t cond;
+	bool stop;
+};
+
+static uint64_t resident(const struct guest *guest)
+{
+	struct pager_vm_usage u;
+	pager_vm_usage(guest->vm, &u);
+	return u.resident;
+}
+
+/* All guests' pages; *fattest: the one furthest above what it has reserved, counted. */
+static uint64_t survey(struct guests *g, struct guest **fattest)
+{
+	uint64_t sum = 0, most = 0;
+	*fattest = NULL;
+	for (uint32_t i = 0; i < GUESTS_MAX; i++) {
+		struct guest *guest = guest_at(g, i);
+		if (!guest)
+			continue;
+		uint64_t has = resident(guest), reserve = guest->reserve, limit = guest->limit;
+		if (limit && has > limit)
+			has -= evict_pages(g, guest, has - limit);
+		sum += has;
+		if (has > reserve && has - reserve > most) {
+			most = has - reserve;
+			if (*fattest)
+				guest_put(g, *fattest);
+			*fattest = guest;
+		} else {
+			guest_put(g, guest);
+		}
+	}
+	return sum;
+}
+
+static void reclaim_once(struct reclaim *r)
+{
+	struct guest *fattest;
+	pager_set_time(r->g->pager, now_ticks());
+	uint64_t sum = survey(r->g, &fattest);
+	if (!fattest)
+		return;
+	if (r->max && sum > r->max) {
+		uint64_t above = resident(fattest), reserve = fattest->reserve, over = sum - r->max;
+		above = above > reserve ? above - reserve : 0;
+		evict_pages(r->g, fattest, over < above ? over : above);
+	}
+	guest_put(r->g, fattest);
+}
+
+static void *reclaim_run(void *arg)
+{
+	struct reclaim *r = arg;
+	pthread_mutex_lock(&r->lock);
+	while (!r->stop) {
+		struct timespec t;
+		pthread_mutex_unlock(&r->lock);
+		reclaim_once(r);
+		clock_gettime(CLOCK_REALTIME, &t);
+		t.tv_nsec += 50000000;
+		t.tv_sec += t.tv_nsec / 1000000000;
+		t.tv_nsec %= 1000000000;
+		pthread_mutex_lock(&r->lock);
+		if (!r->stop)
+			pthread_cond_timedwait(&r->cond, &r->lock, &t);
+	}
+	pthread_mutex_unlock(&r->lock);
+	return NULL;
+}
+
+int reclaim_start(struct guests *g, uint64_t max_pages, struct reclaim **out, struct err *e)
+{
+	struct reclaim *r = calloc(1, sizeof(*r));
+	if (!r)
+		return err_set(e, ENOMEM, "no memory for the thread that evicts");
+	r->g = g;
+	r->max = max_pages;
+	pthread_mutex_init(&r->lock, NULL);
+	pthread_cond_init(&r->cond, NULL);
+	pager_set_time(g->pager, now_ticks());
+	int rc = pthread_create(&r->thread, NULL, reclaim_run, r);
+	if (rc) {
+		free(r);
+		return err_sys(e, rc, "start the thread that evicts");
+	}
+	*out = r;
+	return 0;
+}
+
+void reclaim_stop(struct reclaim *r)
+{
+	pthread_mutex_lock(&r->lock);
+	r->stop = true;
+	pthread_cond_signal(&r->cond);
+	pthread_mutex_unlock(&r->lock);
+	pthread_join(r->thread, NULL);
+	pthread_cond_destroy(&r->cond);
+	pthread_mutex_destroy(&r->lock);
+	free(r);
+}

@@ -1,0 +1,115 @@
+// SPDX-License-Identifier: Apache-2.0
+// One fault: claim, load, give back, wake. Who holds a claim wakes, after giving it back, everybody who may have met it
+// and gone away: the kernel wakes those of the mapping it copied through, this file the others.
+#include <errno.h>
+#include <sched.h>
+
+#include "base/log.h"
+#include "fault.h"
+#include "uffd.h"
+
+static _Thread_local unsigned char buffer[PAGER_CLUSTER_MAX * PAGER_PAGE] __attribute__((aligned(4096)));
+
+/* Nobody can give the guest this page: whoever touches it gets a signal, and is not left asleep for ever. */
+static void give_up(struct guest *guest, uint32_t page, int why)
+{
+	atomic_fetch_add_explicit(&guest->failed, 1, memory_order_relaxed);
+	log_limited(LOG_LEVEL_ERROR, "fault", "a page cannot be had page=%u error=%d", page, why);
+	for (uint32_t i = 0; i < guest->maps; i++) {
+		uint64_t address, length = mapping_range(&guest->map[i], page, 1, &address);
+		int rc = length ? uffd_poison(guest->map[i].uffd, address, length) : 0;
+		if (rc && rc != -EEXIST)
+			log_limited(LOG_LEVEL_ERROR, "fault", "and it cannot be poisoned, its thread waits error=%d", rc);
+	}
+}
+
+/* The page should be there, and somebody faulted: the fault is old, or the guest punched the page out of the memfd. */
+static int settle(struct guest *guest, uint32_t map, uint32_t page)
+{
+	struct pager_claim c;
+	uint64_t address, done;
+	int rc = pager_evict_claim(guest->vm, page, &c);
+	if (rc)
+		return rc == -EBUSY ? 0 : -EAGAIN;
+	if (mapping_range(&guest->map[map], page, 1, &address))
+		uffd_copy(guest->map[map].uffd, address, NULL, PAGER_PAGE, &done);   // EEXIST, most of the time
+	pager_evict_cancel(&c);
+	guest_wake(guest, page, 1, -1);
+	return 0;
+}
+
+/* Put the claimed pages in place through a mapping. Returns how many are; *rc: why not all. */
+static uint32_t place(const struct mapping *m, const struct pager_claim *c, const unsigned char *data, int *rc)
+{
+	uint64_t address = 0, length = mapping_range(m, c->page, c->count, &address), at = 0, done;
+	*rc = 0;
+	while (at < length) {
+		*rc = uffd_copy(m->uffd, address + at, data ? data + at : NULL, length - at, &done);
+		at += done;
+		if (*rc == -EEXIST)
+			at += done ? 0 : PAGER_PAGE;   // that one is there; with some done, the call says so again
+		else if (*rc && *rc != -EAGAIN)
+			break;
+	}
+	if (at >= length)
+		*rc = 0;
+	return (uint32_t)(at / PAGER_PAGE);
+}
+
+static void count(struct guest *guest, const struct pager_claim *c, const void *data, uint32_t pages)
+{
+	_Atomic uint64_t *which = c->count == 1 && c->backing->ops->release ? &guest->restored : data ? &guest->copied : &guest->zero;
+	atomic_fetch_add_explicit(which, pages, memory_order_relaxed);
+}
+
+/* With a claim: load. Returns 0 when page is there. */
+static int load(struct guest *guest, uint32_t map, uint32_t page, struct pager_claim *c)
+{
+	const void *data = NULL;
+	int rc = c->backing->ops->load(c->backing, c->backing_page, c->count, buffer, &data);
+	uint32_t done = rc ? 0 : place(&guest->map[map], c, data, &rc);
+	uint32_t first = c->page, all = c->count;
+	count(guest, c, data, done);
+	pager_loaded(c, done);
+	if (guest->maps > 1 || done < all)
+		guest_wake(guest, first, all, done < all ? -1 : (int)map);
+	return page < first + done ? 0 : rc;
+}
+
+/* How many pages can be loaded at once through this mapping: all of the cluster must be in it. */
+static uint32_t fit(const struct mapping *m, uint32_t page, uint32_t cluster)
+{
+	uint32_t low = page & ~(cluster - 1);
+	return low >= m->first && (uint64_t)low + cluster <= (uint64_t)m->first + m->pages ? cluster : 1;
+}
+
+int fault_resolve(struct guest *guest, uint32_t map, uint32_t page, uint32_t cluster, bool may_wait)
+{
+	uint32_t most = fit(&guest->map[map], page, cluster);
+	for (;;) {
+		struct pager_claim c;
+		int rc = pager_claim(guest->vm, page, most, &c);
+		if (rc == -EEXIST)
+			rc = settle(guest, map, page);
+		else if (!rc && c.backing->ops->may_block && !may_wait) {
+			pager_loaded(&c, 0);
+			guest_wake(guest, c.page, c.count, (int)map);
+			return -EINPROGRESS;
+		} else if (!rc) {
+			rc = load(guest, map, page, &c);
+		} else if (rc == -EBUSY) {
+			return 0;
+		}
+		if (rc == -EAGAIN) {
+			sched_yield();
+			continue;
+		}
+		if (rc == 0 || rc == -ENOMEM || rc == -ESRCH || rc == -ENOENT)   // gone with its process, or its mapping
+			return rc;
+		if (most == 1) {
+			give_up(guest, page, rc);
+			return rc;
+		}
+		most = 1;   // perhaps it was a neighbour
+	}
+}

@@ -231,9 +231,8 @@ static json_t *unsupported_patch(void)
 			  "application/strategic-merge-patch+json, application/apply-patch+yaml");
 }
 
-static json_t *make_patched(struct reg_write *reg, const json_t *cur, json_t **next)
+json_t *api_write_patched(struct api_write *w, const struct k8s_kind *k, const json_t *cur, json_t **next)
 {
-	struct api_write *w = reg->user;
 	own_json json_t *conflicts = NULL;
 	struct err e = ERR_INIT;
 	int r = -ENOTSUP;
@@ -246,12 +245,12 @@ static json_t *make_patched(struct reg_write *reg, const json_t *cur, json_t **n
 		r = k8s_patch_merge(cur, w->body, next, &e);
 		break;
 	case PATCH_STRATEGIC:
-		r = k8s_patch_strategic(reg->kind, cur, w->body, next, &e);
+		r = k8s_patch_strategic(k, cur, w->body, next, &e);
 		break;
 	case PATCH_APPLY:
-		r = k8s_patch_apply(reg->kind, cur, w->body, reg->manager, w->force, next, &conflicts, &e);
+		r = k8s_patch_apply(k, cur, w->body, w->reg.manager, w->force, next, &conflicts, &e);
 		if (r == -EEXIST)
-			return conflict_error(reg, conflicts);
+			return conflict_error(&w->reg, conflicts);
 		break;
 	}
 	if (!r && !json_is_object(*next)) {
@@ -259,7 +258,12 @@ static json_t *make_patched(struct reg_write *reg, const json_t *cur, json_t **n
 		*next = NULL;
 		return status_bad_request("the patch does not leave an object");
 	}
-	return r ? patch_error(reg, r, &e) : NULL;
+	return r ? patch_error(&w->reg, r, &e) : NULL;
+}
+
+static json_t *make_patched(struct reg_write *reg, const json_t *cur, json_t **next)
+{
+	return api_write_patched(reg->user, reg->kind, cur, next);
 }
 
 static json_t *parse_patch_type(const struct request *r, struct api_write *w)
@@ -287,23 +291,26 @@ static json_t *parse_apply(const struct request *r, struct api_write *w)
 	return NULL;
 }
 
-void api_patch(struct request *r, const struct k8s_kind *k)
+bool api_write_patch_body(struct request *r, struct api_write *w)
 {
-	struct api_write *w = api_write_new(r, k, REG_UPDATE);
-	json_t *s;
+	json_t *s = parse_patch_type(r, w);
 
-	if (!w)
-		return;
-	s = parse_patch_type(r, w);
 	if (!s)
 		s = parse_apply(r, w);
 	if (!s)
 		s = body_parse(request_header(r, "Content-Type"), r->body.data, r->body.len, &w->body);
-	if (s) {
+	if (s)
 		reply_status(r, s);
-		return;
-	}
 	buf_fini(&r->body);
+	return !s;
+}
+
+void api_patch(struct request *r, const struct k8s_kind *k)
+{
+	struct api_write *w = api_write_new(r, k, REG_UPDATE);
+
+	if (!w || !api_write_patch_body(r, w))
+		return;
 	w->reg.make = make_patched;
 	w->reg.create_if_missing = w->patch == PATCH_APPLY && !*r->route.subresource;
 	api_write_run(r, w);

@@ -12,6 +12,7 @@
 #include "k8s/managed_fields.h"
 #include "k8s/schema.h"
 #include "server/admission.h"
+#include "server/controllers/propagation.h"
 #include "server/meta.h"
 #include "server/status.h"
 
@@ -308,6 +309,8 @@ static json_t *step_delete(struct reg_write *w, bool *nothing)
 	s = check_preconditions(w, cur);
 	if (!s)
 		s = admit_delete(w->kind, w->name);
+	if (!s)
+		s = propagation_apply(cur, w->delete_options);
 	if (s)
 		return s;
 	grace = grace_period(w, cur);

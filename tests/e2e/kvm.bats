@@ -107,3 +107,14 @@ passed() {   # the guest said "ok" to everything, to the end
 	[ "$status" = 1 ]
 	[[ "$output" == *'no PVH entry point'* ]]
 }
+
+@test "the probe tells whether KVM is usable" {
+	run "$VMX" --probe-kvm
+	[ "$status" = 0 ]
+	[ "$output" = '{"usable":true,"reason":"a tiny guest runs; no kernel was given to try"}' ]
+	run "$VMX" --probe-kvm "$TINY/ends" 300   # hangs
+	[ "$status" = 1 ]
+	[ "$output" = '{"usable":false,"reason":"a stock kernel: it did not end within 300 ms"}' ]
+	run "$VMX" --probe-kvm "$TINY/none"
+	[[ "$output" == '{"usable":false,"reason":"open the kernel '*'No such file'* ]]
+}

@@ -38,6 +38,7 @@ struct vm {
 	int pidfd;
 	pid_t pid;
 	atomic_bool ended;
+	atomic_int refs;
 	uint64_t next_id;
 	pthread_mutex_t lock;
 	pthread_t watcher;
@@ -98,6 +99,7 @@ static int attach(const char *dir, vm_end_fn *on_end, void *user, struct vm **ou
 	*vm = (struct vm){.control = -1, .watch = -1, .pidfd = -1, .quit = {-1, -1}, .on_end = on_end, .user = user,
 			  .dir = strdup(dir), .vsock_path = join(dir, "vsock.sock")};
 	pthread_mutex_init(&vm->lock, NULL);
+	atomic_store(&vm->refs, 1);
 	struct timeval reply_limit = {.tv_sec = REPLY_TIMEOUT_MS / 1000};
 	int rc = 0;
 	if (!vm->dir || !vm->vsock_path || pipe2(vm->quit, O_CLOEXEC))
@@ -357,6 +359,18 @@ void vm_kill(struct vm *vm)
 	}
 }
 
+struct vm *vm_get(struct vm *vm)
+{
+	atomic_fetch_add(&vm->refs, 1);
+	return vm;
+}
+
+void vm_put(struct vm *vm)
+{
+	if (atomic_fetch_sub(&vm->refs, 1) == 1)
+		vm_free(vm);
+}
+
 void vm_close(struct vm *vm)
 {
 	if (!vm)
@@ -365,7 +379,7 @@ void vm_close(struct vm *vm)
 		log_warn("vm", "cannot wake watcher: %s", strerror(errno));
 	pthread_join(vm->watcher, NULL);
 	waitpid(vm->pid, NULL, WNOHANG);   // the watcher may have been told to quit before it saw the end
-	vm_free(vm);
+	vm_put(vm);
 }
 
 /* The sentence of a log line, without time, level, program and subsystem. */

@@ -98,6 +98,7 @@ struct pod {
 	json_t *reported;               // (w) last status the server took
 	uint64_t report_retry_mono_ns;  // (w)
 	uint64_t volumes_check_mono_ns; // (w)
+	json_t *remembered;             // (w) objects last read ("configmaps/x"), tokens, what volumes hold; NULL: nothing yet
 	struct pod_stage stages[POD_STAGES_MAX];   // (w)
 	size_t stages_count;
 	uint64_t next_wake_mono_ns;     // (w) earliest retry of this round, 0: none
@@ -150,14 +151,16 @@ bool pod_terminal(const struct pod *p);                        // Succeeded or F
 int pod_state_save(struct pod *p, struct err *e);
 int pod_state_load(struct pod *p);                             // -ENOENT: new pod
 
-/* pod_volumes.c: fill the volumes of the agent; mounts of a container. */
+/* pod_volumes.c: fill the volumes of the agent (first: all of them; else those that changed); mounts of a container. */
 int pod_volumes_write(struct pod *p, bool first, struct err *e);
 int pod_mounts(struct pod *p, const json_t *container, Bulkhead__Agent__CreateContainer *out, struct err *e);
 void pod_mounts_free(Bulkhead__Agent__CreateContainer *m);
 
-/* A key of a ConfigMap or Secret of the pod's namespace (kind: "configmaps", "secrets"), the whole object; from the API
- * with a short cache. -ENOENT. */
+/* A ConfigMap or Secret of the pod's namespace (kind: "configmaps", "secrets"), from the API; the last one read when the
+ * API does not answer. -ENOENT. */
 int pod_object_get(struct pod *p, const char *kind, const char *name, json_t **obj, struct err *e);
+
+json_t *pod_remembered(struct pod *p);                         // the object `remembered`, made when first asked for; NULL: no memory
 
 /* A field of the pod as fieldRef names it ("metadata.labels['x']", "status.podIP"...). Heap; -EINVAL unknown. */
 int pod_field(struct pod *p, const char *path, char **value, struct err *e);

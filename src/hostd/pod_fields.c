@@ -20,7 +20,23 @@ int pod_object_get(struct pod *p, const char *kind, const char *name, json_t **o
 	if (!*name || strspn(name, "abcdefghijklmnopqrstuvwxyz0123456789-.") != strlen(name))
 		return err_set(e, EINVAL, "\"%s\" is not a valid name", name);
 	snprintf(path, sizeof(path), "/api/v1/namespaces/%s/%s/%s", p->ns, kind, name);
-	return k8s_client_call(p->host->api, "GET", path, NULL, NULL, 10000, obj, e);
+	int rc = k8s_client_call(p->host->api, "GET", path, NULL, NULL, 10000, obj, e);
+	const char *key = strstr(path, kind);
+	json_t *memory = pod_remembered(p);
+	if (!rc)
+		json_object_set(memory, key, *obj);
+	else if ((rc == -ECONNREFUSED || rc == -ETIMEDOUT || rc == -EAGAIN) && json_object_get(memory, key)) {
+		*obj = json_incref(json_object_get(memory, key));
+		return 0;
+	}
+	return rc;
+}
+
+json_t *pod_remembered(struct pod *p)
+{
+	if (!p->remembered)
+		p->remembered = json_object();
+	return p->remembered;
 }
 
 /* key="value" lines, sorted, as the downward API writes labels and annotations. */

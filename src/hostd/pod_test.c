@@ -49,6 +49,7 @@ static void pod_end(struct pod *p)
 	json_decref(p->obj);
 	json_decref(p->seen);
 	json_decref(p->reported);
+	json_decref(p->remembered);
 	free(p->message);
 	free(p->dir);
 	free(p);

@@ -6,6 +6,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/clock.h"
 #include "base/jpath.h"
 #include "base/own.h"
 #include "k8s/base64.h"
@@ -134,7 +135,9 @@ static int add_downward(struct pod *p, struct files *f, const json_t *items, uns
 
 static int add_token(struct pod *p, struct files *f, const json_t *source, unsigned mode, struct err *e)
 {
-	char path[700];
+	char path[700], key[512];
+	json_t *memory = pod_remembered(p), *held;
+	uint64_t now = clock_real_ns();
 	const char *audience = jpath_str(source, "audience", NULL);
 	own_json json_t *answer = NULL;
 	own_json json_t *rq = json_pack("{s:s, s:s, s:{s:o, s:I, s:{s:s, s:s, s:s, s:s}}}", "apiVersion", "authentication.k8s.io/v1",
@@ -143,10 +146,18 @@ static int add_token(struct pod *p, struct files *f, const json_t *source, unsig
 					"boundObjectRef", "kind", "Pod", "apiVersion", "v1", "name", p->name, "uid", p->uid);
 	snprintf(path, sizeof(path), "/api/v1/namespaces/%s/serviceaccounts/%s/token", p->ns,
 		 jpath_str(p->seen, "spec.serviceAccountName", "default"));
+	snprintf(key, sizeof(key), "token/%s/%s", audience ? audience : "", jpath_str(source, "path", "token"));
+	held = json_object_get(memory, key);
+	if (held && now < (uint64_t)jpath_int(held, "renew", 0)) {
+		const char *same = jpath_str(held, "token", "");
+		return files_add(f, jpath_str(source, "path", "token"), strdup(same), strlen(same), mode, e);
+	}
 	int rc = k8s_client_call(p->host->api, "POST", path, NULL, rq, 10000, &answer, e);
 	if (rc)
 		return err_set(e, EAGAIN, "failed to fetch token: %s", e->text);
 	const char *token = jpath_str(answer, "status.token", "");
+	uint64_t life_ns = (uint64_t)jpath_int(source, "expirationSeconds", TOKEN_SECONDS_DEFAULT) * NS_PER_S;
+	json_object_set_new(memory, key, json_pack("{s:s, s:I}", "token", token, "renew", (json_int_t)(now + life_ns / 5 * 4)));
 	return files_add(f, jpath_str(source, "path", "token"), strdup(token), strlen(token), mode, e);
 }
 
@@ -190,6 +201,21 @@ static int collect(struct pod *p, const json_t *volume, struct files *f, bool *i
 	return 0;
 }
 
+/* FNV-1a over names, modes and contents: enough to see that nothing changed. */
+static uint64_t digest_of(const struct files *f)
+{
+	uint64_t h = 14695981039346656037ull;
+	for (size_t i = 0; i < f->count; i++) {
+		const struct file *one = &f->list[i];
+		for (const char *c = one->path; *c; c++)
+			h = (h ^ (unsigned char)*c) * 1099511628211ull;
+		h = (h ^ one->mode ^ one->len << 16) * 1099511628211ull;
+		for (size_t k = 0; k < one->len; k++)
+			h = (h ^ (unsigned char)one->data[k]) * 1099511628211ull;
+	}
+	return h;
+}
+
 static int send_files(struct pod *p, const char *name, const struct files *f, struct err *e)
 {
 	Bulkhead__Agent__Request rq = BULKHEAD__AGENT__REQUEST__INIT;
@@ -218,15 +244,21 @@ static int send_files(struct pod *p, const char *name, const struct files *f, st
 int pod_volumes_write(struct pod *p, bool first, struct err *e)
 {
 	size_t i;
-	json_t *volume;
-	(void)first;
+	json_t *volume, *memory = pod_remembered(p);
 	json_array_foreach(jpath_get(p->seen, "spec.volumes"), i, volume) {
 		const char *name = jpath_str(volume, "name", "");
+		char key[128];
+		snprintf(key, sizeof(key), "volume/%.63s", name);
 		struct files f = {.list = NULL};
 		bool is_files;
 		int rc = collect(p, volume, &f, &is_files, e);
-		if (!rc && is_files)
+		json_int_t digest = (json_int_t)digest_of(&f);
+		json_t *held = json_object_get(memory, key);
+		if (!rc && is_files && (first || !held || json_integer_value(held) != digest)) {
 			rc = send_files(p, name, &f, e);
+			if (!rc)
+				json_object_set_new(memory, key, json_integer(digest));
+		}
 		files_free(&f);
 		if (rc == -EPIPE || rc == -ETIMEDOUT)
 			return rc;

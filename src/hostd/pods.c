@@ -101,6 +101,7 @@ static void pod_free(struct pod *p)
 	json_decref(p->obj);
 	json_decref(p->seen);
 	json_decref(p->reported);
+	json_decref(p->remembered);
 	free(p->message);
 	free(p->dir);
 	pthread_cond_destroy(&p->wake);

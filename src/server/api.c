@@ -6,6 +6,7 @@
 
 #include "server/auth.h"
 #include "server/api_subresource.h"
+#include "server/service_token.h"
 #include "server/status.h"
 
 static void describe(const struct request *r, char *out, size_t size)
@@ -35,14 +36,8 @@ static json_t *forbidden(const struct request *r)
 
 bool api_begin(struct request *r)
 {
-	const char *authorization = request_header(r, "Authorization");
-
 	if (r->srv->stopping) {
 		reply_status(r, status_new(503, "ServiceUnavailable", "the server is shutting down"));
-		return false;
-	}
-	if (authorization && identity_in(r->who, "system:unauthenticated")) {
-		reply_status(r, status_new(401, "Unauthorized", "Unauthorized"));
 		return false;
 	}
 	if (!auth_allowed(r->who, &r->route)) {
@@ -137,6 +132,6 @@ void api_serve(struct request *r)
 {
 	if (r->route.is_resource)
 		serve_resource(r);
-	else if (!api_health(r) && !api_discovery(r) && !api_openapi(r))
+	else if (!api_health(r) && !api_discovery(r) && !api_openapi(r) && !service_token_documents(r))
 		not_found(r);
 }

@@ -14,6 +14,7 @@
 #include "server/meta.h"
 #include "server/pod_stream.h"
 #include "server/scale.h"
+#include "server/service_token.h"
 #include "server/status.h"
 
 /* --- pods/binding --- */
@@ -97,6 +98,7 @@ static const struct {
 	{ "pods", "attach", "create", pod_attach },
 	{ "pods", "portforward", "get", pod_port_forward },
 	{ "pods", "portforward", "create", pod_port_forward },
+	{ "serviceaccounts", "token", "create", service_token_create },
 	{ NULL, "scale", "get", scale_get },
 	{ NULL, "scale", "update", scale_update },
 	{ NULL, "scale", "patch", scale_patch },

@@ -12,7 +12,7 @@
 const struct identity *identity_anonymous(void)
 {
 	static char *groups[] = { (char *)"system:unauthenticated" };
-	static const struct identity anonymous = { (char *)"system:anonymous", (char *)"", groups, 1 };
+	static const struct identity anonymous = { (char *)"system:anonymous", (char *)"", groups, 1, NULL };
 
 	return &anonymous;
 }
@@ -26,6 +26,7 @@ void identity_free(struct identity *i)
 	free(i->groups);
 	free(i->name);
 	free(i->uid);
+	json_decref(i->extra);
 	free(i);
 }
 

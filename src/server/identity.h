@@ -4,6 +4,7 @@
 #define BH_SERVER_IDENTITY_H
 
 #include <gnutls/x509.h>
+#include <jansson.h>
 #include <stdbool.h>
 #include <stddef.h>
 
@@ -12,6 +13,7 @@ struct identity {
 	char *uid;             // "" when unknown
 	char **groups;         // system:authenticated or system:unauthenticated is among them
 	size_t group_count;
+	json_t *extra;         // owned: {key: [value, ...]}; NULL: none
 };
 
 const struct identity *identity_anonymous(void);   // static

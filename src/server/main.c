@@ -17,6 +17,7 @@
 #include "server/bootstrap.h"
 #include "server/controllers/controllers.h"
 #include "server/http.h"
+#include "server/jwt.h"
 #include "server/pki.h"
 #include "server/recorder.h"
 #include "server/scheduler.h"
@@ -193,7 +194,11 @@ static int run(struct server *srv, const char *listen, const char *hostname, con
 		r = store_open(&store_sqlite_ops, path, &srv->store, e);
 	if (r)
 		return r;
-	r = serve(srv, listen, signals, e);
+	snprintf(path, sizeof path, "%s/pki/sa.key", srv->root);
+	r = jwt_key_open(path, &srv->token_key, e);
+	if (!r)
+		r = serve(srv, listen, signals, e);
+	jwt_key_close(srv->token_key);
 	store_close(srv->store);
 	return r;
 }

@@ -20,6 +20,7 @@ const struct identity *identity_anonymous(void);   // static
 /* Name and groups: common name and organizations of a verified client certificate. NULL: no memory or no common name. */
 struct identity *identity_from_certificate(gnutls_x509_crt_t cert);
 struct identity *identity_new(const char *name, const char *uid, const char *const *groups);   // + system:authenticated
+struct identity *identity_exact(const char *name, const char *uid, const char *const *groups);
 void identity_free(struct identity *i);
 bool identity_in(const struct identity *i, const char *group);
 

@@ -6,6 +6,7 @@
 
 #include "base/jpath.h"
 #include "base/own.h"
+#include "server/admit_account.h"
 #include "server/meta.h"
 #include "server/registry.h"
 #include "server/status.h"
@@ -141,11 +142,10 @@ static json_t *admit_pod(struct server *srv, const struct k8s_kind *k, json_t *o
 
 	if (!json_is_object(spec))
 		return NULL;   // validation says what is wrong
-	if (!*jpath_str(spec, "serviceAccountName", ""))
-		json_object_set_new(spec, "serviceAccountName", json_string("default"));
-	json_object_set_new(spec, "serviceAccount", json_string(jpath_str(spec, "serviceAccountName", "default")));
 	default_tolerations(spec);
-	s = set_priority(srv, k, obj, spec);
+	s = admit_account(srv, k, obj);
+	if (!s)
+		s = set_priority(srv, k, obj, spec);
 	return s ? s : set_runtime_class(srv, k, obj, spec);
 }
 

@@ -4,8 +4,11 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "server/api_review.h"
 #include "server/auth.h"
 #include "server/api_subresource.h"
+#include "server/impersonate.h"
+#include "server/service_token.h"
 #include "server/status.h"
 
 static void describe(const struct request *r, char *out, size_t size)
@@ -35,17 +38,19 @@ static json_t *forbidden(const struct request *r)
 
 bool api_begin(struct request *r)
 {
-	const char *authorization = request_header(r, "Authorization");
+	struct auth_ask ask = auth_ask_of(&r->route);
+	json_t *s;
 
 	if (r->srv->stopping) {
 		reply_status(r, status_new(503, "ServiceUnavailable", "the server is shutting down"));
 		return false;
 	}
-	if (authorization && identity_in(r->who, "system:unauthenticated")) {
-		reply_status(r, status_new(401, "Unauthorized", "Unauthorized"));
+	s = impersonate(r);
+	if (s) {
+		reply_status(r, s);
 		return false;
 	}
-	if (!auth_allowed(r->who, &r->route)) {
+	if (!auth_allowed(r->srv, r->who, &ask)) {
 		reply_status(r, forbidden(r));
 		return false;
 	}
@@ -82,6 +87,8 @@ static const struct {
 
 static void serve_object(struct request *r, const struct k8s_kind *k)
 {
+	if (!*r->route.name && api_review(r, k))
+		return;
 	for (size_t i = 0; i < sizeof verbs / sizeof *verbs; i++)
 		if (!strcmp(verbs[i].verb, r->route.verb)) {
 			if (!k8s_kind_has_verb(k, r->route.verb))
@@ -137,6 +144,6 @@ void api_serve(struct request *r)
 {
 	if (r->route.is_resource)
 		serve_resource(r);
-	else if (!api_health(r) && !api_discovery(r) && !api_openapi(r))
+	else if (!api_health(r) && !api_discovery(r) && !api_openapi(r) && !service_token_documents(r))
 		not_found(r);
 }

@@ -14,6 +14,7 @@
 #include "server/meta.h"
 #include "server/pod_stream.h"
 #include "server/scale.h"
+#include "server/service_token.h"
 #include "server/status.h"
 
 /* --- pods/binding --- */
@@ -97,6 +98,7 @@ static const struct {
 	{ "pods", "attach", "create", pod_attach },
 	{ "pods", "portforward", "get", pod_port_forward },
 	{ "pods", "portforward", "create", pod_port_forward },
+	{ "serviceaccounts", "token", "create", service_token_create },
 	{ NULL, "scale", "get", scale_get },
 	{ NULL, "scale", "update", scale_update },
 	{ NULL, "scale", "patch", scale_patch },
@@ -106,8 +108,8 @@ static const struct {
 bool api_subresource(struct request *r, const struct k8s_kind *k)
 {
 	for (size_t i = 0; i < sizeof rows / sizeof *rows; i++)
-		if ((rows[i].resource ? !strcmp(rows[i].resource, k->plural) : !k->custom) && !strcmp(rows[i].subresource, r->route.subresource) &&
-		    !strcmp(rows[i].verb, r->route.verb)) {
+		if ((rows[i].resource ? !strcmp(rows[i].resource, k->plural) : !k->custom) &&
+		    !strcmp(rows[i].subresource, r->route.subresource) && !strcmp(rows[i].verb, r->route.verb)) {
 			rows[i].serve(r, k);
 			return true;
 		}

@@ -4,6 +4,9 @@
 #include <gnutls/x509.h>
 #include <string.h>
 
+#include "server/node_auth.h"
+#include "server/rbac.h"
+
 #define CHAIN_MAX 8
 
 static struct identity *verify_chain(const gnutls_datum_t *certs, unsigned n, gnutls_x509_trust_list_t trust)
@@ -46,87 +49,45 @@ struct identity *auth_session(gnutls_session_t session, gnutls_x509_trust_list_t
 
 /* --- what is allowed --- */
 
-struct rule {
-	const char *verbs;       // space-separated; "*": all
-	const char *group;
-	const char *resources;   // "pods pods/status"; "*": all
-};
-
-/* What a host does (upstream: ClusterRole system:node). */
-static const struct rule node_rules[] = {
-	{ "get list watch", "", "services pods nodes configmaps secrets persistentvolumes persistentvolumeclaims endpoints" },
-	{ "create get update patch delete", "", "nodes" },
-	{ "get update patch", "", "nodes/status pods/status persistentvolumeclaims/status" },
-	{ "create delete", "", "pods" },
-	{ "create", "", "pods/eviction serviceaccounts/token" },
-	{ "create update patch", "", "events" },
-	{ "create update patch", "events.k8s.io", "events" },
-	{ "get create update patch delete list watch", "coordination.k8s.io", "leases" },
-	{ "get list watch create update patch delete", "storage.k8s.io", "csinodes" },
-	{ "get list watch", "storage.k8s.io", "volumeattachments csidrivers" },
-	{ "get list watch", "node.k8s.io", "runtimeclasses" },
-	{ "create", "authentication.k8s.io", "tokenreviews" },
-	{ "create", "authorization.k8s.io", "subjectaccessreviews localsubjectaccessreviews" },
-	{ "create get list watch", "certificates.k8s.io", "certificatesigningrequests" },
-};
-
 static const char *const public_paths[] = { "/healthz", "/livez", "/readyz", "/version", "/version/" };
 static const char *const discovery_paths[] = { "/api", "/apis", "/openapi", "/healthz", "/livez", "/readyz", "/version" };
 
-static bool has_word(const char *words, const char *word)
+struct auth_ask auth_ask_of(const struct route *r)
 {
-	size_t n = strlen(word);
-
-	if (!strcmp(words, "*"))
-		return true;
-	for (const char *p = words; (p = strstr(p, word)); p += n)
-		if ((p == words || p[-1] == ' ') && (!p[n] || p[n] == ' '))
-			return true;
-	return false;
+	return (struct auth_ask){ .verb = r->verb, .group = r->group, .resource = r->resource, .subresource = r->subresource,
+				  .ns = r->ns, .name = r->name, .path = r->is_resource ? NULL : r->path };
 }
 
-static bool rules_allow(const struct rule *rules, size_t n, const struct route *r)
+static bool public_path(const struct auth_ask *a)
 {
-	char resource[256];
-
-	if (strlen(r->resource) + strlen(r->subresource) + 2 > sizeof resource)
-		return false;
-	strcpy(resource, r->resource);
-	if (*r->subresource)
-		strcat(strcat(resource, "/"), r->subresource);
-	for (size_t i = 0; i < n; i++)
-		if (!strcmp(rules[i].group, r->group) && has_word(rules[i].verbs, r->verb) && has_word(rules[i].resources, resource))
-			return true;
-	return false;
-}
-
-static bool public_path(const struct route *r)
-{
-	if (strcmp(r->method, "GET") && strcmp(r->method, "HEAD"))
-		return false;
 	for (size_t i = 0; i < sizeof public_paths / sizeof *public_paths; i++)
-		if (!strcmp(r->path, public_paths[i]))
+		if (!strcmp(a->path, public_paths[i]))
 			return true;
 	return false;
 }
 
-static bool discovery_path(const struct route *r)
+static bool discovery_path(const struct auth_ask *a)
 {
 	for (size_t i = 0; i < sizeof discovery_paths / sizeof *discovery_paths; i++) {
 		size_t n = strlen(discovery_paths[i]);
-		if (!strncmp(r->path, discovery_paths[i], n) && (!r->path[n] || r->path[n] == '/'))
+		if (!strncmp(a->path, discovery_paths[i], n) && (!a->path[n] || a->path[n] == '/'))
 			return true;
 	}
 	return false;
 }
 
-bool auth_allowed(const struct identity *who, const struct route *r)
+static bool open_path(const struct identity *who, const struct auth_ask *a)
 {
-	if (identity_in(who, "system:masters"))
+	if (!a->path || (strcmp(a->verb, "get") && strcmp(a->verb, "head")))
+		return false;
+	return public_path(a) || (identity_in(who, "system:authenticated") && discovery_path(a));
+}
+
+bool auth_allowed(struct server *srv, const struct identity *who, const struct auth_ask *a)
+{
+	if (identity_in(who, "system:masters") || open_path(who, a))
 		return true;
-	if (!r->is_resource)
-		return public_path(r) || (identity_in(who, "system:authenticated") && discovery_path(r));
-	if (identity_in(who, "system:nodes") && !strncmp(who->name, "system:node:", 12))
-		return rules_allow(node_rules, sizeof node_rules / sizeof *node_rules, r);
-	return false;
+	if (node_auth_is_node(who) && node_auth_allows(srv, who, a))
+		return true;
+	return srv && srv->rbac && rbac_allows(srv->rbac, who, a);
 }

@@ -8,12 +8,22 @@
 #include "base/err.h"
 #include "server/identity.h"
 #include "server/route.h"
+#include "server/server.h"
 
 /* The identity that a TLS session's client certificate proves; NULL: none was given or it is not valid. verify: the
  * authorities that may sign one. *invalid: a certificate was given but is not good. */
 struct identity *auth_session(gnutls_session_t session, gnutls_x509_trust_list_t verify, bool *invalid);
 
-/* NULL: allowed; else why not (static text to show, "" for none). */
-bool auth_allowed(const struct identity *who, const struct route *r);
+struct auth_ask {
+	const char *verb;
+	const char *group, *resource, *subresource, *ns, *name;   // "" where there is none
+	const char *path;                                         // not NULL: no resource but this path
+};
+
+struct auth_ask auth_ask_of(const struct route *r);   // strings are r's
+
+/* In this order: system:masters may everything; hosts what node_auth.c says; everybody what RBAC grants; health and
+ * discovery are open. srv NULL: as if the store were empty. */
+bool auth_allowed(struct server *srv, const struct identity *who, const struct auth_ask *ask);
 
 #endif

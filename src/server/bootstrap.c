@@ -5,6 +5,7 @@
 #include <jansson.h>
 
 #include "base/jpath.h"
+#include "server/rbac_bootstrap.h"
 #include "server/registry.h"
 
 static const struct { const char *group, *version, *plural, *json; } objects[] = {
@@ -27,22 +28,42 @@ static json_t *make(struct reg_write *w, const json_t *cur, json_t **next)
 	return NULL;
 }
 
+static int ensure(struct server *srv, const struct k8s_kind *k, json_t *j, struct err *e)
+{
+	const char *name = jpath_str(j, "metadata.name", "");
+	char key[REG_KEY_MAX];
+	own_obj struct obj *there = NULL;
+	struct reg_write w = { .srv = srv, .kind = k, .action = REG_CREATE, .ns = "", .name = "", .subresource = "", .make = make,
+			       .user = j };
+	int r;
+
+	if (!k || (there = store_get(srv->store, reg_key(k, "", name, key))))
+		return 0;
+	r = reg_run(&w, NULL, e);
+	return r && r != -EEXIST ? err_wrap(e, "make %s \"%s\"", k->plural, name) : 0;
+}
+
+static int ensure_access(struct server *srv, struct err *e)
+{
+	const char *plural;
+	int r = 0;
+
+	for (size_t i = 0; !r; i++) {
+		own_json json_t *j = rbac_bootstrap(i, &plural);
+		if (!j)
+			break;
+		r = ensure(srv, k8s_kind_find("rbac.authorization.k8s.io", "v1", plural), j, e);
+	}
+	return r;
+}
+
 int bootstrap_objects(struct server *srv, struct err *e)
 {
-	for (size_t i = 0; i < sizeof objects / sizeof *objects; i++) {
-		const struct k8s_kind *k = k8s_kind_find(objects[i].group, objects[i].version, objects[i].plural);
+	int r = 0;
+
+	for (size_t i = 0; i < sizeof objects / sizeof *objects && !r; i++) {
 		own_json json_t *j = json_loads(objects[i].json, 0, NULL);
-		const char *name = jpath_str(j, "metadata.name", "");
-		char key[REG_KEY_MAX];
-		own_obj struct obj *there = NULL;
-		struct reg_write w = { .srv = srv, .kind = k, .action = REG_CREATE, .ns = "", .name = "", .subresource = "", .make = make,
-				       .user = j };
-		int r;
-		if (!k || (there = store_get(srv->store, reg_key(k, "", name, key))))
-			continue;
-		r = reg_run(&w, NULL, e);
-		if (r && r != -EEXIST)
-			return err_wrap(e, "make %s \"%s\"", k->plural, name);
+		r = ensure(srv, k8s_kind_find(objects[i].group, objects[i].version, objects[i].plural), j, e);
 	}
-	return 0;
+	return r ? r : ensure_access(srv, e);
 }

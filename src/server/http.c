@@ -9,6 +9,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <strings.h>
 #include <sys/socket.h>
 
 #include "base/file.h"
@@ -17,6 +18,7 @@
 #include "server/api.h"
 #include "server/auth.h"
 #include "server/request.h"
+#include "server/service_token.h"
 #include "server/status.h"
 
 #define CONNECTIONS_MAX 65536
@@ -131,6 +133,21 @@ static void reply_too_large(struct request *r)
 	reply_status(r, status_new(413, "RequestEntityTooLarge", "Request entity too large: limit is %u", REQUEST_BODY_MAX));
 }
 
+/* Whom an Authorization header names, if there is one. False: it is not good. */
+static bool bearer_identity(struct request *r)
+{
+	const char *header = request_header(r, "Authorization"), *why;
+
+	if (!header)
+		return true;
+	if (strncasecmp(header, "Bearer ", 7))
+		return false;
+	r->token_who = service_token_identity(r->srv, header + 7 + strspn(header + 7, " "), NULL, NULL, &why);
+	if (r->token_who)
+		r->who = r->token_who;
+	return r->token_who != NULL;
+}
+
 /* The first call, when the headers are there. True: there is a reply already. */
 static bool begin(struct http *h, struct request *r, const char *method)
 {
@@ -149,6 +166,10 @@ static bool begin(struct http *h, struct request *r, const char *method)
 	}
 	r->who = peer_identity(h, r->conn, &invalid);
 	if (invalid) {
+		reply_status(r, status_new(401, "Unauthorized", "Unauthorized"));
+		return true;
+	}
+	if (identity_in(r->who, "system:unauthenticated") && !bearer_identity(r)) {
 		reply_status(r, status_new(401, "Unauthorized", "Unauthorized"));
 		return true;
 	}

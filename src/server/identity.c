@@ -12,7 +12,7 @@
 const struct identity *identity_anonymous(void)
 {
 	static char *groups[] = { (char *)"system:unauthenticated" };
-	static const struct identity anonymous = { (char *)"system:anonymous", (char *)"", groups, 1 };
+	static const struct identity anonymous = { (char *)"system:anonymous", (char *)"", groups, 1, NULL };
 
 	return &anonymous;
 }
@@ -26,10 +26,11 @@ void identity_free(struct identity *i)
 	free(i->groups);
 	free(i->name);
 	free(i->uid);
+	json_decref(i->extra);
 	free(i);
 }
 
-struct identity *identity_new(const char *name, const char *uid, const char *const *groups)
+struct identity *identity_exact(const char *name, const char *uid, const char *const *groups)
 {
 	struct identity *i = calloc(1, sizeof *i);
 	size_t n = 0;
@@ -41,17 +42,28 @@ struct identity *identity_new(const char *name, const char *uid, const char *con
 	i->name = strdup(name);
 	i->uid = strdup(uid);
 	i->groups = calloc(n + 1, sizeof *i->groups);
-	for (; i->groups && i->group_count <= n; i->group_count++) {
-		const char *g = i->group_count < n ? groups[i->group_count] : "system:authenticated";
-		i->groups[i->group_count] = strdup(g);
+	for (; i->groups && i->group_count < n; i->group_count++) {
+		i->groups[i->group_count] = strdup(groups[i->group_count]);
 		if (!i->groups[i->group_count])
 			break;
 	}
-	if (!i->name || !i->uid || !i->groups || i->group_count <= n) {
+	if (!i->name || !i->uid || !i->groups || i->group_count < n) {
 		identity_free(i);
 		return NULL;
 	}
 	return i;
+}
+
+struct identity *identity_new(const char *name, const char *uid, const char *const *groups)
+{
+	const char *all[GROUPS_MAX + 2];
+	size_t n = 0;
+
+	for (; n < GROUPS_MAX && groups[n]; n++)
+		all[n] = groups[n];
+	all[n++] = "system:authenticated";
+	all[n] = NULL;
+	return identity_exact(name, uid, all);
 }
 
 /* One part of the subject's name; NULL when there is no such one or it does not fit or holds a NUL. */

@@ -17,7 +17,9 @@
 #include "server/bootstrap.h"
 #include "server/controllers/controllers.h"
 #include "server/http.h"
+#include "server/jwt.h"
 #include "server/pki.h"
+#include "server/rbac.h"
 #include "server/recorder.h"
 #include "server/scheduler.h"
 #include "server/server.h"
@@ -159,7 +161,7 @@ static int serve(struct server *srv, const char *listen, const sigset_t *signals
 {
 	struct loop *scheduler = NULL, *control = NULL, *work = NULL, *collector = NULL;
 	struct http *http = NULL;
-	int r = bootstrap_objects(srv, e);
+	int r = srv->rbac ? bootstrap_objects(srv, e) : err_set(e, ENOMEM, "out of memory");
 
 	if (!r)
 		r = recorder_start(srv, &srv->recorder, e);
@@ -201,7 +203,13 @@ static int run(struct server *srv, const char *listen, const char *hostname, con
 		r = store_open(&store_sqlite_ops, path, &srv->store, e);
 	if (r)
 		return r;
-	r = serve(srv, listen, signals, e);
+	snprintf(path, sizeof path, "%s/pki/sa.key", srv->root);
+	r = jwt_key_open(path, &srv->token_key, e);
+	srv->rbac = rbac_new(srv);
+	if (!r)
+		r = serve(srv, listen, signals, e);
+	rbac_free(srv->rbac);
+	jwt_key_close(srv->token_key);
 	store_close(srv->store);
 	return r;
 }

@@ -14,6 +14,8 @@
 #include "server/admission.h"
 #include "server/controllers/propagation.h"
 #include "server/meta.h"
+#include "server/node_auth.h"
+#include "server/rbac.h"
 #include "server/status.h"
 
 #define TRIES_MAX 32
@@ -103,6 +105,14 @@ static json_t *set_key(struct reg_write *w, const char *name)
 	return w->key ? NULL : status_errno(-ENOMEM);
 }
 
+/* What depends on who makes the change. */
+static json_t *admit_who(struct reg_write *w, const json_t *obj, const json_t *old)
+{
+	json_t *s = node_auth_admit(w->who, w->kind, obj);
+
+	return s ? s : rbac_admit(w->srv->rbac, w->who, w->kind, obj, old);
+}
+
 static json_t *prepare_create(struct reg_write *w, json_t *obj)
 {
 	json_t *s = decode(w, obj);
@@ -115,6 +125,8 @@ static json_t *prepare_create(struct reg_write *w, json_t *obj)
 		w->kind->set_defaults(obj);
 	if (!s)
 		s = admit_create(w->srv, w->kind, obj);
+	if (!s)
+		s = admit_who(w, obj, NULL);
 	if (!s)
 		s = validate(w->kind, obj, NULL);
 	if (!s)
@@ -207,7 +219,9 @@ static json_t *prepare_update(struct reg_write *w, json_t *next, const json_t *c
 	if (!*w->subresource && w->kind->prepare_update)
 		w->kind->prepare_update(next, cur);
 	meta_touch_generation(w->kind, next, cur);
-	s = record_owner(w, next, cur);
+	s = admit_who(w, next, cur);
+	if (!s)
+		s = record_owner(w, next, cur);
 	if (s)
 		return s;
 	// Rules on what may change are those of the object itself and its status; other subresources exist to break them.

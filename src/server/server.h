@@ -8,6 +8,8 @@
 struct store;
 struct streams;
 struct recorder;
+struct jwt_key;
+struct rbac;
 
 struct server {
 	const char *root;             // folder of everything
@@ -18,6 +20,8 @@ struct server {
 	struct store *store;
 	struct streams *streams;      // connections to nodes
 	struct recorder *recorder;
+	struct jwt_key *token_key;    // signs tokens of service accounts
+	struct rbac *rbac;            // who may do what
 	_Atomic bool ready, stopping;
 	_Atomic int suspended;        // requests that somebody has to resume
 };

@@ -137,7 +137,9 @@ static const struct unit_ops *const scheduling[] = { &scheduler_unit, NULL };
 static const struct unit_ops *const controllers[] = {
 	&node_health_unit, &taint_eviction_unit, &pod_gc_unit, &namespace_unit, &service_account_unit, &event_ttl_unit, NULL,
 };
-static const struct unit_ops *const workloads[] = { &replicaset_unit, &replication_controller_unit, &deployment_unit, NULL };
+static const struct unit_ops *const workloads[] = {
+	&replicaset_unit, &replication_controller_unit, &deployment_unit, &job_unit, &cronjob_unit, NULL,
+};
 static const struct unit_ops *const garbage[] = { &garbage_unit, NULL };
 
 /* No request may be suspended when the listener stops: end what waits for events or nodes, let commits finish. */

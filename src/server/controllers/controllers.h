@@ -16,5 +16,7 @@ extern const struct unit_ops garbage_unit;                 // objects whose owne
 extern const struct unit_ops replicaset_unit;
 extern const struct unit_ops replication_controller_unit;
 extern const struct unit_ops deployment_unit;
+extern const struct unit_ops job_unit;
+extern const struct unit_ops cronjob_unit;
 
 #endif

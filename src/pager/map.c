@@ -204,7 +204,8 @@ static int unmap_locked(struct pager_vm *vm, uint64_t first, uint64_t pages, str
 	clear(vm, first, pages);
 	while (to < c->vads && c->vad[to]->first < first + pages)
 		vad_free(vm->pager, c->vad[to++]);
-	memmove(c->vad + from, c->vad + to, (c->vads - to) * sizeof(struct vad *));
+	if (to < c->vads)
+		memmove(c->vad + from, c->vad + to, (c->vads - to) * sizeof(struct vad *));
 	c->vads -= to - from;
 	return 0;
 }

@@ -23,5 +23,8 @@ down:                        ## stop it; nothing stays behind but images and obj
 check: setup                 ## everything CI runs
 	tools/check
 
+lab: build                   ## the KVM engine with stock guests, on real KVM inside QEMU
+	tests/lab/run
+
 clean:
 	rm -rf build build-*

@@ -557,9 +557,10 @@ int main(int argc, char **argv)
 		if (commands[i].run)
 			rc = commands[i].run(argv + 3);
 		else
-			printf("version=%u agent=%s kernel=%s boot_id=%s uptime_ns=%llu configured=%d pod=%s\n", hello->version,
+			printf("version=%u agent=%s kernel=%s boot_id=%s uptime_ns=%llu configured=%d pod=%s init_ns=%llu ready_ns=%llu\n", hello->version,
 			       hello->agent_version, hello->kernel, hello->boot_id, (unsigned long long)hello->uptime_ns,
-			       hello->pod_configured, hello->pod_uid);
+			       hello->pod_configured, hello->pod_uid, (unsigned long long)hello->init_ns,
+			       (unsigned long long)hello->ready_ns);
 		if (hello)
 			bulkhead__agent__hello_reply__free_unpacked(hello, NULL);
 		agent_client_close(client);

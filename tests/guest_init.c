@@ -3,7 +3,7 @@
 // serves vsock ports, a process for each connection:
 //   7  echo until the peer shuts down its side, then shut down ours
 //   8  one command line: disk SERIAL size|ro | disk SERIAL write OFFSET BYTE LENGTH | disk SERIAL sum OFFSET LENGTH |
-//      disk SERIAL discard|zero OFFSET LENGTH | disk SERIAL time COUNT BYTES (microseconds for COUNT direct reads) | cmdline | net |
+//      disk SERIAL discard|zero OFFSET LENGTH | disk SERIAL time COUNT BYTES (microseconds for COUNT direct reads) | cmdline | cpus | net |
 //      poweroff | reboot | panic; answers one line
 //   9  discard: reads to the end, then answers the number of bytes
 //   10 source: one line with a number, answers as many bytes
@@ -236,6 +236,8 @@ static void command(int fd)
 		FILE *f = fopen("/proc/cmdline", "r");
 		if (f && fgets(out, sizeof(out), f))
 			out[strcspn(out, "\n")] = '\0';
+	} else if (!strcmp(line, "cpus")) {
+		snprintf(out, sizeof(out), "%ld", sysconf(_SC_NPROCESSORS_ONLN));
 	} else if (!strcmp(line, "net")) {
 		net_up(out, sizeof(out));
 	} else if (!strcmp(line, "poweroff")) {

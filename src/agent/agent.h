@@ -5,6 +5,7 @@
 #define BH_AGENT_AGENT_H
 
 #include <stdbool.h>
+#include <stdint.h>
 
 struct agent {
 	struct evloop *loop;
@@ -17,6 +18,7 @@ struct agent {
 	const char *run_dir;                 // bundles, mount points, the pod's files; memory in the guest
 	const char *scratch_dir;             // the pod's writable disk
 	const char *cgroup_dir;              // folder of the pod's cgroup
+	uint64_t init_ns, ready_ns;          // CLOCK_BOOTTIME when main began, when the agent listened
 	const char *crun;                    // path of the runtime
 };
 

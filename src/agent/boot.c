@@ -18,8 +18,10 @@
 #include <sys/stat.h>
 #include <sys/syscall.h>
 #include <sys/wait.h>
+#include <time.h>
 #include <unistd.h>
 
+#include "base/clock.h"
 #include "base/file.h"
 #include "base/own.h"
 
@@ -45,6 +47,13 @@ static int move_root(struct err *e)
 	    chdir("/"))
 		return err_sys(e, errno, "move the root");
 	return 0;
+}
+
+uint64_t boot_now_ns(void)
+{
+	struct timespec t = {0};
+	clock_gettime(CLOCK_BOOTTIME, &t);
+	return (uint64_t)t.tv_sec * NS_PER_S + (uint64_t)t.tv_nsec;
 }
 
 static int insert(const char *name, struct err *e)

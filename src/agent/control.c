@@ -9,7 +9,6 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/utsname.h>
-#include <time.h>
 #include <unistd.h>
 
 #include "agent.h"
@@ -17,6 +16,7 @@
 #include "base/file.h"
 #include "base/log.h"
 #include "base/own.h"
+#include "boot.h"
 #include "container.h"
 #include "endpoint.h"
 #include "frame.h"
@@ -135,10 +135,8 @@ static void hello(struct agent *a, const Bulkhead__Agent__Request *rq, struct ca
 		return;
 	}
 	struct utsname u = {0};
-	struct timespec up = {0};
 	own_buf struct buf boot_id = BUF_INIT;
 	uname(&u);
-	clock_gettime(CLOCK_BOOTTIME, &up);
 	file_read("/proc/sys/kernel/random/boot_id", 64, &boot_id, NULL);
 	Bulkhead__Agent__HelloReply h = BULKHEAD__AGENT__HELLO_REPLY__INIT;
 	h.version = 1;
@@ -148,7 +146,9 @@ static void hello(struct agent *a, const Bulkhead__Agent__Request *rq, struct ca
 		boot_id.data[strcspn(boot_id.data, "\n")] = '\0';
 		h.boot_id = boot_id.data;
 	}
-	h.uptime_ns = (uint64_t)up.tv_sec * 1000000000u + (uint64_t)up.tv_nsec;
+	h.uptime_ns = boot_now_ns();
+	h.init_ns = a->init_ns;
+	h.ready_ns = a->ready_ns;
 	const char *uid = pod_uid(a->pod);
 	h.pod_configured = uid != NULL;
 	if (uid)

@@ -9,12 +9,13 @@
 #include <string.h>
 #include <sys/epoll.h>
 #include <sys/socket.h>
+#include <sys/uio.h>
 #include <unistd.h>
 
 #include "base/buf.h"
 #include "base/evloop.h"
 
-#define READ_SIZE (32u << 10)
+#define READ_SIZE (64u << 10)
 
 struct endpoint {
 	struct evloop *loop;
@@ -139,37 +140,47 @@ static void flush(struct endpoint *ep)
 	}
 }
 
-static void offer_input(struct endpoint *ep)
+/* Offer bytes until the owner takes no more, holds or closes. Returns how many it took. */
+static size_t offer(struct endpoint *ep, const uint8_t *data, size_t len)
 {
-	while (ep->in.len && !ep->held && !ep->closed && ep->reading) {
-		ssize_t n = ep->ops->input(ep->user, (uint8_t *)ep->in.data, ep->in.len);
-		if (ep->closed)
-			return;
-		if (n < 0) {
+	size_t taken = 0;
+	while (taken < len && !ep->held && !ep->closed && ep->reading) {
+		ssize_t n = ep->ops->input(ep->user, data + taken, len - taken);
+		if (n < 0 && !ep->closed)
 			end(ep, (int)-n);
-			return;
-		}
-		buf_consume(&ep->in, (size_t)n);
-		if (!ep->in.len)
-			buf_fini(&ep->in);   // an idle endpoint holds no buffer
-		if (n == 0) {
-			if (ep->in.len >= ep->input_max && !ep->held)
-				end(ep, EMSGSIZE);
-			return;
-		}
+		if (n <= 0)
+			break;
+		taken += (size_t)n;
 	}
+	if (len - taken >= ep->input_max && taken < len && !ep->held && !ep->closed && ep->reading)
+		end(ep, EMSGSIZE);
+	return taken;
 }
 
+static void offer_kept(struct endpoint *ep)
+{
+	size_t taken = offer(ep, (uint8_t *)ep->in.data, ep->in.len);
+	if (ep->closed)
+		return;
+	buf_consume(&ep->in, taken);
+	if (!ep->in.len)
+		buf_fini(&ep->in);   // an idle endpoint holds no buffer
+}
+
+/* Reads happen on the loop only, never within an owner's callback: one buffer serves all. */
 static void read_some(struct endpoint *ep)
 {
-	if (buf_reserve(&ep->in, READ_SIZE)) {
-		end(ep, ENOMEM);
-		return;
-	}
-	ssize_t n = read(ep->fd, ep->in.data + ep->in.len, READ_SIZE);
+	static uint8_t bytes[READ_SIZE];
+	ssize_t n = read(ep->fd, bytes, sizeof(bytes));
 	if (n > 0) {
-		ep->in.len += (size_t)n;
-		offer_input(ep);
+		size_t taken = ep->in.len ? 0 : offer(ep, bytes, (size_t)n);
+		if (ep->closed || !ep->reading || taken == (size_t)n)
+			return;
+		bool kept = ep->in.len != 0;
+		if (buf_append(&ep->in, bytes + taken, (size_t)n - taken))
+			end(ep, ENOMEM);
+		else if (kept)
+			offer_kept(ep);
 	} else if (n < 0 && errno != EAGAIN && errno != EINTR && errno != EIO) {
 		end(ep, errno);
 	} else if (n == 0 || errno == EIO) {   // EIO: a terminal whose last user is gone
@@ -213,16 +224,29 @@ static void on_event(struct evloop *l, struct evwatch *w, uint32_t events, void 
 	leave(ep);
 }
 
+/* Straight from the caller's memory, as long as nothing is queued before it. Returns bytes written. */
+static size_t write_now(struct endpoint *ep, const void *head, size_t head_len, const void *data, size_t len)
+{
+	struct iovec iov[2] = {{.iov_base = (void *)head, .iov_len = head_len}, {.iov_base = (void *)data, .iov_len = len}};
+	ssize_t n;
+	do
+		n = writev(ep->fd, iov, 2);
+	while (n < 0 && errno == EINTR);
+	if (n < 0 && errno != EAGAIN)
+		ep->error = errno;
+	return n < 0 ? 0 : (size_t)n;
+}
+
 int ep_send(struct endpoint *ep, const void *head, size_t head_len, const void *data, size_t len)
 {
 	if (ep->dead || ep->closed || ep->finishing)
 		return 0;
-	if (buf_reserve(&ep->out, head_len + len))
+	size_t done = queued(ep) || ep->error || !ep->watch ? 0 : write_now(ep, head, head_len, data, len);
+	if (done < head_len && buf_append(&ep->out, (const char *)head + done, head_len - done))
 		return -ENOMEM;
-	buf_append(&ep->out, head, head_len);
-	buf_append(&ep->out, data, len);
-	if (ep->watch)
-		flush(ep);
+	size_t data_done = done < head_len ? 0 : done - head_len;
+	if (data_done < len && buf_append(&ep->out, (const char *)data + data_done, len - data_done))
+		return -ENOMEM;
 	if (ep_full(ep))
 		ep->was_full = true;
 	if (queued(ep) || ep->error)
@@ -264,7 +288,7 @@ void ep_hold(struct endpoint *ep, bool hold)
 	ep->held = hold;
 	ep->depth++;
 	if (!hold)
-		offer_input(ep);
+		offer_kept(ep);
 	rearm(ep);
 	leave(ep);
 }

@@ -5,6 +5,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <poll.h>
+#include <pthread.h>
 #include <sched.h>
 #include <signal.h>
 #include <stdbool.h>
@@ -12,6 +13,7 @@
 #include <string.h>
 #include <sys/prctl.h>
 #include <sys/wait.h>
+#include <time.h>
 #include <unistd.h>
 
 #include "clock.h"
@@ -79,9 +81,26 @@ static void close_end(int *fd)
 	*fd = -1;
 }
 
+/* write that does not raise SIGPIPE: a child that has closed its input is no reason for us to die. */
+static ssize_t write_quietly(int fd, const void *data, size_t len)
+{
+	sigset_t pipe_set, old, pending;
+	sigemptyset(&pipe_set);
+	sigaddset(&pipe_set, SIGPIPE);
+	sigpending(&pending);
+	pthread_sigmask(SIG_BLOCK, &pipe_set, &old);
+	ssize_t n = write(fd, data, len);
+	int saved = errno;
+	if (n < 0 && saved == EPIPE && !sigismember(&pending, SIGPIPE))
+		sigtimedwait(&pipe_set, NULL, &(struct timespec){0});
+	pthread_sigmask(SIG_SETMASK, &old, NULL);
+	errno = saved;
+	return n;
+}
+
 static void give_input(struct run *r)
 {
-	ssize_t n = write(r->in, (const char *)r->o->input + r->in_done, r->o->input_len - r->in_done);
+	ssize_t n = write_quietly(r->in, (const char *)r->o->input + r->in_done, r->o->input_len - r->in_done);
 	if (n > 0)
 		r->in_done += (size_t)n;
 	if ((n < 0 && errno != EINTR && errno != EAGAIN) || r->in_done == r->o->input_len)

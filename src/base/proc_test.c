@@ -52,6 +52,15 @@ static void test_timeout_kills_the_group(void **state)
 	assert_true(clock_mono_ns() - t < 20 * NS_PER_S);
 }
 
+static void test_input_nobody_reads(void **state)
+{
+	(void)state;
+	static char much[1 << 20];
+	struct proc_opts o = {.input = much, .input_len = sizeof(much)};
+	for (int i = 0; i < 20; i++)
+		assert_int_equal(proc_run((const char *[]){"true", NULL}, &o, NULL, NULL, NULL), 0);
+}
+
 static void count_line(void *user, const char *line) { *(int *)user += strncmp(line, "line", 4) == 0; }
 
 static void test_lines(void **state)
@@ -66,6 +75,6 @@ static void test_lines(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {cmocka_unit_test(test_output_and_code), cmocka_unit_test(test_missing_program),
-					   cmocka_unit_test(test_timeout_kills_the_group), cmocka_unit_test(test_lines)};
+					   cmocka_unit_test(test_timeout_kills_the_group), cmocka_unit_test(test_lines), cmocka_unit_test(test_input_nobody_reads)};
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -17,6 +17,7 @@
 #include "base/own.h"
 #include "cli.h"
 
+#define ROOT_MAX 48   // ROOT/pods/<uid>/vm/control.sock must fit sun_path
 #define CLAIMS "/run/bulkhead/clusters"
 #define RANGE_FIRST (88u << 8)    // of pod ranges: 10.88.0.0/24 ... 10.127.255.0/24
 #define RANGE_END (128u << 8)
@@ -145,6 +146,8 @@ int cluster_choose(const char *root, const struct cluster *wish, struct cluster 
 {
 	struct cluster c = {0};
 	char path[4096];
+	if (strlen(root) > ROOT_MAX)
+		return err_set(e, ENAMETOOLONG, "--root %s is longer than %d bytes, too long for the sockets of VMs", root, ROOT_MAX);
 	int rc = dir_make(CLAIMS, 0755, e);
 	if (!rc)
 		rc = dir_make(root, 0755, e);

@@ -51,6 +51,8 @@ int hostd_call(const char *root, const char *method, const char *path, void (*on
 	curl_easy_setopt(curl, CURLOPT_WRITEFUNCTION, take_bytes);
 	curl_easy_setopt(curl, CURLOPT_WRITEDATA, &a);
 	curl_easy_setopt(curl, CURLOPT_NOSIGNAL, 1L);
+	if (!on_line)
+		curl_easy_setopt(curl, CURLOPT_TIMEOUT, 30L);   // jobs with lines take as long as they take
 	CURLcode rc = curl_easy_perform(curl);
 	curl_easy_getinfo(curl, CURLINFO_RESPONSE_CODE, &code);
 	curl_easy_cleanup(curl);

@@ -90,7 +90,11 @@ static int remove_image(struct cli *c, const char *ref)
 	char path[4096], *escaped = curl_easy_escape(NULL, ref, 0);
 	snprintf(path, sizeof(path), "/v1/images?ref=%s", escaped);
 	curl_free(escaped);
-	return hostd_call(c->root, "DELETE", path, NULL, NULL, NULL, &e) ? cli_fail(&e) : 0;
+	if (hostd_call(c->root, "DELETE", path, NULL, NULL, NULL, &e))
+		return cli_fail(&e);
+	if (c->json)
+		cli_print_json(json_pack("{s:s}", "removed", ref));
+	return 0;
 }
 
 int cmd_image(struct cli *c)

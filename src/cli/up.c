@@ -142,6 +142,10 @@ int cmd_up(struct cli *c)
 	uint64_t t = clock_mono_ns();
 	bool ran = supervise_running(c->root) != 0;
 	int rc = ran ? cluster_load(c->root, &cl, &e) : cluster_choose(c->root, &wish, &cl, &e);
+	if (!rc && ran && ((address && strcmp(address, cl.address)) || (name && strcmp(name, cl.node_name)) ||
+			   (wish.api_port && wish.api_port != cl.api_port)))
+		rc = err_set(&e, EBUSY, "the cluster in %s runs already, as node %s at %s:%u: stop it first with \"bulkhead down\"",
+			     c->root, cl.node_name, cl.address, cl.api_port);
 	if (!rc && !ran) {
 		say(c, "starting server and hostd");
 		rc = start_supervisor(c->root, &e);

@@ -1,52 +1,44 @@
 // SPDX-License-Identifier: Apache-2.0
-// A set of counters per thread, linked for readers. A thread's set outlives it: sums never go down.
+// One copy per processor: a request adds with plain instructions, readers sum.
 #include "disk/counters.h"
 
-#include <pthread.h>
-#include <stdatomic.h>
-#include <stdlib.h>
+#include <bulkhead/prda.h>
 
-struct set {
-	struct set *next;
-	_Atomic uint64_t ops[BH_DISK_OPS], bytes[BH_DISK_OPS], errors;
+PRDA_DEFINE(prda_u64, disk_reads);
+PRDA_DEFINE(prda_u64, disk_writes);
+PRDA_DEFINE(prda_u64, disk_flushes);
+PRDA_DEFINE(prda_u64, disk_discards);
+PRDA_DEFINE(prda_u64, disk_write_zeroes);
+PRDA_DEFINE(prda_u64, disk_extents);
+PRDA_DEFINE(prda_u64, disk_read_bytes);
+PRDA_DEFINE(prda_u64, disk_write_bytes);
+PRDA_DEFINE(prda_u64, disk_discard_bytes);
+PRDA_DEFINE(prda_u64, disk_write_zeroes_bytes);
+PRDA_DEFINE(prda_u64, disk_errors);
+
+/* bytes NULL: the operation has none worth counting. */
+static const struct { prda_u64 *ops, *bytes; } counter[BH_DISK_OPS] = {
+	[BH_DISK_READ] = { &disk_reads, &disk_read_bytes },
+	[BH_DISK_WRITE] = { &disk_writes, &disk_write_bytes },
+	[BH_DISK_FLUSH] = { &disk_flushes, NULL },
+	[BH_DISK_DISCARD] = { &disk_discards, &disk_discard_bytes },
+	[BH_DISK_WRITE_ZEROES] = { &disk_write_zeroes, &disk_write_zeroes_bytes },
+	[BH_DISK_EXTENTS] = { &disk_extents, NULL },
 };
-
-static _Atomic(struct set *) sets;
-static __thread struct set *mine;
-
-static struct set *set_new(void)
-{
-	struct set *s = calloc(1, sizeof(*s));
-
-	if (!s) return NULL;
-	s->next = atomic_load(&sets);
-	while (!atomic_compare_exchange_weak(&sets, &s->next, s)) continue;
-	return mine = s;
-}
-
-static void add(_Atomic uint64_t *c, uint64_t n)   // only this thread writes
-{
-	atomic_store_explicit(c, atomic_load_explicit(c, memory_order_relaxed) + n, memory_order_relaxed);
-}
 
 void counters_done(const struct bh_disk_io *io, int result)
 {
-	struct set *s = mine ? mine : set_new();
-
-	if (!s || io->op >= BH_DISK_OPS) return;
-	add(&s->ops[io->op], 1);
-	add(&s->bytes[io->op], io->len);
-	if (result < 0) add(&s->errors, 1);
+	if (io->op >= BH_DISK_OPS) return;
+	prda_add(*counter[io->op].ops, 1);
+	if (counter[io->op].bytes) prda_add(*counter[io->op].bytes, io->len);
+	if (result < 0) prda_add(disk_errors, 1);
 }
 
 void bh_disk_counters(struct bh_disk_counters *out)
 {
-	*out = (struct bh_disk_counters){ .errors = 0 };
-	for (struct set *s = atomic_load(&sets); s; s = s->next) {
-		for (int op = 0; op < BH_DISK_OPS; op++) {
-			out->ops[op] += atomic_load_explicit(&s->ops[op], memory_order_relaxed);
-			out->bytes[op] += atomic_load_explicit(&s->bytes[op], memory_order_relaxed);
-		}
-		out->errors += atomic_load_explicit(&s->errors, memory_order_relaxed);
+	for (int op = 0; op < BH_DISK_OPS; op++) {
+		out->ops[op] = prda_sum(*counter[op].ops);
+		out->bytes[op] = counter[op].bytes ? prda_sum(*counter[op].bytes) : 0;
 	}
+	out->errors = prda_sum(disk_errors);
 }

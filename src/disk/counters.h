@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// Counters of all disks of the process. One place, so that they can move into per-processor areas.
+// Counters of all disks of the process, in per-processor areas.
 #ifndef BH_DISK_COUNTERS_H
 #define BH_DISK_COUNTERS_H
 

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
-// The power goes at every write and sync of a workload on clones with various chains. After each cut: every flushed
-// sector has what was flushed or what was written later, none is torn, none is foreign; the disk opens and can be
-// written again.
+// The power goes at every write and sync of a workload on clones with various chains; and, separately, each request
+// below the link fails once. After that: every flushed sector has what was flushed or what was written later, none is
+// torn, none is foreign; the disk can be written again.
 #include <errno.h>
 #include <setjmp.h>
 #include <stdarg.h>
@@ -57,6 +57,21 @@ static int teardown(void **state)
 	return dir_remove(dir, NULL);
 }
 
+/* The injector, which may stand anywhere, goes to the bottom. */
+static void admin_move_last(const char *path)
+{
+	struct descriptor *d;
+	struct descriptor_filter f;
+	struct err e = ERR_INIT;
+
+	ok(descriptor_read(path, &d, &e), e);
+	f = d->filters[0];
+	memmove(&d->filters[0], &d->filters[1], (d->nfilters - 1) * sizeof(f));
+	d->filters[d->nfilters - 1] = f;
+	ok(descriptor_write(d, &e), e);
+	descriptor_free(d);
+}
+
 static void make_base(void)
 {
 	static unsigned char all[SIZE];
@@ -70,6 +85,8 @@ static void make_base(void)
 	ok(bh_disk_rw(d, BH_DISK_WRITE, 0, all, SIZE, 0, &e), e);
 	ok(bh_disk_close(d, &e), e);
 }
+
+static unsigned failures;   // of requests, while the power was on
 
 /* Returns whether the power went. Versions of zeroed sectors are UINT32_MAX in the file; version 0 means the base. */
 static bool work(struct bh_disk *d, struct model *m, uint8_t zeroed[][SECTORS], unsigned seed)
@@ -90,8 +107,9 @@ static bool work(struct bh_disk *d, struct model *m, uint8_t zeroed[][SECTORS], 
 			rc = bh_disk_rw(d, BH_DISK_FLUSH, 0, NULL, 0, 0, NULL);
 			if (rc == 0) memcpy(m->since, m->version, sizeof(m->since));
 		} else {
-			uint32_t v = ++m->now;
+			uint32_t v = ++m->now, before[SECTORS];
 
+			memcpy(before, m->version, sizeof(before));
 			memset(zeroed[v], 0, SECTORS);
 			if (what == 1) memset(zeroed[v] + at, 1, n);
 			for (uint32_t s = at; s < at + n; s++) {
@@ -100,11 +118,13 @@ static bool work(struct bh_disk *d, struct model *m, uint8_t zeroed[][SECTORS], 
 			}
 			rc = what == 1 ? bh_disk_rw(d, BH_DISK_WRITE_ZEROES, at * 512, NULL, n * 512, flags, NULL) :
 				bh_disk_rw(d, BH_DISK_WRITE, at * 512, buf, n * 512, flags, NULL);
+			if (rc == -ENOSPC) memcpy(m->version, before, sizeof(before));   // old or new: a flush makes neither sure
 			if (rc == 0 && flags)
 				for (uint32_t s = at; s < at + n; s++) m->since[s] = v;
 		}
 		if (rc == -EIO) return true;
-		if (rc < 0) fail_msg("step %d: %d", i, rc);
+		if (rc < 0 && rc != -ENOSPC) fail_msg("step %d: %d", i, rc);
+		if (rc == -ENOSPC) failures++;
 	}
 	return false;
 }
@@ -122,7 +142,7 @@ static bool allowed(const struct model *m, uint8_t zeroed[][SECTORS], const unsi
 	return false;
 }
 
-static void check_after(const struct model *m, uint8_t zeroed[][SECTORS], unsigned cut)
+static void check_after(const struct model *m, uint8_t zeroed[][SECTORS], unsigned cut, const char *injector)
 {
 	static unsigned char all[SIZE];
 	struct descriptor *desc;
@@ -130,7 +150,7 @@ static void check_after(const struct model *m, uint8_t zeroed[][SECTORS], unsign
 	struct bh_disk *d;
 
 	ok(descriptor_read(clone_path, &desc, &e), e);
-	descriptor_filter_remove(desc, (unsigned)descriptor_filter_find(desc, "powercut"));
+	descriptor_filter_remove(desc, (unsigned)descriptor_filter_find(desc, injector));
 	ok(descriptor_write(desc, &e), e);
 	descriptor_free(desc);
 	ok(bh_disk_open(clone_path, NULL, &d, &e), e);
@@ -169,10 +189,44 @@ static void cut_everywhere(const char *filters, unsigned stride)
 			if (!cut && rc == 0) memcpy(m.since, m.version, sizeof(m.since));
 			cut |= rc < 0;
 		}
-		check_after(&m, zeroed, n);
+		check_after(&m, zeroed, n, "powercut");
 		ok(bh_disk_remove(clone_path, &e), e);
 	}
 }
+
+/* The nth write, read or flush below fails; what was asked for fails or not, and everything after it works. */
+static void fail_everywhere(const char *filters)
+{
+	static uint8_t zeroed[STEPS + 2][SECTORS];
+
+	make_base();
+	for (unsigned n = 1, quiet = 0; quiet < 3; n++) {
+		char all[512];
+		struct bh_disk_new dn = { .parent = base_path, .filters = all };
+		struct model m = { .now = 0 };
+		struct err e = ERR_INIT;
+		struct bh_disk *d;
+
+		snprintf(all, sizeof(all), "[%s%s{\"type\":\"error\",\"settings\":{\"at\":%u,\"code\":\"ENOSPC\"}}]", filters, *filters ? "," : "", n);
+		ok(bh_disk_create(clone_path, &dn, &e), e);
+		admin_move_last(clone_path);
+		failures = 0;
+		ok(bh_disk_open(clone_path, NULL, &d, &e), e);
+		assert_false(work(d, &m, zeroed, n / 20));
+		if (bh_disk_rw(d, BH_DISK_FLUSH, 0, NULL, 0, 0, NULL) < 0) {
+			failures++;
+			ok(bh_disk_rw(d, BH_DISK_FLUSH, 0, NULL, 0, 0, &e), e);
+		}
+		if (failures == 0) memcpy(m.since, m.version, sizeof(m.since));
+		quiet = failures ? 0 : quiet + 1;
+		if (bh_disk_close(d, &e) < 0) assert_int_equal(e.code, ENOSPC);   // its flush was the nth
+		check_after(&m, zeroed, n, "error");
+		ok(bh_disk_remove(clone_path, &e), e);
+	}
+}
+
+static void test_faults_link(void **state) { (void)state; fail_everywhere(""); }
+static void test_faults_compress(void **state) { (void)state; fail_everywhere("{\"type\":\"compress\",\"settings\":{\"cluster\":\"16K\"}}"); }
 
 static void test_link(void **state) { (void)state; cut_everywhere("", 1); }
 static void test_compress(void **state) { (void)state; cut_everywhere("{\"type\":\"compress\",\"settings\":{\"cluster\":\"16K\"}}", 5); }
@@ -184,6 +238,8 @@ int main(void)
 		cmocka_unit_test_setup_teardown(test_link, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_compress, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_checksum, setup, teardown),
+		cmocka_unit_test_setup_teardown(test_faults_link, setup, teardown),
+		cmocka_unit_test_setup_teardown(test_faults_compress, setup, teardown),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

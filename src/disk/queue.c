@@ -7,11 +7,13 @@
 // next poll. A busy queue makes no system call besides io_uring_enter.
 #include "disk/queue.h"
 
+#include <bulkhead/prda.h>
 #include <errno.h>
 #include <poll.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/eventfd.h>
+#include <sys/mman.h>
 #include <unistd.h>
 
 #include "disk/counters.h"
@@ -20,7 +22,11 @@
 #define SLAB_REQS 64
 #define SPLIT_BYTES (1u << 20)   // longer requests are cut before they enter a chain with filters
 
-struct iof_slab { struct iof_slab *next; struct iof_req req[SLAB_REQS]; };
+/* Slabs of requests go from queue to queue through a list per processor: a queue that opens where one was closed finds
+ * its memory warm and asks nobody. They are never given back to the system. */
+struct iof_slab { struct prda_node node; struct iof_slab *next; struct iof_req req[SLAB_REQS]; };
+
+PRDA_DEFINE(prda_list, disk_spare_slabs);
 
 static void list_init(struct req_list *l) { l->head = NULL; l->tail = &l->head; }
 
@@ -43,9 +49,10 @@ static struct iof_req *list_take(struct req_list *l)
 
 static int slab_add(struct bh_disk_queue *q)
 {
-	struct iof_slab *s = malloc(sizeof(*s));
+	struct iof_slab *s = (struct iof_slab *)prda_pop(disk_spare_slabs);
 
-	if (!s) return -ENOMEM;
+	if (!s) s = mmap(NULL, sizeof(*s), PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+	if (s == MAP_FAILED) return -ENOMEM;
 	s->next = q->slabs;
 	q->slabs = s;
 	for (unsigned i = 0; i < SLAB_REQS; i++) queue_req_put(q, &s->req[i]);
@@ -327,7 +334,7 @@ static void queue_free(struct bh_disk_queue *q)
 		}
 	while ((s = q->slabs)) {
 		q->slabs = s->next;
-		free(s);
+		prda_push(disk_spare_slabs, &s->node);
 	}
 	if (q->has_ring) io_uring_queue_exit(&q->ring);
 	if (q->event_fd >= 0) close(q->event_fd);

@@ -43,13 +43,21 @@ int regionlog_open(struct iof_layer *l, const char *suffix, bool all_at_first, s
 	if (rc < 0) return rc;
 	snprintf(want, sizeof(want), LOG_MAGIC "%s", iof->disk_id(l));
 	rc = iof->file_read(g->file, header, sizeof(header), 0);
-	if (rc == 0 && !header[0] && !iof->read_only(l)) {
+	g->fresh = rc == 0 && !header[0];
+	if (g->fresh && !iof->read_only(l)) {
 		rc = make(g, want, all_at_first);
 	} else if (rc == 0 && header[0] && memcmp(header, want, sizeof(want))) {
 		return err_set(e, EBADMSG, "the file '%s' beside the disk belongs to another disk or is damaged", suffix);
 	}
 	if (rc == 0) rc = iof->file_read(g->file, g->before, words(g->regions) * 8, LOG_HEADER);
 	return rc < 0 ? err_sys(e, -rc, "cannot read the log of regions") : 0;
+}
+
+int regionlog_forget(struct regionlog *g)
+{
+	int rc = iof->file_discard(g->file, 0, LOG_HEADER);
+
+	return rc == 0 ? iof->file_sync(g->file) : rc;
 }
 
 void regionlog_fini(struct regionlog *g)

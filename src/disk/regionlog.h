@@ -21,10 +21,12 @@ struct regionlog {
 	uint64_t regions;
 	_Atomic uint64_t *bits;         // marked and synced
 	uint64_t *before;               // as found at open; regionlog_found
+	bool fresh;                     // there was no log: the filter has just been attached
 };
 
 /* all_at_first: a log that is made now begins with every region marked. */
 int regionlog_open(struct iof_layer *l, const char *suffix, bool all_at_first, struct err *e);
+int regionlog_forget(struct regionlog *g);                   // the filter leaves: its tables mean nothing from now on; blocks
 void regionlog_fini(struct regionlog *g);
 bool regionlog_found(const struct regionlog *g, uint64_t region);
 bool regionlog_any(const struct regionlog *g);

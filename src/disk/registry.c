@@ -47,6 +47,8 @@ static const char *load(const char *file, const struct iof_filter **out)
 	return NULL;
 }
 
+#define LOAD_REFUSED 77   // exit code of the child: no crash, load() says why
+
 /* Load it in a child first: one that crashes takes the child with it. */
 static const char *try_load(const char *file)
 {
@@ -57,11 +59,11 @@ static const char *try_load(const char *file)
 	if (pid < 0) return "no process could be made to try it";
 	if (pid == 0) {
 		alarm(10);
-		_exit(load(file, &f) ? 1 : 0);
+		_exit(load(file, &f) ? LOAD_REFUSED : 0);
 	}
 	while (waitpid(pid, &status, 0) < 0)
 		if (errno != EINTR) return NULL;   // somebody else reaps our children; load() tells the rest
-	return WIFSIGNALED(status) ? "it crashes when it is loaded" : NULL;
+	return WIFEXITED(status) && (WEXITSTATUS(status) == 0 || WEXITSTATUS(status) == LOAD_REFUSED) ? NULL : "it crashes when it is loaded";
 }
 
 static int plugin_load(const char *type, const char *file, const struct iof_filter **out, struct err *e)

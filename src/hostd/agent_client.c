@@ -221,7 +221,7 @@ static void *reader_main(void *arg)
 	struct agent_client *c = arg;
 	for (;;) {
 		own_free uint8_t *data = NULL;
-		size_t len;
+		size_t len = 0;
 		if (recv_message(c->fd, &data, &len, NULL))
 			break;
 		Bulkhead__Agent__Reply *r = bulkhead__agent__reply__unpack(NULL, len, data);
@@ -270,7 +270,7 @@ static int say_hello(int fd, const struct patience *p, Bulkhead__Agent__HelloRep
 	int rc = send_message(fd, &rq.base);
 	for (bool mine = false; !rc && !mine;) {   // events may come first
 		own_free uint8_t *data = NULL;
-		size_t len;
+		size_t len = 0;
 		rc = recv_message(fd, &data, &len, p);
 		Bulkhead__Agent__Reply *r = rc ? NULL : bulkhead__agent__reply__unpack(NULL, len, data);
 		if (!rc && !r)

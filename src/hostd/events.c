@@ -15,6 +15,7 @@
 #include "base/jpath.h"
 #include "base/log.h"
 #include "base/own.h"
+#include "base/utf8.h"
 #include "k8s/client.h"
 
 #define RECENT 256
@@ -45,6 +46,7 @@ void events_emit(struct events *ev, const json_t *obj, const char *field_path, c
 	va_end(ap);
 	if (!ev)
 		return;
+	utf8_clean(message);
 	const char *ns = jpath_str(obj, "metadata.namespace", NULL);
 	clock_text(clock_real_ns(), 0, now);
 	json_t *ref = json_pack("{s:s, s:s*, s:s, s:s*, s:s, s:s*, s:s*}", "kind", jpath_str(obj, "kind", "Pod"), "namespace", ns,

@@ -244,10 +244,12 @@ static void *run(void *arg)
 		pthread_mutex_unlock(&n->lock);
 		struct err e = ERR_INIT;
 		int rc = report(n, &e);
-		if (!rc)
-			rc = renew_lease(n, &e);
 		if (rc)
 			log_limited(LOG_LEVEL_WARN, "node", "not reported: %s", e.text);
+		if (renew_lease(n, &e)) {   // whatever became of the status: the lease says that the host lives
+			log_limited(LOG_LEVEL_WARN, "node", "lease not renewed: %s", e.text);
+			rc = -EIO;
+		}
 		struct timespec until;
 		clock_gettime(CLOCK_MONOTONIC, &until);
 		until.tv_sec += rc ? RETRY_S : LEASE_PERIOD_S;

@@ -36,6 +36,8 @@ struct container {
 	bool created;                   // (w) the agent knows the current instance
 	bool used;                      // (w) the current instance number has been tried; the next start takes a new one
 	bool ready, started;            // (w)
+	bool probe_started, probe_ready, probe_failed;   // verdicts of the probes; written by them under the lock
+	uint64_t kill_mono_ns;          // (w) a failed liveness probe: SIGKILL then; 0: none
 	char waiting_reason[48];        // (w) phase WAITING
 	char *waiting_message;          // (w)
 	uint64_t started_ns, finished_ns;   // (w) real time
@@ -66,6 +68,8 @@ struct pod {
 	bool quit;                      // hostd is stopping: leave everything as it is
 	bool finished;                  // the worker has ended; pods.c reaps
 	volatile int cancel;            // long steps give up: deleted, gone or quit
+	volatile int boot_cancel;       // the same, or the VM that boots has ended
+	volatile int leave;             // hostd is stopping
 	json_t *obj;                    // newest object from the API
 
 	json_t *seen;                   // (w) the object this round works with (one reference)
@@ -76,6 +80,9 @@ struct pod {
 	bool vm_ended;                  // set by the VM's watcher
 	struct agent_client *agent;     // (w)
 	bool agent_ended;               // set by the agent client's reader
+	struct pod_probes *probes;      // (w) NULL: no probes, or no VM
+	bool volumes_written;           // (w) in this VM
+	bool known;                     // (w) this host has run it; if not, its status is not ours to write
 	bool configured;                // (w) agent has the pod's identity and volumes
 	unsigned vm_number;             // (w) VM's user id is base + number; 0: none
 	unsigned vm_generation;         // (w) how many VMs this pod has had
@@ -109,7 +116,7 @@ void *pod_worker(void *pod);
 /* pod_vm.c: from nothing to a configured agent, and back. All from the worker. */
 int pod_images_ensure(struct pod *p, struct err *e);           // -EAGAIN: told in the containers' waiting reasons
 int pod_vm_ensure(struct pod *p, struct err *e);               // network, disks, VM, agent, identity
-void pod_vm_adopt(struct pod *p);                              // after a hostd restart
+int pod_vm_adopt(struct pod *p);                               // after a hostd restart; -EAGAIN: the VM is busy, again later
 void pod_vm_detach(struct pod *p);                             // before one: let go, the VM goes on
 void pod_vm_lost(struct pod *p);                               // the VM has ended by itself
 void pod_vm_stop(struct pod *p);                               // end the VM, keep network and logs

@@ -6,14 +6,19 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <time.h>
 
 #include "base/buf.h"
 #include "base/clock.h"
 #include "base/jpath.h"
 #include "base/log.h"
 #include "base/own.h"
+#include "base/utf8.h"
 #include "events.h"
+#include "k8s/quantity.h"
 #include "pod.h"
+#include "pod_probes.h"
+#include "probe.h"
 
 #define BACKOFF_FIRST_NS (10 * NS_PER_S)
 #define BACKOFF_MAX_NS (300 * NS_PER_S)
@@ -105,7 +110,7 @@ static void set_waiting(struct pod *p, struct container *c, const char *reason, 
 	c->ready = c->started = false;
 	snprintf(c->waiting_reason, sizeof(c->waiting_reason), "%s", reason);
 	free(c->waiting_message);
-	c->waiting_message = message && *message ? strdup(message) : NULL;
+	c->waiting_message = message && *message ? utf8_clean(strdup(message)) : NULL;
 	pthread_mutex_unlock(&p->lock);
 }
 
@@ -119,7 +124,7 @@ static void set_terminated(struct pod *p, struct container *c, int exit_code, in
 	c->signal = sig;
 	snprintf(c->reason, sizeof(c->reason), "%s", reason);
 	free(c->message);
-	c->message = message && *message ? strdup(message) : NULL;
+	c->message = message && *message ? utf8_clean(strdup(message)) : NULL;
 	if (started_ns)
 		c->started_ns = started_ns;
 	c->finished_ns = finished_ns ? finished_ns : clock_real_ns();
@@ -129,9 +134,14 @@ static void set_terminated(struct pod *p, struct container *c, int exit_code, in
 static void set_running(struct pod *p, struct container *c, uint64_t started_ns)
 {
 	pthread_mutex_lock(&p->lock);
+	const json_t *spec = container_spec(p, c);
 	c->phase = CONTAINER_RUNNING;
 	c->started_ns = started_ns ? started_ns : clock_real_ns();
-	c->ready = c->started = true;
+	c->started = c->probe_started = !json_object_get(spec, "startupProbe");
+	c->probe_ready = !json_object_get(spec, "readinessProbe");
+	c->ready = c->started && c->probe_ready;
+	c->probe_failed = false;
+	c->kill_mono_ns = 0;
 	c->stop_sent = c->backoff_told = false;
 	pthread_mutex_unlock(&p->lock);
 }
@@ -145,6 +155,19 @@ static void note_exit(struct pod *p, struct container *c, const Bulkhead__Agent_
 	/* The log must be on the host before the status says so: kubectl logs right after the end is complete. */
 	pod_log_drain(p, c);
 	log_info("pods", "container ended pod=%s/%s container=%s exit=%d reason=%s", p->ns, p->name, c->name, st->exit_code, reason);
+}
+
+/* A hostd that was killed between the agent's answer and its own note of it: the agent knows better. */
+static void found_in_agent(struct pod *p, struct container *c, const Bulkhead__Agent__ContainerStatus *st)
+{
+	c->created = true;
+	if (st->state == BULKHEAD__AGENT__CONTAINER_STATE__CREATED)
+		return;   // the next start removes it and makes it again
+	c->used = true;
+	set_running(p, c, st->started_real_ns);
+	pod_log_follow(p, c);
+	if (st->state == BULKHEAD__AGENT__CONTAINER_STATE__EXITED)
+		note_exit(p, c, st);
 }
 
 void pod_containers_sync(struct pod *p)
@@ -169,7 +192,10 @@ void pod_containers_sync(struct pod *p)
 		for (size_t j = 0; reply->what_case == BULKHEAD__AGENT__REPLY__WHAT_CONTAINERS && j < reply->containers->n_containers; j++)
 			if (!strcmp(reply->containers->containers[j]->id, id))
 				st = reply->containers->containers[j];
-		if (c->phase == CONTAINER_RUNNING && !st) {
+		if (c->phase == CONTAINER_WAITING && st && !c->created) {
+			found_in_agent(p, c, st);
+			changed = true;
+		} else if (c->phase == CONTAINER_RUNNING && !st) {
 			set_terminated(p, c, EXIT_KILLED, SIGKILL, "ContainerStatusUnknown",
 				       "The container could not be located when the pod was terminated", 0, 0);
 			changed = true;
@@ -185,6 +211,14 @@ void pod_containers_sync(struct pod *p)
 		pod_state_save(p, NULL);
 }
 
+/* True when the containers after this init container or sidecar may start. */
+static bool lets_pass(const struct container *c)
+{
+	if (c->kind == CONTAINER_SIDECAR)
+		return c->phase == CONTAINER_RUNNING && c->started;
+	return c->phase == CONTAINER_TERMINATED && c->exit_code == 0;
+}
+
 void pod_containers_vm_lost(struct pod *p, const char *why)
 {
 	for (size_t i = 0; i < p->containers_count; i++) {
@@ -192,6 +226,8 @@ void pod_containers_vm_lost(struct pod *p, const char *why)
 		c->created = false;
 		if (c->phase == CONTAINER_RUNNING)
 			set_terminated(p, c, EXIT_KILLED, SIGKILL, "Error", why, 0, 0);
+		else if (why && !pod_terminal(p) && c->kind == CONTAINER_INIT && lets_pass(c))
+			set_waiting(p, c, "PodInitializing", NULL);   // a new VM is a new sandbox: init containers run again
 	}
 	pod_state_save(p, NULL);
 }
@@ -254,7 +290,9 @@ static int create_in_agent(struct pod *p, struct container *c, const json_t *spe
 		return err_sys(e, ENOMEM, "create container");
 	json_t *groups = jpath_get(pod_sc, "supplementalGroups");
 	uint32_t extra[32];
-	for (cc.n_supplemental_groups = 0; cc.n_supplemental_groups < json_array_size(groups) && cc.n_supplemental_groups < 32;
+	if (json_array_size(groups) > 32)
+		return err_set(e, EINVAL, "a pod can have 32 supplemental groups at most");
+	for (cc.n_supplemental_groups = 0; cc.n_supplemental_groups < json_array_size(groups);
 	     cc.n_supplemental_groups++)
 		extra[cc.n_supplemental_groups] = (uint32_t)json_integer_value(json_array_get(groups, cc.n_supplemental_groups));
 	cc.supplemental_groups = extra;
@@ -268,6 +306,7 @@ static int create_in_agent(struct pod *p, struct container *c, const json_t *spe
 	cc.stdin = jpath_bool(spec, "stdin", false);
 	cc.stdin_once = jpath_bool(spec, "stdinOnce", false);
 	cc.termination_message_path = (char *)jpath_str(spec, "terminationMessagePath", "/dev/termination-log");
+	cc.writable_bytes = (uint64_t)k8s_quantity_value(jpath_get(spec, "resources.limits.ephemeral-storage"), 0);
 	cc.run_as_non_root = jpath_bool(sc, "runAsNonRoot", jpath_bool(pod_sc, "runAsNonRoot", false));
 	int rc = pod_mounts(p, spec, &cc, e);
 	if (!rc) {
@@ -277,6 +316,19 @@ static int create_in_agent(struct pod *p, struct container *c, const json_t *spe
 	}
 	pod_mounts_free(&cc);
 	return rc;
+}
+
+static int lifecycle(struct pod *p, const struct container *c, const char *which, char *why, size_t why_len);
+static void send_signal(struct pod *p, const struct container *c, int number);
+
+static void post_start(struct pod *p, struct container *c)
+{
+	char why[512] = "", text[600];
+	if (!lifecycle(p, c, "postStart", why, sizeof(why)))
+		return;
+	snprintf(text, sizeof(text), "PostStartHook failed: %s", why);
+	container_event(p, c, "Warning", "FailedPostStartHook", text);
+	send_signal(p, c, SIGKILL);
 }
 
 static void start(struct pod *p, struct container *c)
@@ -305,7 +357,7 @@ static void start(struct pod *p, struct container *c)
 	if (rc == -EPIPE)
 		return;   // the VM has ended; the next round sees it
 	if (rc) {
-		c->used = rc != -EEXIST;
+		c->created = rc == -EEXIST;   // the next start removes it
 		config_error(p, c, "CreateContainerError", &e);
 		return;
 	}
@@ -323,10 +375,12 @@ static void start(struct pod *p, struct container *c)
 		set_terminated(p, c, EXIT_START_ERROR, 0, "StartError", e.text, clock_real_ns(), 0);
 	} else {
 		set_running(p, c, 0);
+		pod_probes_poke(p->probes);
 		snprintf(text, sizeof(text), "Started container %s", c->name);
 		container_event(p, c, "Normal", "Started", text);
 		if (!c->restart_count)
 			pod_stage_add(p, "container", clock_mono_ns() - t);
+		post_start(p, c);
 	}
 	pod_state_save(p, NULL);
 }
@@ -371,9 +425,44 @@ static bool should_restart(const struct pod *p, const struct container *c)
 	return pod_restart_always(p) || (c->exit_code != 0 && !pod_restart_never(p));
 }
 
+static void send_stop(struct pod *p, struct container *c, const char *why);
+static uint64_t grace_of(const struct pod *p, const json_t *probe);
+
+/* What the probes found since the last round. */
+static void heed_probes(struct pod *p, struct container *c)
+{
+	char text[160];
+	pthread_mutex_lock(&p->lock);
+	c->started = c->probe_started;
+	c->ready = c->started && c->probe_ready;
+	bool failed = c->probe_failed;
+	pthread_mutex_unlock(&p->lock);
+	if (!failed)
+		return;
+	uint64_t now = clock_mono_ns();
+	if (!c->kill_mono_ns) {
+		bool startup = !c->started;
+		c->kill_mono_ns = now + grace_of(p, json_object_get(container_spec(p, c), startup ? "startupProbe" : "livenessProbe"));
+		snprintf(text, sizeof(text), "Container %s failed %s probe, will be restarted", c->name, startup ? "startup" : "liveness");
+		send_stop(p, c, text);
+	} else if (now >= c->kill_mono_ns) {
+		send_signal(p, c, SIGKILL);
+		c->kill_mono_ns = now + NS_PER_S;
+	}
+	pod_wake_at(p, c->kill_mono_ns);
+}
+
 /* One step for one container. */
 static void drive_one(struct pod *p, struct container *c)
 {
+	if (c->kind == CONTAINER_EPHEMERAL && c->phase == CONTAINER_WAITING && !c->image_serial[0]) {
+		set_terminated(p, c, EXIT_START_ERROR, 0, "StartError", "ephemeral containers are not supported: their image would "
+			       "be a disk, and a VM that runs takes no more disks", clock_real_ns(), 0);
+		container_event(p, c, "Warning", "Failed", "Error: ephemeral containers are not supported");
+		return;
+	}
+	if (c->phase == CONTAINER_RUNNING)
+		heed_probes(p, c);
 	if (c->phase == CONTAINER_TERMINATED && should_restart(p, c))
 		plan_restart(p, c);
 	if (c->phase != CONTAINER_WAITING)
@@ -387,14 +476,6 @@ static void drive_one(struct pod *p, struct container *c)
 		pod_wake_at(p, clock_mono_ns());   // a start that failed at once: plan the next one in another round
 }
 
-/* True when the containers after this init container or sidecar may start. */
-static bool lets_pass(const struct container *c)
-{
-	if (c->kind == CONTAINER_SIDECAR)
-		return c->phase == CONTAINER_RUNNING && c->started;
-	return c->phase == CONTAINER_TERMINATED && c->exit_code == 0;
-}
-
 static void wait_for_init(struct pod *p)
 {
 	for (size_t i = 0; i < p->containers_count; i++) {
@@ -406,21 +487,20 @@ static void wait_for_init(struct pod *p)
 
 void pod_containers_drive(struct pod *p)
 {
-	bool first_round = true;
-	for (size_t i = 0; i < p->containers_count; i++)
-		first_round &= p->containers[i].kind != CONTAINER_APP || (!p->containers[i].used && !p->containers[i].last_state);
+	bool held_back = false;   // by a sidecar that is not up: what runs goes on, nothing new starts
 	for (size_t i = 0; i < p->containers_count; i++) {
 		struct container *c = &p->containers[i];
-		bool init = c->kind == CONTAINER_INIT || c->kind == CONTAINER_SIDECAR;
-		/* Init containers that have done their work are not run again while the VM lives. */
-		if (c->kind == CONTAINER_INIT && !first_round && lets_pass(c))
+		if (held_back && c->phase != CONTAINER_RUNNING && !c->created)
 			continue;
 		drive_one(p, c);
-		if (init && !lets_pass(c)) {
+		if (c->kind == CONTAINER_INIT && !lets_pass(c)) {
 			wait_for_init(p);
 			return;
 		}
+		held_back |= c->kind == CONTAINER_SIDECAR && !lets_pass(c);
 	}
+	if (held_back)
+		wait_for_init(p);
 }
 
 /* --- stopping --- */
@@ -438,21 +518,58 @@ static int stop_signal(const struct container *c)
 	return number > 0 && number < 65 ? number : SIGTERM;
 }
 
-static void send_stop(struct pod *p, struct container *c)
+static void send_signal(struct pod *p, const struct container *c, int number)
 {
 	Bulkhead__Agent__Request rq = BULKHEAD__AGENT__REQUEST__INIT;
 	Bulkhead__Agent__SignalContainer sig = BULKHEAD__AGENT__SIGNAL_CONTAINER__INIT;
 	struct err e = ERR_INIT;
-	char id[24], text[96];
+	char id[24];
 	sig.id = (char *)container_id(c, id);
-	sig.signal = stop_signal(c);
+	sig.signal = number;
 	rq.what_case = BULKHEAD__AGENT__REQUEST__WHAT_SIGNAL_CONTAINER;
 	rq.signal_container = &sig;
 	if (agent_request(p->agent, &rq, 5000, NULL, &e) && e.code != ESRCH && e.code != ENOENT)
 		log_warn("pods", "%s/%s: stop %s: %s", p->ns, p->name, c->name, e.text);
-	c->stop_sent = true;
+}
+
+static uint64_t grace_of(const struct pod *p, const json_t *probe)
+{
+	long long s = jpath_int(probe, "terminationGracePeriodSeconds", jpath_int(p->seen, "metadata.deletionGracePeriodSeconds",
+				jpath_int(p->seen, "spec.terminationGracePeriodSeconds", 30)));
+	return (s < 0 ? 0 : (uint64_t)s) * NS_PER_S;
+}
+
+/* A lifecycle handler, waited for at most as long as the pod has to end. 0 or not. */
+static int lifecycle(struct pod *p, const struct container *c, const char *which, char *why, size_t why_len)
+{
+	char id[24], path[32];
+	const json_t *spec = container_spec(p, c);
+	snprintf(path, sizeof(path), "lifecycle.%s", which);
+	const json_t *handler = jpath_get(spec, path);
+	long long pause_s = jpath_int(handler, "sleep.seconds", 0);
+	if (!handler)
+		return 0;
+	uint64_t limit = grace_of(p, NULL);
+	if (pause_s > 0) {
+		uint64_t ns = (uint64_t)pause_s * NS_PER_S < limit ? (uint64_t)pause_s * NS_PER_S : limit;
+		nanosleep(&(struct timespec){.tv_sec = (time_t)(ns / NS_PER_S)}, NULL);
+		return 0;
+	}
+	struct probe_target t = {.vsock_path = vm_vsock_path(p->vm), .container_id = container_id(c, id), .pod_ip = p->pod_ip, .container = spec};
+	return probe_run(&t, handler, (uint32_t)(limit / NS_PER_MS ? limit / NS_PER_MS : 1), why, why_len);
+}
+
+static void send_stop(struct pod *p, struct container *c, const char *why)
+{
+	char text[160], reason[512], said[600];
 	snprintf(text, sizeof(text), "Stopping container %s", c->name);
-	container_event(p, c, "Normal", "Killing", text);
+	container_event(p, c, "Normal", "Killing", why ? why : text);
+	if (lifecycle(p, c, "preStop", reason, sizeof(reason))) {
+		snprintf(said, sizeof(said), "PreStopHook failed: %s", reason);
+		container_event(p, c, "Warning", "FailedPreStopHook", said);
+	}
+	send_signal(p, c, stop_signal(c));
+	c->stop_sent = true;
 }
 
 bool pod_containers_stop(struct pod *p, bool kill)
@@ -467,7 +584,7 @@ bool pod_containers_stop(struct pod *p, bool kill)
 		any = true;
 		if (kill || !p->agent || c->stop_sent || (c->kind == CONTAINER_SIDECAR && apps_run))
 			continue;
-		send_stop(p, c);
+		send_stop(p, c, NULL);
 	}
 	return !any;
 }

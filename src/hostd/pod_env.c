@@ -71,6 +71,8 @@ static int env_from(struct pod *p, const json_t *source, json_t *env, struct err
 	json_object_foreach(json_object_get(obj, "data"), key, v) {
 		char name[512];
 		size_t len;
+		if (!json_is_string(v))
+			continue;
 		snprintf(name, sizeof(name), "%s%s", prefix, key);
 		own_free char *value = secret ? (char *)base64_decode(json_string_value(v), json_string_length(v), &len) : strdup(json_string_value(v));
 		if (value && !strchr(name, '='))

@@ -13,13 +13,14 @@
 
 static json_t *container_to_json(const struct container *c)
 {
-	return json_pack("{s:s, s:i, s:i, s:b, s:b, s:s, s:s*, s:s*, s:s, s:I, s:I, s:i, s:i, s:s, s:s*, s:O?, s:I, s:O?, s:s*}",
+	return json_pack("{s:s, s:i, s:i, s:b, s:b, s:s, s:s*, s:s*, s:s, s:I, s:I, s:i, s:i, s:s, s:s*, s:O?, s:I, s:O?, s:s*, s:b, s:b}",
 			 "name", c->name, "phase", (int)c->phase, "restartCount", (int)c->restart_count, "created", c->created,
 			 "used", c->used, "imageSerial", c->image_serial, "imageId", c->image_id, "imageRef", c->image_ref,
 			 "waitingReason", c->waiting_reason, "startedNs", (json_int_t)c->started_ns, "finishedNs",
 			 (json_int_t)c->finished_ns, "exitCode", c->exit_code, "signal", c->signal, "reason", c->reason,
 			 "message", c->message, "lastState", c->last_state, "backoffNs", (json_int_t)c->backoff_ns,
-			 "imageConfig", c->image_config, "waitingMessage", c->waiting_message);
+			 "imageConfig", c->image_config, "waitingMessage", c->waiting_message, "ready", c->ready, "started",
+			 c->started);
 }
 
 static int write_json(const struct pod *p, const char *name, const json_t *j, struct err *e)
@@ -40,9 +41,10 @@ int pod_state_save(struct pod *p, struct err *e)
 		json_array_append_new(list, container_to_json(&p->containers[i]));
 	for (size_t i = 0; i < p->stages_count; i++)
 		json_object_set_new(stages, p->stages[i].name, json_integer((json_int_t)p->stages[i].ns));
-	own_json json_t *state = json_pack("{s:i, s:s, s:s, s:s*, s:I, s:i, s:i, s:s, s:O?, s:O, s:O}", "version", 1, "phase", p->phase,
+	own_json json_t *state = json_pack("{s:i, s:s, s:s, s:s*, s:I, s:i, s:i, s:s, s:b, s:O?, s:O, s:O}", "version", 1, "phase", p->phase,
 					   "reason", p->reason, "message", p->message, "startNs", (json_int_t)p->start_ns,
 					   "vmNumber", (int)p->vm_number, "vmGeneration", (int)p->vm_generation, "podIP", p->pod_ip,
+					   "volumesWritten", p->volumes_written,
 					   "reported", p->reported, "containers", list, "stages", stages);
 	rc = write_json(p, "state.json", state, e);
 	own_free char *path = NULL;
@@ -75,7 +77,8 @@ static void container_from_json(struct container *c, const json_t *j)
 	snprintf(c->reason, sizeof(c->reason), "%s", jpath_str(j, "reason", ""));
 	c->message = jpath_str(j, "message", NULL) ? strdup(jpath_str(j, "message", "")) : NULL;
 	c->backoff_ns = (uint64_t)jpath_int(j, "backoffNs", 0);
-	c->ready = c->started = c->phase == CONTAINER_RUNNING;
+	c->started = c->probe_started = jpath_bool(j, "started", false);
+	c->ready = c->probe_ready = jpath_bool(j, "ready", false);
 }
 
 int pod_state_load(struct pod *p)
@@ -104,6 +107,7 @@ int pod_state_load(struct pod *p)
 	p->message = jpath_str(j, "message", NULL) ? strdup(jpath_str(j, "message", "")) : NULL;
 	p->start_ns = (uint64_t)jpath_int(j, "startNs", (json_int_t)p->start_ns);
 	p->vm_number = (unsigned)jpath_int(j, "vmNumber", 0);
+	p->volumes_written = jpath_bool(j, "volumesWritten", false);
 	p->vm_generation = (unsigned)jpath_int(j, "vmGeneration", 0);
 	json_t *reported = json_object_get(j, "reported");
 	p->reported = json_is_object(reported) ? json_incref(reported) : NULL;

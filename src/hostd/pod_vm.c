@@ -14,11 +14,13 @@
 #include "base/jpath.h"
 #include "base/log.h"
 #include "base/own.h"
+#include "base/utf8.h"
 #include "events.h"
 #include "image.h"
 #include "image_auth.h"
 #include "k8s/quantity.h"
 #include "pod.h"
+#include "pod_probes.h"
 #include "pods.h"
 #include "scratch.h"
 
@@ -49,7 +51,7 @@ static void image_waits(struct pod *p, struct container *c, const char *reason, 
 	pthread_mutex_lock(&p->lock);
 	snprintf(c->waiting_reason, sizeof(c->waiting_reason), "%s", reason);
 	free(c->waiting_message);
-	c->waiting_message = strdup(message);
+	c->waiting_message = utf8_clean(strdup(message));
 	pthread_mutex_unlock(&p->lock);
 }
 
@@ -180,8 +182,8 @@ static int64_t limit_sum(const struct pod *p, const char *resource, bool *every)
 		*every &= milli > 0;
 		if (milli > 0 && c->kind == CONTAINER_INIT)
 			init_max = milli > init_max ? milli : init_max;
-		else if (milli > 0)
-			sum += milli;
+		else if (milli > 0 && __builtin_add_overflow(sum, milli, &sum))
+			sum = INT64_MAX;
 	}
 	return sum > init_max ? sum : init_max;
 }
@@ -193,6 +195,11 @@ static unsigned memory_mib(const struct pod *p)
 	if (!every)
 		mib += MEMORY_DEFAULT_MIB;
 	mib += MEMORY_OVERHEAD_MIB;
+	struct sysinfo si;
+	sysinfo(&si);
+	int64_t host = (int64_t)((uint64_t)si.totalram * si.mem_unit >> 20);
+	if (mib > host)
+		mib = host;   // a limit is a promise of the pod, not of the host
 	return mib < MEMORY_MIN_MIB ? MEMORY_MIN_MIB : (unsigned)((mib + 1) / 2 * 2);
 }
 
@@ -226,6 +233,7 @@ static void on_vm_end(void *user)
 	struct pod *p = user;
 	pthread_mutex_lock(&p->lock);
 	p->vm_ended = true;
+	p->boot_cancel = 1;
 	pthread_mutex_unlock(&p->lock);
 	pod_poke(p);
 }
@@ -254,8 +262,10 @@ static int network_ensure(struct pod *p, struct err *e)
 		json_t *port;
 		json_array_foreach(jpath_get(container_spec(p, &p->containers[i]), "ports"), k, port) {
 			long long host_port = jpath_int(port, "hostPort", 0);
-			if (host_port <= 0 || spec.ports_count == 64)
+			if (host_port <= 0)
 				continue;
+			if (spec.ports_count == 64)
+				return err_set(e, EINVAL, "a pod can have 64 host ports at most");
 			struct netw_port *np = &ports[spec.ports_count++];
 			*np = (struct netw_port){.host_port = (uint16_t)host_port, .container_port = (uint16_t)jpath_int(port, "containerPort", 0)};
 			const char *proto = jpath_str(port, "protocol", "TCP");
@@ -292,8 +302,10 @@ static int disks_collect(struct pod *p, struct disk_list *l, struct err *e)
 		bool have = !c->image_id;
 		for (size_t j = 0; j < l->count; j++)
 			have |= !strcmp(l->disks[j].serial, c->image_serial);
-		if (have || l->count == 62)
+		if (have)
 			continue;
+		if (l->count == 16)
+			return err_set(e, EINVAL, "the containers of a pod can have 16 different images at most");
 		struct image *img = NULL;
 		if (image_find(p->host->images, c->image_id, &img, e))
 			return err_wrap(e, "disk of image %s", c->image_id);
@@ -315,8 +327,10 @@ static int vm_bring_up(struct pod *p, struct err *e)
 	if (!p->vm_number)
 		p->vm_number = pods_number_take(p->host->pods);
 	if (!p->vm_number)
-		return err_set(e, EAGAIN, "no VM number left on this host");
+		return err_set(e, ENOSPC, "no VM number left on this host");
 	uint64_t t = clock_mono_ns();
+	p->vm_generation++;
+	p->volumes_written = false;
 	int rc = pod_state_save(p, e);
 	if (!rc)
 		rc = network_ensure(p, e);
@@ -337,7 +351,10 @@ static int vm_bring_up(struct pod *p, struct err *e)
 			.guest_dir = p->host->guest_dir, .engine = p->host->engine, .vcpus = vcpus(p), .memory_mib = memory_mib(p),
 			.disks = disks.disks, .disks_count = disks.count, .tap_fd = p->net.tap_fd, .vnet_hdr = p->net.vnet_hdr,
 			.mac = mac, .uid = p->host->vm_uid_base + p->vm_number};
-		p->vm_generation++;
+		pthread_mutex_lock(&p->lock);
+		p->vm_ended = p->agent_ended = false;
+		p->boot_cancel = p->cancel;
+		pthread_mutex_unlock(&p->lock);
 		rc = vm_start(&c, on_vm_end, p, &vm, e);
 	}
 	disks_free(&disks);
@@ -347,7 +364,6 @@ static int vm_bring_up(struct pod *p, struct err *e)
 		return rc;
 	pthread_mutex_lock(&p->lock);
 	p->vm = vm;
-	p->vm_ended = p->agent_ended = false;
 	pthread_mutex_unlock(&p->lock);
 	pod_stage_add(p, "vm", clock_mono_ns() - t_disk);
 	return 0;
@@ -483,7 +499,7 @@ static int configure(struct pod *p, struct err *e)
 	size_t i;
 	json_array_foreach(list, i, v) {
 		if (i == 32)
-			break;
+			return err_set(e, EINVAL, "a pod can set 32 sysctls at most");
 		bulkhead__agent__sysctl__init(sysctl_p[i] = &sysctl[i]);
 		sysctl[i].name = (char *)jpath_str(v, "name", "");
 		sysctl[i].value = (char *)jpath_str(v, "value", "");
@@ -498,11 +514,11 @@ static int configure(struct pod *p, struct err *e)
 	return rc;
 }
 
-static int agent_connect(struct pod *p, uint32_t deadline_ms, bool *configured, struct err *e)
+static int agent_connect(struct pod *p, uint32_t deadline_ms, const volatile int *cancel, bool *configured, struct err *e)
 {
 	struct agent_client *agent = NULL;
 	Bulkhead__Agent__HelloReply *hello = NULL;
-	int rc = agent_client_open(vm_vsock_path(p->vm), deadline_ms, &p->cancel, on_agent_event, p, &agent, &hello, e);
+	int rc = agent_client_open(vm_vsock_path(p->vm), deadline_ms, cancel, on_agent_event, p, &agent, &hello, e);
 	if (rc)
 		return rc;
 	*configured = hello->pod_configured && hello->pod_uid && !strcmp(hello->pod_uid, p->uid);
@@ -513,6 +529,15 @@ static int agent_connect(struct pod *p, uint32_t deadline_ms, bool *configured, 
 	return 0;
 }
 
+static int boot_failed(const struct pod *p, struct err *e)
+{
+	char words[256] = "", *dir = NULL;
+	if (asprintf(&dir, "%s/vm", p->dir) >= 0)
+		vm_last_words(dir, words, sizeof(words));
+	free(dir);
+	return err_set(e, EIO, "the VM ended while it booted: %s", words);
+}
+
 static int bring_up(struct pod *p, struct err *e)
 {
 	int rc = 0;
@@ -521,7 +546,9 @@ static int bring_up(struct pod *p, struct err *e)
 		rc = vm_bring_up(p, e);
 	uint64_t t = clock_mono_ns();
 	if (!rc && !p->agent) {
-		rc = agent_connect(p, AGENT_BOOT_MS, &configured, e);
+		rc = agent_connect(p, AGENT_BOOT_MS, &p->boot_cancel, &configured, e);
+		if (rc && !p->cancel && !vm_alive(p->vm))
+			rc = boot_failed(p, e);
 		pod_stage_add(p, "boot", clock_mono_ns() - t);
 	}
 	t = clock_mono_ns();
@@ -529,6 +556,7 @@ static int bring_up(struct pod *p, struct err *e)
 		rc = configure(p, e);
 	if (!rc)
 		rc = pod_volumes_write(p, true, e);
+	p->volumes_written = !rc;
 	pod_stage_add(p, "configure", clock_mono_ns() - t);
 	p->configured = !rc;
 	return rc;
@@ -546,6 +574,8 @@ int pod_vm_ensure(struct pod *p, struct err *e)
 	int rc = bring_up(p, e);
 	if (!rc) {
 		p->vm_backoff_ns = 0;
+		if (!p->probes)
+			p->probes = pod_probes_start(p);
 		return pod_state_save(p, e);
 	}
 	if (rc == -ECANCELED || p->cancel)
@@ -576,35 +606,44 @@ static void restore_network(struct pod *p)
 	pthread_mutex_unlock(&p->lock);
 }
 
-void pod_vm_adopt(struct pod *p)
+int pod_vm_adopt(struct pod *p)
 {
 	own_free char *dir = NULL;
 	struct vm *vm = NULL;
 	struct err e = ERR_INIT;
 	bool configured = false;
 	for (size_t i = 0; i < p->containers_count; i++)
-		if (p->containers[i].image_id && !pod_terminal(p))
+		if (p->containers[i].image_id && !p->containers[i].image_held && !pod_terminal(p))
 			p->containers[i].image_held = !image_hold(p->host->images, p->containers[i].image_id);
-	if (!p->vm_generation || asprintf(&dir, "%s/vm", p->dir) < 0)
-		return;
+	if (asprintf(&dir, "%s/vm", p->dir) < 0)
+		return -EAGAIN;
 	restore_network(p);
-	int rc = vm_adopt(dir, on_vm_end, p, &vm, &e);
-	if (!rc) {
+	int rc = p->vm ? 0 : vm_adopt(dir, on_vm_end, p, &vm, &e);
+	if (!rc && !p->vm) {
 		pthread_mutex_lock(&p->lock);
 		p->vm = vm;
 		pthread_mutex_unlock(&p->lock);
-		rc = agent_connect(p, AGENT_ADOPT_MS, &configured, &e);
+	}
+	if (!rc)
+		rc = agent_connect(p, AGENT_ADOPT_MS, &p->leave, &configured, &e);
+	/* Slow is not dead: a VM that still boots, or a host under load. */
+	if (rc == -ECANCELED || rc == -EBUSY || (rc && p->vm && vm_alive(p->vm))) {
+		log_info("pods", "%s/%s: not adopted yet: %s", p->ns, p->name, e.text);
+		return -EAGAIN;
 	}
 	if (rc) {
-		pod_vm_lost(p);
-		return;
+		if (p->vm_generation)
+			pod_vm_lost(p);
+		return 0;
 	}
-	p->configured = configured;
-	for (size_t i = 0; i < p->containers_count; i++) {
+	p->configured = configured && p->volumes_written;
+	for (size_t i = 0; i < p->containers_count; i++)
 		if (p->containers[i].created)
 			pod_log_follow(p, &p->containers[i]);
-	}
-	log_info("pods", "adopted pod=%s/%s configured=%d", p->ns, p->name, configured);
+	if (p->configured)
+		p->probes = pod_probes_start(p);
+	log_info("pods", "adopted pod=%s/%s configured=%d", p->ns, p->name, p->configured);
+	return 0;
 }
 
 /* --- and back --- */
@@ -623,8 +662,15 @@ static void disconnect(struct pod *p)
 	pthread_mutex_unlock(&p->lock);
 }
 
+static void probes_end(struct pod *p)
+{
+	pod_probes_stop(p->probes);
+	p->probes = NULL;
+}
+
 void pod_vm_detach(struct pod *p)
 {
+	probes_end(p);
 	for (size_t i = 0; i < p->containers_count; i++)
 		pod_log_end(p, &p->containers[i]);
 	disconnect(p);
@@ -634,6 +680,7 @@ void pod_vm_stop(struct pod *p)
 {
 	if (p->vm)
 		vm_kill(p->vm);
+	probes_end(p);   // after the VM: a probe that hangs in it ends with it
 	disconnect(p);
 	for (size_t i = 0; i < p->containers_count; i++) {
 		pod_log_end(p, &p->containers[i]);

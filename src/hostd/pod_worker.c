@@ -54,6 +54,13 @@ static uint64_t grace_ns(const struct pod *p)
 	return (s < 0 ? 0 : (uint64_t)s) * NS_PER_S;
 }
 
+/* The status of a pod that this host never ran (its folder is lost, or it was done elsewhere) is left as it is. */
+static void report_known(struct pod *p)
+{
+	if (p->known)
+		pod_report(p);
+}
+
 /* The object may go: tell the server. True when it is gone. */
 static bool delete_object(struct pod *p)
 {
@@ -90,17 +97,17 @@ static bool terminate(struct pod *p, bool gone)
 	} else if (now + grace_ns(p) < p->term_deadline_mono_ns) {
 		p->term_deadline_mono_ns = now + grace_ns(p);   // deleted again with a shorter period
 	}
-	bool overdue = gone || now >= p->term_deadline_mono_ns;
+	bool overdue = gone || !p->agent || now >= p->term_deadline_mono_ns;
 	if (!pod_containers_stop(p, overdue) && !overdue) {
 		pod_wake_at(p, p->term_deadline_mono_ns);
-		pod_report(p);
+		report_known(p);
 		return false;
 	}
 	pod_containers_vm_lost(p, NULL);   // what the kill below ends counts as ended by it
 	pod_vm_stop(p);
 	pod_phase_update(p);
 	if (!gone) {
-		pod_report(p);
+		report_known(p);
 		if (!delete_object(p)) {
 			pod_wake_at(p, now + 2 * NS_PER_S);
 			return false;
@@ -110,11 +117,22 @@ static bool terminate(struct pod *p, bool gone)
 	return true;
 }
 
-/* A pod that has done its work keeps its status and logs, nothing else. */
+/* A pod that has done its work keeps its status and logs, nothing else. Sidecars get their time to end. */
 static void retire(struct pod *p)
 {
+	uint64_t now = clock_mono_ns();
+	if (p->agent && !pod_containers_stop(p, false)) {
+		if (!p->term_deadline_mono_ns)
+			p->term_deadline_mono_ns = now + grace_ns(p);
+		if (now < p->term_deadline_mono_ns) {
+			pod_wake_at(p, p->term_deadline_mono_ns);
+			report_known(p);
+			return;
+		}
+	}
+	pod_containers_vm_lost(p, NULL);
 	pod_release(p);
-	pod_report(p);
+	report_known(p);
 }
 
 static void refresh_volumes(struct pod *p)
@@ -151,9 +169,8 @@ static bool deadline_passed(struct pod *p)
 static void run(struct pod *p)
 {
 	struct err e = ERR_INIT;
+	p->known = true;
 	if (deadline_passed(p)) {
-		pod_containers_stop(p, true);
-		pod_containers_vm_lost(p, NULL);
 		strcpy(p->phase, "Failed");
 		pod_state_save(p, NULL);
 		retire(p);
@@ -184,8 +201,10 @@ void *pod_worker(void *arg)
 			pod_wake_at(p, clock_mono_ns() + NS_PER_S);   // no memory: again later
 			continue;
 		}
-		if (!adopted)
-			pod_vm_adopt(p);
+		if (!adopted && pod_vm_adopt(p)) {
+			pod_wake_at(p, clock_mono_ns() + NS_PER_S);
+			continue;
+		}
 		adopted = true;
 		if (vm_ended || (agent_ended && p->agent))
 			pod_vm_lost(p);

@@ -48,16 +48,16 @@ void pod_wake_at(struct pod *p, uint64_t mono_ns)
 
 void pod_stage_add(struct pod *p, const char *name, uint64_t ns)
 {
-	for (size_t i = 0; i < p->stages_count; i++)
-		if (!strcmp(p->stages[i].name, name)) {
-			p->stages[i].ns = ns;
-			return;
-		}
-	if (p->stages_count == POD_STAGES_MAX)
-		return;
-	struct pod_stage *s = &p->stages[p->stages_count++];
-	snprintf(s->name, sizeof(s->name), "%s", name);
-	s->ns = ns;
+	size_t i = 0;
+	pthread_mutex_lock(&p->lock);
+	while (i < p->stages_count && strcmp(p->stages[i].name, name))
+		i++;
+	if (i < POD_STAGES_MAX) {
+		snprintf(p->stages[i].name, sizeof(p->stages[i].name), "%s", name);
+		p->stages[i].ns = ns;
+		p->stages_count += i == p->stages_count;
+	}
+	pthread_mutex_unlock(&p->lock);
 }
 
 unsigned pods_number_take(struct pods *ps)
@@ -194,7 +194,10 @@ static void admit(struct pods *ps, json_t *obj)
 			 jpath_str(obj, "metadata.name", "?"));
 		return;
 	}
-	pod_state_load(p);
+	p->known = !pod_state_load(p);
+	const char *phase = jpath_str(obj, "status.phase", "");
+	if (!p->known && (!strcmp(phase, "Succeeded") || !strcmp(phase, "Failed")))
+		strcpy(p->phase, phase);   // it has run before, not from this folder: it does not run again
 	if (p->vm_number)
 		ps->numbers[p->vm_number % VM_NUMBERS] = true;
 	if (start_worker(p)) {
@@ -216,7 +219,7 @@ static void update(struct pod *p, json_t *obj, bool gone)
 	}
 	p->gone |= gone;
 	if (gone || (obj && jpath_get(obj, "metadata.deletionTimestamp")))
-		p->cancel = 1;
+		p->cancel = p->boot_cancel = 1;
 	p->dirty = true;
 	pthread_cond_signal(&p->wake);
 	pthread_mutex_unlock(&p->lock);
@@ -332,7 +335,7 @@ void pods_close(struct pods *ps)
 	for (struct pod *p = ps->head; p; p = p->next) {
 		pthread_mutex_lock(&p->lock);
 		p->quit = p->dirty = true;
-		p->cancel = 1;
+		p->cancel = p->boot_cancel = p->leave = 1;
 		pthread_cond_signal(&p->wake);
 		pthread_mutex_unlock(&p->lock);
 	}
@@ -348,36 +351,54 @@ void pods_close(struct pods *ps)
 
 /* --- what others ask --- */
 
-static json_t *vm_row(struct pod *p)
+/* What is known without asking the VM. With the pod's lock held. */
+static json_t *vm_row(const struct pod *p)
 {
-	struct vmx_status st = {0};
-	bool live = p->vm && vm_alive(p->vm) && !vm_status(p->vm, &st, NULL);
-	static const char *const states[] = {"Starting", "Running", "Paused", "Stopping"};
 	json_t *stages = json_object();
 	for (size_t i = 0; i < p->stages_count; i++)
 		json_object_set_new(stages, p->stages[i].name, json_real((double)p->stages[i].ns / 1e6));
+	return json_pack("{s:s, s:s, s:s, s:s, s:s, s:o}", "namespace", p->ns, "pod", p->name, "uid", p->uid, "engine", p->host->engine,
+			 "podIP", p->pod_ip, "stagesMs", stages);
+}
+
+/* What the VM says. Without any lock. */
+static void vm_row_ask(json_t *row, struct vm *vm)
+{
+	static const char *const states[] = {"Starting", "Running", "Paused", "Stopping"};
+	struct vmx_status st = {0};
 	char started[CLOCK_TEXT_MAX] = "";
+	bool live = vm_alive(vm) && !vm_status(vm, &st, NULL);
 	if (live)
 		clock_text(st.start_real_ns, 0, started);
-	return json_pack("{s:s, s:s, s:s, s:s, s:s, s:i, s:i, s:i, s:i, s:I, s:s, s:s, s:o}", "namespace", p->ns, "pod", p->name,
-			 "uid", p->uid, "engine", live && st.engine ? "kvm" : p->host->engine, "state",
-			 live ? states[st.state <= VMX_STOPPING ? st.state : VMX_STOPPING] : "None", "pid", live ? (int)st.pid : 0,
-			 "enginePid", live ? (int)st.engine_pid : 0, "vcpus", (int)st.vcpus, "memoryMiB", (int)st.memory_mib,
-			 "residentBytes", (json_int_t)st.memory_resident_bytes, "podIP", p->pod_ip, "startedAt", started,
-			 "stagesMs", stages);
+	json_t *said = json_pack("{s:s, s:s, s:i, s:i, s:i, s:i, s:I, s:s}", "engine", live ? (st.engine ? "kvm" : "qemu") :
+				 jpath_str(row, "engine", ""), "state", live ? states[st.state <= VMX_STOPPING ? st.state : VMX_STOPPING] :
+				 vm_alive(vm) ? "Silent" : "Ended", "pid", (int)st.pid, "enginePid", (int)st.engine_pid, "vcpus",
+				 (int)st.vcpus, "memoryMiB", (int)st.memory_mib, "residentBytes",
+				 (json_int_t)st.memory_resident_bytes, "startedAt", started);
+	json_object_update(row, said);
+	json_decref(said);
 }
 
 json_t *pods_vms(struct pods *ps)
 {
-	json_t *rows = json_array();
+	json_t *rows = json_array(), *row;
+	size_t n = 0, i, room = 1;
 	pthread_mutex_lock(&ps->lock);
-	for (struct pod *p = ps->head; p; p = p->next) {
+	for (struct pod *p = ps->head; p; p = p->next)
+		room++;
+	struct vm **vms = calloc(room, sizeof(*vms));
+	for (struct pod *p = ps->head; p && vms; p = p->next) {
 		pthread_mutex_lock(&p->lock);
-		if (p->vm && !p->finished)
-			json_array_append_new(rows, vm_row(p));
+		if (p->vm && !p->finished && !json_array_append_new(rows, vm_row(p)))
+			vms[n++] = vm_get(p->vm);
 		pthread_mutex_unlock(&p->lock);
 	}
 	pthread_mutex_unlock(&ps->lock);
+	json_array_foreach(rows, i, row) {
+		vm_row_ask(row, vms[i]);
+		vm_put(vms[i]);
+	}
+	free(vms);
 	return rows;
 }
 

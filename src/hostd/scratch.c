@@ -22,7 +22,7 @@ static int formatted(const char *root, uint64_t size_bytes, char *path, size_t p
 {
 	char dir[4096], tmp[4200], size[32];
 	if (snprintf(dir, sizeof(dir), "%s/scratch", root) >= (int)sizeof(dir) ||
-	    snprintf(path, path_len, "%s/ext4-%llug.raw", dir, (unsigned long long)(size_bytes / GIB)) >= (int)path_len)
+	    snprintf(path, path_len, "%s/ext4-journal-quota-%llug.raw", dir, (unsigned long long)(size_bytes / GIB)) >= (int)path_len)
 		return err_sys(e, ENAMETOOLONG, "scratch disk");
 	if (!access(path, F_OK))
 		return 0;
@@ -32,9 +32,9 @@ static int formatted(const char *root, uint64_t size_bytes, char *path, size_t p
 	snprintf(tmp, sizeof(tmp), "%s.tmp", path);
 	snprintf(size, sizeof(size), "%lluK", (unsigned long long)(size_bytes >> 10));
 	unlink(tmp);
-	/* No journal: the disk lives no longer than its pod. */
-	const char *argv[] = {"mkfs.ext4", "-q", "-F", "-m", "0", "-O", "^has_journal,^resize_inode", "-E",
-			      "lazy_itable_init=1,nodiscard,root_owner=0:0", "-U", "clear", "-L", "scratch", tmp, size, NULL};
+	/* A journal: the disk outlives a VM that is killed. Project quotas: the limits of writable layers and emptyDirs. */
+	const char *argv[] = {"mkfs.ext4", "-q", "-F", "-m", "0", "-O", "^resize_inode,quota,project",
+			      "-E", "quotatype=prjquota,lazy_itable_init=1,lazy_journal_init=1,nodiscard,root_owner=0:0", "-U", "clear", "-L", "scratch", tmp, size, NULL};
 	rc = proc_check(argv, NULL, NULL, e);
 	if (!rc && rename(tmp, path))
 		rc = err_sys(e, errno, "make %s", path);

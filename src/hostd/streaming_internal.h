@@ -19,7 +19,7 @@ struct streaming {
 	char *cert, *key, *ca; // PEM
 	pthread_mutex_t lock;  // of what follows
 	pthread_cond_t idle;   // jobs is 0
-	unsigned jobs;         // upgrades under way
+	unsigned jobs, jobs_peak;   // upgrades under way, most of them since there were none
 	bool stopping;         // no new ones
 };
 

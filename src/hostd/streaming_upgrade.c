@@ -4,6 +4,7 @@
 // the connection's thread and its TLS session are the relay's. No second thread, no copying, and the ends of both
 // directions are seen as they are.
 #include <errno.h>
+#include <malloc.h>
 #include <netinet/in.h>
 #include <netinet/tcp.h>
 #include <stdio.h>
@@ -19,6 +20,7 @@
 
 #define PROTOCOL_HEADER "X-Stream-Protocol-Version"
 #define ACCEPTED_HEADER "X-Accepted-Stream-Protocol-Versions"
+#define TRIM_FROM 16   // streams at once, after which their memory is given back when the last one has ended
 
 static const char *header(struct MHD_Connection *c, const char *name)
 {
@@ -116,6 +118,8 @@ static bool job_begin(struct streaming *s)
 	pthread_mutex_lock(&s->lock);
 	bool ok = !s->stopping;
 	s->jobs += ok;
+	if (s->jobs > s->jobs_peak)
+		s->jobs_peak = s->jobs;
 	pthread_mutex_unlock(&s->lock);
 	return ok;
 }
@@ -126,9 +130,14 @@ void upgrade_end(struct streaming *s, struct upgrade_job *job)
 		return;
 	job->free(job);
 	pthread_mutex_lock(&s->lock);
-	if (--s->jobs == 0)
+	bool was_busy = --s->jobs == 0 && s->jobs_peak >= TRIM_FROM;
+	if (s->jobs == 0) {
+		s->jobs_peak = 0;
 		pthread_cond_broadcast(&s->idle);
+	}
 	pthread_mutex_unlock(&s->lock);
+	if (was_busy)
+		malloc_trim(0);   // each stream had its buffers, and hostd is to stay small
 }
 
 enum MHD_Result upgrade_start(struct request *rq, enum upgrade kind, const char *protocol, struct upgrade_job *job)

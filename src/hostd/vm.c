@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 // Start, adopt, question and end bulkhead-vmx processes; see vm.h. The control connection is what ties hostd to a VM:
-// its end is the VM's end. The pid is learned from the peer credentials of that connection, never from a file.
+// its end is the VM's end. The pid is what vmx itself says on that connection, never what a file says.
 #include "vm.h"
 
 #include <errno.h>
@@ -38,6 +38,7 @@ struct vm {
 	int pidfd;
 	pid_t pid;
 	atomic_bool ended;
+	atomic_int refs;
 	uint64_t next_id;
 	pthread_mutex_t lock;
 	pthread_t watcher;
@@ -98,16 +99,13 @@ static int attach(const char *dir, vm_end_fn *on_end, void *user, struct vm **ou
 	*vm = (struct vm){.control = -1, .watch = -1, .pidfd = -1, .quit = {-1, -1}, .on_end = on_end, .user = user,
 			  .dir = strdup(dir), .vsock_path = join(dir, "vsock.sock")};
 	pthread_mutex_init(&vm->lock, NULL);
-	struct ucred peer;
-	socklen_t peer_len = sizeof(peer);
+	atomic_store(&vm->refs, 1);
 	struct timeval reply_limit = {.tv_sec = REPLY_TIMEOUT_MS / 1000};
 	int rc = 0;
 	if (!vm->dir || !vm->vsock_path || pipe2(vm->quit, O_CLOEXEC))
 		rc = err_sys(e, ENOMEM, "attach VM");
 	if (!rc && ((rc = vm->control = usock_connect(control_path, SOCK_SEQPACKET, e)) >= 0))
 		rc = vm->watch = usock_connect(control_path, SOCK_SEQPACKET, e);
-	if (rc >= 0 && getsockopt(vm->control, SOL_SOCKET, SO_PEERCRED, &peer, &peer_len))
-		rc = err_sys(e, errno, "control socket of VM");
 	if (rc < 0) {
 		vm_free(vm);
 		return rc;
@@ -115,9 +113,10 @@ static int attach(const char *dir, vm_end_fn *on_end, void *user, struct vm **ou
 	setsockopt(vm->control, SOL_SOCKET, SO_RCVTIMEO, &reply_limit, sizeof(reply_limit));
 	setsockopt(vm->control, SOL_SOCKET, SO_SNDTIMEO, &reply_limit, sizeof(reply_limit));
 	struct vmx_status st;
-	if (vm_status(vm, &st, e)) {   // a listening socket may be held by a process that is just ending
+	rc = vm_status(vm, &st, e);
+	if (rc) {   // -EPIPE: a process that is just ending held the socket; else it is there and does not answer
 		vm_free(vm);
-		return -ENOENT;
+		return rc == -EPIPE ? -ENOENT : -EBUSY;
 	}
 	vm->pid = (pid_t)st.pid;
 	vm->pidfd = (int)syscall(SYS_pidfd_open, vm->pid, 0);
@@ -360,6 +359,18 @@ void vm_kill(struct vm *vm)
 	}
 }
 
+struct vm *vm_get(struct vm *vm)
+{
+	atomic_fetch_add(&vm->refs, 1);
+	return vm;
+}
+
+void vm_put(struct vm *vm)
+{
+	if (atomic_fetch_sub(&vm->refs, 1) == 1)
+		vm_free(vm);
+}
+
 void vm_close(struct vm *vm)
 {
 	if (!vm)
@@ -367,7 +378,8 @@ void vm_close(struct vm *vm)
 	if (write(vm->quit[1], "q", 1) < 0)
 		log_warn("vm", "cannot wake watcher: %s", strerror(errno));
 	pthread_join(vm->watcher, NULL);
-	vm_free(vm);
+	waitpid(vm->pid, NULL, WNOHANG);   // the watcher may have been told to quit before it saw the end
+	vm_put(vm);
 }
 
 /* The sentence of a log line, without time, level, program and subsystem. */

@@ -48,6 +48,11 @@ void vm_kill(struct vm *vm);
 /* Forget the VM (it goes on if alive). Waits for the watcher thread. NULL allowed. */
 void vm_close(struct vm *vm);
 
+/* For a reader that asks vm_status without the pod's lock: the handle stays usable (if only to say that the VM has ended)
+ * until it is put back, even if it is closed meanwhile. */
+struct vm *vm_get(struct vm *vm);
+void vm_put(struct vm *vm);
+
 /* The last lines the VM wrote about itself (vmx.log), one line, for messages. out: len bytes. */
 void vm_last_words(const char *dir, char *out, size_t len);
 

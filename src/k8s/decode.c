@@ -11,6 +11,7 @@
 #include "base/jpath.h"
 #include "base/own.h"
 #include "base64.h"
+#include "custom.h"
 #include "kind.h"
 #include "quantity.h"
 #include "schema.h"
@@ -330,6 +331,8 @@ int k8s_decode_schema(const struct k8s_schema *s, const char *api_version, const
 
 int k8s_decode(const struct k8s_kind *k, json_t *obj, json_t *unknown, struct err *e)
 {
+	if (k->custom)
+		return k8s_custom_decode(k, obj, unknown, e);
 	if (!k->schema)
 		return json_is_object(obj) ? 0 : err_set(e, EINVAL, "the body must be a JSON object");
 	return k8s_decode_schema(k->schema, k->version, k->kind, obj, unknown, e);

@@ -98,6 +98,8 @@ void k8s_defaults_priorityclass(json_t *obj);
 void k8s_defaults_limitrange(json_t *obj);
 void k8s_defaults_crd(json_t *obj);
 void k8s_create_persistentvolumeclaim(json_t *obj);
+void k8s_create_crd(json_t *obj);
+void k8s_validate_crd(const json_t *obj, const json_t *old, struct k8s_errors *e);
 void k8s_validate_persistentvolumeclaim(const json_t *obj, const json_t *old, struct k8s_errors *e);
 void k8s_validate_persistentvolume(const json_t *obj, const json_t *old, struct k8s_errors *e);
 void k8s_validate_storageclass(const json_t *obj, const json_t *old, struct k8s_errors *e);

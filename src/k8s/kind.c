@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "base/jpath.h"
+#include "custom.h"
 #include "kinds.h"
 
 const struct k8s_kind *k8s_kinds(size_t *count)
@@ -20,7 +21,7 @@ const struct k8s_kind *k8s_kind_find(const char *group, const char *version, con
 		if (!strcmp(k->plural, plural) && !strcmp(k->group, group) && !strcmp(k->version, version))
 			return k;
 	}
-	return NULL;
+	return k8s_custom_find(group, version, plural);
 }
 
 const struct k8s_kind *k8s_kind_by_name(const char *api_version, const char *kind)
@@ -34,13 +35,15 @@ const struct k8s_kind *k8s_kind_by_name(const char *api_version, const char *kin
 		    !strcmp(k->version, version))
 			return k;
 	}
-	return NULL;
+	return k8s_custom_by_name(api_version, group_len, version, kind);
 }
 
 const struct k8s_kind *k8s_kind_stored(const struct k8s_kind *k)
 {
 	if (k->storage)
 		return k;
+	if (k->custom)
+		return k8s_custom_stored(k);
 	const char *group = k->stored_group ? k->stored_group : k->group;
 	for (size_t i = 0; i < k8s_kind_row_count; i++) {
 		const struct k8s_kind *s = &k8s_kind_rows[i];

@@ -3,6 +3,7 @@
 #include <string.h>
 
 #include "base/jpath.h"
+#include "custom.h"
 #include "name_rules.h"
 #include "validate.h"
 
@@ -123,6 +124,8 @@ void k8s_validate(const struct k8s_kind *k, const json_t *obj, const json_t *old
 		k8s_validate_metadata_update(k, obj, old, e);
 	else
 		k8s_validate_metadata(k, obj, e);
+	if (k->custom)
+		k8s_custom_validate(k, obj, e);
 	if (k->validate)
 		k->validate(obj, old, e);
 }

@@ -9,6 +9,7 @@
 
 #include "base/jpath.h"
 #include "base/own.h"
+#include "custom.h"
 #include "kind.h"
 #include "schema.h"
 #include "schema_types.h"
@@ -161,14 +162,36 @@ static void define_list(struct maker *m, const struct k8s_kind *k, const char *i
 	add_gvk(m, name, gvk_of(k->group, k->version, k->list_kind));
 }
 
-static void define_kind(struct maker *m, const struct k8s_kind *k)
+/* "com.example.v1.Foo" of group example.com. */
+static void custom_name(const struct k8s_kind *k, char *out, size_t size)
 {
-	if (!k->schema)
-		return;
-	define(m, k->schema);
-	add_gvk(m, k->schema->name, gvk_of(k->group, k->version, k->kind));
+	size_t n = 0;
+	out[0] = '\0';
+	for (const char *end = k->group + strlen(k->group); end > k->group && n < size;) {
+		const char *start = end;
+		while (start > k->group && start[-1] != '.')
+			start--;
+		n += (size_t)snprintf(out + n, size - n, "%.*s.", (int)(end - start), start);
+		end = start > k->group ? start - 1 : start;
+	}
+	if (n < size)
+		snprintf(out + n, size - n, "%s.%s", k->version, k->kind);
+}
+
+static void define_kind(struct maker *m, const struct k8s_kind *k, char *name, size_t size)
+{
+	if (k->custom) {
+		custom_name(k, name, size);
+		own_json json_t *meta = reference(m, META "ObjectMeta");
+		define(m, &k8s_meta_ObjectMeta);
+		json_object_set_new(m->definitions, name, k8s_custom_openapi(k, !m->v3, jpath_str(meta, "$ref", "")));
+	} else {
+		snprintf(name, size, "%s", k->schema->name);
+		define(m, k->schema);
+		add_gvk(m, name, gvk_of(k->group, k->version, k->kind));
+	}
 	if (k8s_kind_has_verb(k, "list"))
-		define_list(m, k, k->schema->name);
+		define_list(m, k, name);
 	define(m, &k8s_meta_DeleteOptions);
 	/* Each group and version has its own DeleteOptions by name; say so once. */
 	json_t *gvks = json_object_get(json_object_get(m->definitions, k8s_meta_DeleteOptions.name), GVK), *gvk;
@@ -264,20 +287,39 @@ static void add_paths(const struct maker *m, const struct k8s_kind *k, const cha
 
 /* ---- documents ---- */
 
+struct filling {
+	struct maker *m;
+	const char *group, *version;   // NULL: all
+	json_t *paths;                 // borrowed
+	size_t used;
+};
+
+static void fill_one(void *user, const struct k8s_kind *k)
+{
+	struct filling *f = user;
+	char name[600];
+	if (f->group && (strcmp(k->group, f->group) || strcmp(k->version, f->version)))
+		return;
+	define_kind(f->m, k, name, sizeof(name));
+	add_paths(f->m, k, name, f->paths);
+	f->used++;
+}
+
+static void each_kind(void (*fn)(void *user, const struct k8s_kind *k), void *user)
+{
+	size_t n;
+	const struct k8s_kind *rows = k8s_kinds(&n);
+	for (size_t i = 0; i < n; i++)
+		fn(user, &rows[i]);
+	k8s_custom_each(fn, user);
+}
+
 /* group NULL: all. Returns the number of kinds. */
 static size_t fill(struct maker *m, const char *group, const char *version, json_t *paths)
 {
-	size_t n, used = 0;
-	const struct k8s_kind *rows = k8s_kinds(&n);
-	for (size_t i = 0; i < n; i++) {
-		const struct k8s_kind *k = &rows[i];
-		if (group && (strcmp(k->group, group) || strcmp(k->version, version)))
-			continue;
-		define_kind(m, k);
-		add_paths(m, k, k->schema ? k->schema->name : NULL, paths);
-		used++;
-	}
-	return used;
+	struct filling f = {.m = m, .group = group, .version = version, .paths = paths};
+	each_kind(fill_one, &f);
+	return f.used;
 }
 
 static json_t *info(void)
@@ -311,29 +353,19 @@ json_t *k8s_openapi_v3(const char *group, const char *version)
 			 definitions);
 }
 
-/* FNV-1a of the kinds' names: changes when a group's kinds change. */
-static unsigned long long hash_group(const struct k8s_kind *rows, size_t n, const char *group, const char *version)
+static void index_one(void *user, const struct k8s_kind *k)
 {
-	unsigned long long h = 14695981039346656037ull;
-	for (size_t i = 0; i < n; i++)
-		if (!strcmp(rows[i].group, group) && !strcmp(rows[i].version, version))
-			for (const char *c = rows[i].kind; *c; c++)
-				h = (h ^ (unsigned char)*c) * 1099511628211ull;
-	return h;
+	json_t *paths = user;
+	char path[300];
+	snprintf(path, sizeof(path), "%s%s%s/%s", *k->group ? "apis" : "api", *k->group ? "/" : "", k->group, k->version);
+	if (!json_object_get(paths, path))   // the hash changes whenever custom kinds do
+		json_object_set_new(paths, path, json_pack("{s:o}", "serverRelativeURL", json_sprintf("/openapi/v3/%s?hash=%s-%lX", path,
+				    BULKHEAD_VERSION, k->custom ? k8s_kinds_generation() : 0ul)));
 }
 
 json_t *k8s_openapi_v3_index(void)
 {
 	json_t *paths = json_object();
-	size_t n;
-	const struct k8s_kind *rows = k8s_kinds(&n);
-	for (size_t i = 0; i < n; i++) {
-		char path[300];
-		const struct k8s_kind *k = &rows[i];
-		snprintf(path, sizeof(path), "%s%s%s/%s", *k->group ? "apis" : "api", *k->group ? "/" : "", k->group, k->version);
-		if (!json_object_get(paths, path))
-			json_object_set_new(paths, path, json_pack("{s:o}", "serverRelativeURL", json_sprintf("/openapi/v3/%s?hash=%016llX", path,
-					    hash_group(rows, n, k->group, k->version))));
-	}
+	each_kind(index_one, paths);
 	return json_pack("{s:o}", "paths", paths);
 }

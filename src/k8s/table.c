@@ -9,6 +9,7 @@
 #include "base/clock.h"
 #include "base/jpath.h"
 #include "base/own.h"
+#include "custom.h"
 #include "kind.h"
 
 static const struct k8s_column plain_columns[] = {
@@ -224,6 +225,8 @@ static json_t *row_object(const json_t *obj, const char *include)
 /* Cells are made from the stored form of an object. */
 static int append_cells(const struct k8s_kind *k, const json_t *obj, json_t *cells)
 {
+	if (k->custom)
+		return k8s_custom_cells(k, obj, cells);
 	if (!k->columns || !k->cells)
 		return plain_cells(obj, cells);
 	if (!k->to_stored)
@@ -259,5 +262,5 @@ json_t *k8s_table(const struct k8s_kind *k, const json_t *objects, const char *i
 	if (continue_token && *continue_token)
 		json_object_set_new(meta, "continue", json_string(continue_token));
 	return json_pack("{s:s,s:s,s:o,s:o,s:o}", "kind", "Table", "apiVersion", "meta.k8s.io/v1", "metadata", meta,
-			 "columnDefinitions", column_definitions(own ? k->columns : plain_columns), "rows", rows);
+			 "columnDefinitions", k->custom ? k8s_custom_columns(k) : column_definitions(own ? k->columns : plain_columns), "rows", rows);
 }

@@ -2,6 +2,7 @@
 // The sections of another architecture, run by qemu's user mode, which has no rseq: first in locked form, as the library
 // chooses there; then straight, with a CPU number written where the kernel would have put it. What cannot be tested so is
 // being interrupted. Stands alone: no cmocka for that architecture.
+#include <sched.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -85,6 +86,10 @@ static void arrays(struct prda_region *r)
 int main(void)
 {
 	struct prda_region *locked, *straight;
+	cpu_set_t here;
+	CPU_ZERO(&here);
+	CPU_SET(sched_getcpu(), &here);
+	sched_setaffinity(0, sizeof(here), &here);   // what one line appends, the next flushes: on one CPU
 	check(!prda_have_rseq(), "no rseq here");
 	check(prda_region_new(NULL, &locked, NULL) == 0, "region");
 	words(locked);

@@ -13,6 +13,7 @@
 #include "server/binding.h"
 #include "server/meta.h"
 #include "server/pod_stream.h"
+#include "server/scale.h"
 #include "server/status.h"
 
 /* --- pods/binding --- */
@@ -81,7 +82,7 @@ static void finalize_namespace(struct request *r, const struct k8s_kind *k)
 /* --- the table --- */
 
 static const struct {
-	const char *resource, *subresource, *verb;
+	const char *resource, *subresource, *verb;   // resource NULL: of any built-in kind that has it
 	void (*serve)(struct request *r, const struct k8s_kind *k);
 } rows[] = {
 	{ "pods", "binding", "create", bind_pod },
@@ -96,13 +97,16 @@ static const struct {
 	{ "pods", "attach", "create", pod_attach },
 	{ "pods", "portforward", "get", pod_port_forward },
 	{ "pods", "portforward", "create", pod_port_forward },
+	{ NULL, "scale", "get", scale_get },
+	{ NULL, "scale", "update", scale_update },
+	{ NULL, "scale", "patch", scale_patch },
 	{ "namespaces", "finalize", "update", finalize_namespace },
 };
 
 bool api_subresource(struct request *r, const struct k8s_kind *k)
 {
 	for (size_t i = 0; i < sizeof rows / sizeof *rows; i++)
-		if (!strcmp(rows[i].resource, k->plural) && !strcmp(rows[i].subresource, r->route.subresource) &&
+		if ((rows[i].resource ? !strcmp(rows[i].resource, k->plural) : !k->custom) && !strcmp(rows[i].subresource, r->route.subresource) &&
 		    !strcmp(rows[i].verb, r->route.verb)) {
 			rows[i].serve(r, k);
 			return true;

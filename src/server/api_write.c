@@ -81,6 +81,19 @@ static json_t *parse_dry_run(const struct request *r, const json_t *options, boo
 	return NULL;
 }
 
+/* fieldManager, or the client's program name where objects have owners already. */
+static void set_manager(struct request *r, struct api_write *w)
+{
+	const char *agent = request_header(r, "User-Agent");
+
+	w->reg.manager = route_param(&r->route, "fieldManager");
+	if (w->reg.manager && *w->reg.manager)
+		return;
+	snprintf(w->agent, sizeof w->agent, "%.*s", agent ? (int)strcspn(agent, "/ ") : 0, agent ? agent : "");
+	w->reg.manager = NULL;
+	w->reg.agent = *w->agent ? w->agent : "unknown";
+}
+
 struct api_write *api_write_new(struct request *r, const struct k8s_kind *k, enum reg_action action)
 {
 	struct api_write *w = calloc(1, sizeof *w);
@@ -94,6 +107,7 @@ struct api_write *api_write_new(struct request *r, const struct k8s_kind *k, enu
 	w->reg = (struct reg_write){ .srv = r->srv, .who = r->who, .kind = k, .action = action, .ns = r->route.ns,
 				     .name = r->route.name, .subresource = r->route.subresource, .user = w };
 	w->reply = api_write_reply_object;
+	set_manager(r, w);
 	return w;
 }
 
@@ -210,9 +224,6 @@ static json_t *conflict_error(struct reg_write *reg, const json_t *conflicts)
 	return s;
 }
 
-// TODO: weak until src/k8s has it.
-extern __typeof__(k8s_patch_apply) k8s_patch_apply __attribute__((weak));
-
 static json_t *unsupported_patch(void)
 {
 	return status_new(415, "UnsupportedMediaType", "the body of the request was in an unknown format - accepted media types "
@@ -220,9 +231,8 @@ static json_t *unsupported_patch(void)
 			  "application/strategic-merge-patch+json, application/apply-patch+yaml");
 }
 
-static json_t *make_patched(struct reg_write *reg, const json_t *cur, json_t **next)
+json_t *api_write_patched(struct api_write *w, const struct k8s_kind *k, const json_t *cur, json_t **next)
 {
-	struct api_write *w = reg->user;
 	own_json json_t *conflicts = NULL;
 	struct err e = ERR_INIT;
 	int r = -ENOTSUP;
@@ -235,14 +245,12 @@ static json_t *make_patched(struct reg_write *reg, const json_t *cur, json_t **n
 		r = k8s_patch_merge(cur, w->body, next, &e);
 		break;
 	case PATCH_STRATEGIC:
-		r = k8s_patch_strategic(reg->kind, cur, w->body, next, &e);
+		r = k8s_patch_strategic(k, cur, w->body, next, &e);
 		break;
 	case PATCH_APPLY:
-		if (!k8s_patch_apply)
-			return unsupported_patch();
-		r = k8s_patch_apply(reg->kind, cur, w->body, w->manager, w->force, next, &conflicts, &e);
+		r = k8s_patch_apply(k, cur, w->body, w->reg.manager, w->force, next, &conflicts, &e);
 		if (r == -EEXIST)
-			return conflict_error(reg, conflicts);
+			return conflict_error(&w->reg, conflicts);
 		break;
 	}
 	if (!r && !json_is_object(*next)) {
@@ -250,7 +258,12 @@ static json_t *make_patched(struct reg_write *reg, const json_t *cur, json_t **n
 		*next = NULL;
 		return status_bad_request("the patch does not leave an object");
 	}
-	return r ? patch_error(reg, r, &e) : NULL;
+	return r ? patch_error(&w->reg, r, &e) : NULL;
+}
+
+static json_t *make_patched(struct reg_write *reg, const json_t *cur, json_t **next)
+{
+	return api_write_patched(reg->user, reg->kind, cur, next);
 }
 
 static json_t *parse_patch_type(const struct request *r, struct api_write *w)
@@ -268,31 +281,36 @@ static json_t *parse_patch_type(const struct request *r, struct api_write *w)
 
 static json_t *parse_apply(const struct request *r, struct api_write *w)
 {
-	w->manager = route_param(&r->route, "fieldManager");
+	const char *manager = route_param(&r->route, "fieldManager");
+
 	w->force = route_flag(&r->route, "force");
-	if (w->patch == PATCH_APPLY && (!w->manager || !*w->manager))
+	w->reg.records_owners = w->patch == PATCH_APPLY;
+	if (w->patch == PATCH_APPLY && (!manager || !*manager))
 		return status_new(422, "Invalid", "PatchOptions.meta.k8s.io \"\" is invalid: fieldManager: Required value: is required for "
 				  "apply patch");
 	return NULL;
 }
 
-void api_patch(struct request *r, const struct k8s_kind *k)
+bool api_write_patch_body(struct request *r, struct api_write *w)
 {
-	struct api_write *w = api_write_new(r, k, REG_UPDATE);
-	json_t *s;
+	json_t *s = parse_patch_type(r, w);
 
-	if (!w)
-		return;
-	s = parse_patch_type(r, w);
 	if (!s)
 		s = parse_apply(r, w);
 	if (!s)
 		s = body_parse(request_header(r, "Content-Type"), r->body.data, r->body.len, &w->body);
-	if (s) {
+	if (s)
 		reply_status(r, s);
-		return;
-	}
 	buf_fini(&r->body);
+	return !s;
+}
+
+void api_patch(struct request *r, const struct k8s_kind *k)
+{
+	struct api_write *w = api_write_new(r, k, REG_UPDATE);
+
+	if (!w || !api_write_patch_body(r, w))
+		return;
 	w->reg.make = make_patched;
 	w->reg.create_if_missing = w->patch == PATCH_APPLY && !*r->route.subresource;
 	api_write_run(r, w);

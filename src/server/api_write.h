@@ -12,14 +12,17 @@ struct api_write {
 	struct reg_write reg;                 // reg.user is this struct
 	json_t *body;                         // parsed; owned
 	enum patch_type patch;
-	const char *manager;
-	bool force;
+	bool force;                           // apply: take over fields of others
+	char agent[64];                       // program name of the client
 	void (*reply)(struct request *r, struct api_write *w);   // on success
 };
 
 /* Make it the state of r, with api_write_reply_object as its reply. NULL: a reply is set. */
 struct api_write *api_write_new(struct request *r, const struct k8s_kind *k, enum reg_action action);
 bool api_write_body(struct request *r, struct api_write *w);   // parse the body into w->body; false: a reply is set
+bool api_write_patch_body(struct request *r, struct api_write *w);   // kind of patch, options, body; false: a reply is set
+/* The patch applied to cur, an object of kind k. Returns NULL and *next (new reference), or a Status. */
+json_t *api_write_patched(struct api_write *w, const struct k8s_kind *k, const json_t *cur, json_t **next);
 void api_write_run(struct request *r, struct api_write *w);    // to the reply, with suspensions between
 void api_write_reply_object(struct request *r, struct api_write *w);
 void api_write_free(void *state);

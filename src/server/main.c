@@ -135,6 +135,8 @@ static const struct unit_ops *const scheduling[] = { &scheduler_unit, NULL };
 static const struct unit_ops *const controllers[] = {
 	&node_health_unit, &taint_eviction_unit, &pod_gc_unit, &namespace_unit, &service_account_unit, &event_ttl_unit, NULL,
 };
+static const struct unit_ops *const workloads[] = { &replicaset_unit, &replication_controller_unit, &deployment_unit, NULL };
+static const struct unit_ops *const garbage[] = { &garbage_unit, NULL };
 
 /* No request may be suspended when the listener stops: end what waits for events or nodes, let commits finish. */
 static void stop_serving(struct server *srv, struct http *http)
@@ -155,7 +157,7 @@ static void stop_serving(struct server *srv, struct http *http)
 
 static int serve(struct server *srv, const char *listen, const sigset_t *signals, struct err *e)
 {
-	struct loop *scheduler = NULL, *control = NULL;
+	struct loop *scheduler = NULL, *control = NULL, *work = NULL, *collector = NULL;
 	struct http *http = NULL;
 	int r = bootstrap_objects(srv, e);
 
@@ -168,6 +170,10 @@ static int serve(struct server *srv, const char *listen, const sigset_t *signals
 	if (!r)
 		r = loop_start(srv, "controllers", controllers, &control, e);
 	if (!r)
+		r = loop_start(srv, "workloads", workloads, &work, e);
+	if (!r)
+		r = loop_start(srv, "garbage", garbage, &collector, e);
+	if (!r)
 		r = http_start(srv, listen, &http, e);
 	if (!r) {
 		srv->ready = true;
@@ -176,6 +182,8 @@ static int serve(struct server *srv, const char *listen, const sigset_t *signals
 	}
 	loop_stop(scheduler);
 	loop_stop(control);
+	loop_stop(work);
+	loop_stop(collector);
 	stop_serving(srv, http);
 	recorder_stop(srv->recorder);
 	return r;

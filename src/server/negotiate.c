@@ -7,6 +7,7 @@
 #include <strings.h>
 
 #include "base/err.h"
+#include "k8s/protobuf.h"
 #include "k8s/schema.h"
 #include "k8s/yaml_json.h"
 #include "server/status.h"
@@ -118,10 +119,13 @@ json_t *body_parse(const char *type, const char *data, size_t len, json_t **out)
 	struct err e = ERR_INIT;
 	json_t *j = NULL;
 
-	if (type && is_type(type, "application/vnd.kubernetes.protobuf"))
-		return status_new(415, "UnsupportedMediaType", "the body of the request was in an unknown format - accepted media "
-				  "types include: application/json, application/yaml");
-	if (type && (is_type(type, "application/yaml") || is_type(type, "application/apply-patch+yaml"))) {
+	if (type && is_type(type, "application/vnd.kubernetes.protobuf")) {
+		int r = k8s_protobuf_decode(len ? data : "", len, &j, &e);
+		if (r == -ENOTSUP)
+			return status_new(415, "UnsupportedMediaType", "%s", e.text);
+		if (r)
+			return r == -ENOMEM ? status_errno(r) : status_bad_request("%s", e.text);
+	} else if (type && (is_type(type, "application/yaml") || is_type(type, "application/apply-patch+yaml"))) {
 		if (k8s_yaml_parse(data, len, &j, &e))
 			return status_bad_request("error converting YAML to JSON: %s", e.text);
 	} else {

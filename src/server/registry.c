@@ -9,8 +9,10 @@
 #include "base/clock.h"
 #include "base/jpath.h"
 #include "base/own.h"
+#include "k8s/managed_fields.h"
 #include "k8s/schema.h"
 #include "server/admission.h"
+#include "server/controllers/propagation.h"
 #include "server/meta.h"
 #include "server/status.h"
 
@@ -77,6 +79,19 @@ static json_t *decode(struct reg_write *w, json_t *obj)
 	return NULL;
 }
 
+/* Ownership costs time and room: it is kept for clients that name themselves and for objects that have it already. */
+static json_t *record_owner(struct reg_write *w, json_t *next, const json_t *cur)
+{
+	const char *manager = w->manager ? w->manager : w->agent;
+	struct err e = ERR_INIT;
+	int r;
+
+	if (w->records_owners || (!w->manager && !jpath_get(cur, "metadata.managedFields")))
+		return NULL;
+	r = k8s_managed_fields_update(w->kind, cur, next, manager ? manager : "bulkhead-server", *w->subresource ? w->subresource : NULL, &e);
+	return !r ? NULL : r == -EINVAL ? status_bad_request("%s", e.text) : status_errno(r);
+}
+
 /* --- create --- */
 
 static json_t *set_key(struct reg_write *w, const char *name)
@@ -102,6 +117,8 @@ static json_t *prepare_create(struct reg_write *w, json_t *obj)
 		s = admit_create(w->srv, w->kind, obj);
 	if (!s)
 		s = validate(w->kind, obj, NULL);
+	if (!s)
+		s = record_owner(w, obj, NULL);
 	if (!s)
 		s = set_key(w, jpath_str(obj, "metadata.name", ""));
 	return s;
@@ -190,6 +207,9 @@ static json_t *prepare_update(struct reg_write *w, json_t *next, const json_t *c
 	if (!*w->subresource && w->kind->prepare_update)
 		w->kind->prepare_update(next, cur);
 	meta_touch_generation(w->kind, next, cur);
+	s = record_owner(w, next, cur);
+	if (s)
+		return s;
 	// Rules on what may change are those of the object itself and its status; other subresources exist to break them.
 	return validate(w->kind, next, !*w->subresource || !strcmp(w->subresource, "status") ? cur : NULL);
 }
@@ -289,6 +309,8 @@ static json_t *step_delete(struct reg_write *w, bool *nothing)
 	s = check_preconditions(w, cur);
 	if (!s)
 		s = admit_delete(w->kind, w->name);
+	if (!s)
+		s = propagation_apply(cur, w->delete_options);
 	if (s)
 		return s;
 	grace = grace_period(w, cur);

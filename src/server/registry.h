@@ -34,6 +34,9 @@ struct reg_write {
 	reg_make *make;                   // CREATE, UPDATE
 	void *user;
 	bool create_if_missing;           // UPDATE of an absent object calls make with NULL and creates
+	const char *manager;              // who is recorded as owner of changed fields; NULL: agent, where others are recorded
+	const char *agent;
+	bool records_owners;              // make has recorded them itself (server-side apply)
 	bool dry_run;
 	enum reg_fields fields;
 	json_t *unknown;                  // array of sentences on such fields (owned); NULL: not collected

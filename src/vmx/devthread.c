@@ -21,6 +21,7 @@ struct devthread {
 	int call_fd;                 // eventfd: fn is to be run
 	bool started;
 	pthread_t thread;
+	pthread_mutex_t calling;     // held from devthread_call's beginning to its end
 	void (*fn)(void *arg);       // written before call_fd is, read after
 	void *arg;
 	sem_t done;
@@ -44,6 +45,7 @@ struct devthread *devthread_new(const char *name)
 		return NULL;
 	snprintf(t->name, sizeof(t->name), "%s", name);
 	sem_init(&t->done, 0, 0);
+	pthread_mutex_init(&t->calling, NULL);
 	t->call_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
 	t->loop = evloop_new();
 	if (t->loop && t->call_fd >= 0)
@@ -78,13 +80,15 @@ void devthread_call(struct devthread *t, void (*fn)(void *arg), void *arg)
 {
 	if (!t->started)
 		return fn(arg);
+	uint64_t one = 1;
+	pthread_mutex_lock(&t->calling);
 	t->fn = fn;
 	t->arg = arg;
-	uint64_t one = 1;
-	if (write(t->call_fd, &one, sizeof(one)) != sizeof(one))
-		return;
-	while (sem_wait(&t->done) && errno == EINTR)
-		;
+	if (write(t->call_fd, &one, sizeof(one)) == sizeof(one)) {
+		while (sem_wait(&t->done) && errno == EINTR)
+			;
+	}
+	pthread_mutex_unlock(&t->calling);
 }
 
 static void stop(void *loop) { evloop_stop(loop); }
@@ -107,5 +111,6 @@ void devthread_free(struct devthread *t)
 	if (t->call_fd >= 0)
 		close(t->call_fd);
 	sem_destroy(&t->done);
+	pthread_mutex_destroy(&t->calling);
 	free(t);
 }

@@ -14,7 +14,8 @@ struct devthread *devthread_new(const char *name);
 struct evloop *devthread_loop(struct devthread *t);
 int devthread_start(struct devthread *t, struct err *e);   // 0 or -errno
 
-/* Run fn on the thread (here, while it is not started) and wait for its end. Only from the thread that made t. */
+/* Run fn on the thread (here, while it is not started) and wait for its end. From any thread but t; threads wait for each other.
+ * Not while another thread starts or stops t. */
 void devthread_call(struct devthread *t, void (*fn)(void *arg), void *arg);
 
 void devthread_stop(struct devthread *t);   // waits for the thread; the loop stays, for taking the device down

@@ -4,6 +4,7 @@
 #ifndef BULKHEAD_VMX_ENGINE_H
 #define BULKHEAD_VMX_ENGINE_H
 
+#include <stdbool.h>
 #include <sys/types.h>
 
 #include "base/err.h"
@@ -13,7 +14,10 @@ struct engine;            // of one VM; each engine has its own
 
 struct engine_ops {
 	const char *name;                                     // as in the configuration
-	/* Start the guest. The VM's memory is there and its devices exist; the engine connects them to a transport.
+	bool has_transport;                                   // drives our devices itself, network cards too
+	/* Open what is opened by path, before the jail is closed. NULL: nothing. Returns 0 and *out, or -errno. */
+	int (*open)(struct vm *vm, struct engine **out, struct err *e);
+	/* Start the guest; *out is what open made. The VM's memory is there and its devices exist; the engine connects them to a transport.
 	 * Returns 0 and *out, or -errno. */
 	int (*start)(struct vm *vm, struct engine **out, struct err *e);
 	void (*kill)(struct engine *g);                       // end the guest now; vm_ended follows
@@ -23,6 +27,6 @@ struct engine_ops {
 	void (*free)(struct engine *g);
 };
 
-extern const struct engine_ops engine_qemu;
+extern const struct engine_ops engine_kvm, engine_qemu;
 
 #endif

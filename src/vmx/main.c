@@ -22,12 +22,16 @@
 #include "base/own.h"
 #include "vmx/config.h"
 #include "vmx/control.h"
+#include "vmx/engine_kvm/probe.h"
 #include "vmx/jail.h"
 #include "vmx/vm.h"
 
 static const char usage[] =
 	"usage: bulkhead-vmx --config-fd N\n"
 	"  Run one VM as the JSON behind descriptor N says (src/vmx/proto/vmx_msg.h). Started by bulkhead-hostd.\n"
+	"       bulkhead-vmx --probe-kvm [KERNEL [MILLISECONDS]]\n"
+	"  Run a tiny guest on KVM and then boot KERNEL, each within MILLISECONDS (10000); print {\"usable\": true or false,\n"
+	"  \"reason\": why} in one line. Exit code: 0 usable, 1 not.\n"
 	"       bulkhead-vmx --version | --help\n";
 
 // Returns the descriptor, or -1.
@@ -115,6 +119,28 @@ static int run(struct vm *vm, const struct vmx_config *c, struct err *e)
 	return 0;
 }
 
+static int probe(int argc, char **argv)
+{
+	struct err e = ERR_INIT;
+	const char *kernel = argc > 2 ? argv[2] : NULL;
+	int limit_ms = argc > 3 ? atoi(argv[3]) : KVM_PROBE_MS, rc = 0;
+	own_fd int fd = kernel ? open(kernel, O_RDONLY | O_CLOEXEC) : -1;
+	if (argc > 4 || limit_ms < 1) {
+		fputs(usage, stderr);
+		return 1;
+	}
+	if (kernel && fd < 0)
+		rc = err_sys(&e, errno, "open the kernel %s", kernel);
+	if (!rc)
+		rc = kvm_probe(fd, limit_ms, &e);
+	json_t *o = json_pack("{s:b, s:s}", "usable", !rc, "reason",
+			      rc ? e.text : kernel ? "a stock kernel boots" : "a tiny guest runs; no kernel was given to try");
+	if (!o || json_dumpf(o, stdout, JSON_COMPACT) || putchar('\n') < 0)
+		rc = -EIO;
+	json_decref(o);
+	return rc ? 1 : 0;
+}
+
 int main(int argc, char **argv)
 {
 	struct vm vm = {.start_real_ns = clock_real_ns(), .start_ns = clock_mono_ns(), .ram = GUEST_RAM_INIT};
@@ -124,6 +150,8 @@ int main(int argc, char **argv)
 		return puts("bulkhead-vmx " BULKHEAD_VERSION) < 0;
 	if (argc == 2 && !strcmp(argv[1], "--help"))
 		return fputs(usage, stdout) < 0;
+	if (argc >= 2 && !strcmp(argv[1], "--probe-kvm"))
+		return probe(argc, argv);
 	int config_fd = parse_args(argc, argv);
 	if (config_fd < 0) {
 		fputs(usage, stderr);

@@ -14,6 +14,7 @@
 #include "base/file.h"
 #include "base/log.h"
 #include "virtio/blk.h"
+#include "virtio/net.h"
 #include "virtio/vsock.h"
 #include "vmx/console.h"
 #include "vmx/devthread.h"
@@ -23,7 +24,7 @@
 
 static const struct engine_ops *engine_find(const char *name)
 {
-	static const struct engine_ops *const engines[] = {&engine_qemu};
+	static const struct engine_ops *const engines[] = {&engine_qemu, &engine_kvm};
 	for (unsigned i = 0; i < sizeof(engines) / sizeof(engines[0]); i++) {
 		if (!strcmp(engines[i]->name, name))
 			return engines[i];
@@ -39,7 +40,7 @@ static int vsock_init(struct vm *vm, struct err *e)
 	if (!d->thread)
 		return err_set(e, ENOMEM, "no memory or descriptors for the vsock device");
 	struct vsock_attr a = {.loop = devthread_loop(d->thread), .listen_fd = vm->config->vsock_fd,
-			       .guest_cid = GUEST_CID, .nqueues = 2};
+			       .guest_cid = GUEST_CID, .nqueues = vm->ops->has_transport ? 3 : 2};
 	int rc = vsock_new(&a, &vm->vsock);
 	if (rc)
 		return err_set(e, -rc, "the vsock device cannot be made");
@@ -72,18 +73,41 @@ static int disk_init(struct vm *vm, unsigned n, struct err *e)
 	return 0;
 }
 
+static int net_init(struct vm *vm, unsigned n, struct err *e)
+{
+	const struct vmx_net_config *c = &vm->config->net[n];
+	struct vm_net *d = &vm->net[n];
+	char name[16];
+	snprintf(name, sizeof(name), "net-%u", n);
+	d->device.slot = SLOT_NET + n;
+	d->device.thread = devthread_new(name);
+	if (!d->device.thread)
+		return err_set(e, ENOMEM, "no memory or descriptors for network card %u", n);
+	struct net_attr a = {.loop = devthread_loop(d->device.thread), .tap_fd = c->tap_fd, .vnet_hdr = c->vnet_hdr};
+	sscanf(c->mac, "%hhx:%hhx:%hhx:%hhx:%hhx:%hhx", &a.mac[0], &a.mac[1], &a.mac[2], &a.mac[3], &a.mac[4], &a.mac[5]);
+	int rc = net_new(&a, &d->net);
+	if (rc)
+		return err_sys(e, -rc, "the TAP of network card %u cannot be used", n);
+	d->device.dev = net_dev(d->net);
+	return 0;
+}
+
 int vm_init(struct vm *vm, const struct vmx_config *c, struct evloop *l, struct err *e)
 {
 	vm->config = c;
 	vm->loop = l;
 	vm->ops = engine_find(c->engine);
 	if (!vm->ops)
-		return err_set(e, EINVAL, "engine \"%s\" is not known; there is: qemu", c->engine);
-	int rc = guest_ram_open(&vm->ram, (uint64_t)c->memory_mib << 20, e);
+		return err_set(e, EINVAL, "engine \"%s\" is not known; there are: qemu, kvm", c->engine);
+	int rc = vm->ops->open ? vm->ops->open(vm, &vm->engine, e) : 0;
+	if (!rc)
+		rc = guest_ram_open(&vm->ram, (uint64_t)c->memory_mib << 20, e);
 	if (!rc)
 		rc = vsock_init(vm, e);
 	for (unsigned i = 0; i < c->ndisks && !rc; i++)
 		rc = disk_init(vm, i, e);
+	for (unsigned i = 0; vm->ops->has_transport && i < c->nnets && !rc; i++)
+		rc = net_init(vm, i, e);
 	return rc;
 }
 
@@ -96,11 +120,14 @@ int vm_start(struct vm *vm, struct err *e)
 	rc = devthread_start(vm->vsock_device.thread, e);
 	for (unsigned i = 0; i < vm->config->ndisks && !rc; i++)
 		rc = devthread_start(vm->disk[i].device.thread, e);
+	for (unsigned i = 0; i < NETS_MAX && !rc; i++)
+		rc = vm->net[i].net ? devthread_start(vm->net[i].device.thread, e) : 0;
 	return rc;
 }
 
 static void vsock_fini(void *v) { vsock_free(v); }
 static void blk_fini(void *b) { blk_free(b); }
+static void net_fini(void *n) { net_free(n); }
 
 static void disk_fini(struct vm_disk *d)
 {
@@ -121,6 +148,11 @@ void vm_fini(struct vm *vm)
 	devthread_free(vm->vsock_device.thread);
 	for (unsigned i = 0; i < DISKS_MAX; i++)
 		disk_fini(&vm->disk[i]);
+	for (unsigned i = 0; i < NETS_MAX; i++) {
+		if (vm->net[i].device.thread)
+			devthread_call(vm->net[i].device.thread, net_fini, vm->net[i].net);
+		devthread_free(vm->net[i].device.thread);
+	}
 	console_free(vm->console);
 	guest_ram_close(&vm->ram);
 }

@@ -19,6 +19,7 @@ struct devthread;
 struct engine;
 struct engine_ops;
 struct evloop;
+struct net;
 struct virtio_dev;
 struct vsock;
 
@@ -34,6 +35,11 @@ struct vm_disk {
 	struct vm_device device;
 };
 
+struct vm_net {
+	struct net *net;            // owned
+	struct vm_device device;
+};
+
 struct vm {
 	const struct vmx_config *config;   // borrowed
 	struct evloop *loop;               // borrowed: the main thread's
@@ -45,6 +51,7 @@ struct vm {
 	struct vsock *vsock;               // owned
 	struct vm_device vsock_device;
 	struct vm_disk disk[DISKS_MAX];    // config->ndisks of them
+	struct vm_net net[NETS_MAX];       // config->nnets of them, where the engine has no network cards of its own
 	struct console *console;           // owned; made by the engine
 	const struct engine_ops *ops;
 	struct engine *engine;             // owned

@@ -106,3 +106,21 @@ event_says() { events_of "$1" | grep -qF "$2"; }
 	[ "$status" -eq 1 ]
 	[[ $output == *"is the cluster up"* ]]
 }
+
+@test "a full disk: one sentence, nothing half made, and work goes on when there is room" {
+	small=$(mktemp -d /tmp/bh-small-XXXXXX)
+	mount -t tmpfs -o size=40m small "$small"
+	"$BIN/bulkhead" up --root "$small/root"
+	"$BIN/bulkhead" image load "$CACHE/demo/busybox" --name bulkhead.example/busybox:latest --root "$small/root"
+	head -c 60000000 /dev/zero > "$small/filler" 2>/dev/null || true
+	run "$BIN/bulkhead" image load "$CACHE/demo/nginx" --name bulkhead.example/nginx:latest --root "$small/root"
+	[ "$status" -eq 1 ]
+	[[ $output == *"o space left"* ]]
+	[ -z "$(ls "$small/root/images/tmp")" ]
+	rm "$small/filler"
+	"$BIN/bulkhead" image load "$CACHE/demo/nginx" --name bulkhead.example/nginx:latest --root "$small/root"
+	"$BIN/bulkhead" down --purge --root "$small/root"
+	umount "$small"
+	rmdir "$small"
+}
+

@@ -76,6 +76,34 @@ log_is_whole() {
 	$K delete pod crasher --grace-period=0 --force
 }
 
+@test "hostd in the middle of a start or an end: the pod arrives once, nothing is doubled" {
+	for pause in 0.1 0.4 1 2; do
+		busybox_pod young Always 'while :; do sleep 1; done'
+		sleep $pause
+		kill -9 "$(pid_of hostd)"
+		wait_for 90 phase_is young Running
+		[ "$(restarts young)" = 0 ]
+		[ "$(pgrep -fc "qemu-system.*-name default/young ")" = 1 ]
+		wait_for 20 $K exec young -- true
+		$K delete pod young --wait=false
+		sleep 0.$((RANDOM % 10))
+		kill -9 "$(pid_of hostd)"
+		wait_for 60 gone pod young
+		nobody() { ! pgrep -f "qemu-system.*-name default/young "; }
+		wait_for 20 nobody
+	done
+}
+
+@test "vmx while its guest boots: the pod starts again at once and says why" {
+	busybox_pod early Always 'while :; do sleep 1; done'
+	vmx() { vm_field early pid | grep -q '[1-9]'; }
+	wait_for 30 vmx
+	kill -9 "$(vm_field early pid)"
+	wait_for 40 phase_is early Running
+	$K describe pod early | grep -q 'VM ended while it booted'
+	$K delete pod early
+}
+
 @test "the supervisor: up brings the cluster back, VMs go on" {
 	before=$(boot_id other)
 	kill -9 "$(cat "$ROOT/run/supervise.pid")"

@@ -154,6 +154,27 @@ teardown_file() { cluster_down; }
 	$K delete pod full
 }
 
+@test "an ephemeral-storage limit and an emptyDir's sizeLimit hold" {
+	$K apply -f - <<-'END'
+	apiVersion: v1
+	kind: Pod
+	metadata: {name: limited}
+	spec:
+	  restartPolicy: Never
+	  volumes: [{name: data, emptyDir: {sizeLimit: 8Mi}}]
+	  containers:
+	  - name: main
+	    image: bulkhead.example/busybox:latest
+	    imagePullPolicy: IfNotPresent
+	    resources: {limits: {ephemeral-storage: 16Mi}}
+	    command: [sh, -c, "dd if=/dev/zero of=/fill bs=1M count=40 2>/dev/null || echo layer full; dd if=/dev/zero of=/data/fill bs=1M count=40 2>/dev/null || echo volume full; echo end"]
+	    volumeMounts: [{name: data, mountPath: /data}]
+	END
+	wait_for 60 phase_is limited Succeeded
+	[ "$($K logs limited)" = $'layer full\nvolume full\nend' ]
+	$K delete pod limited
+}
+
 @test "a deleted pod leaves nothing" {
 	$K delete pod web
 	wait_for 30 gone pod web

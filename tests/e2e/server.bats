@@ -10,7 +10,8 @@ setup_file() {
 
 teardown_file() {
 	stop_server TERM
-	[ -n "$KEEP_LOG" ] && cp "$DIR/log" "$KEEP_LOG"; rm -rf "$DIR"
+	[ -z "${KEEP_LOG:-}" ] || cp "$DIR/log" "$KEEP_LOG"
+	rm -rf "$DIR"
 }
 
 # A free port: the server says at once when it is taken, then the next one is tried.

@@ -12,4 +12,9 @@ extern const struct unit_ops namespace_unit;        // contents of a namespace t
 extern const struct unit_ops service_account_unit;  // "default" and the CA's certificate in every namespace
 extern const struct unit_ops event_ttl_unit;        // events older than an hour
 
+extern const struct unit_ops garbage_unit;                 // objects whose owners are gone
+extern const struct unit_ops replicaset_unit;
+extern const struct unit_ops replication_controller_unit;
+extern const struct unit_ops deployment_unit;
+
 #endif

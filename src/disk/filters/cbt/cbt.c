@@ -25,6 +25,7 @@ struct point { char name[32]; struct iof_file *file; _Atomic uint64_t *bits; };
 struct cbt {
 	struct regionlog log;
 	pthread_rwlock_t lock;             // the list of points
+	bool opened;                       // the points of the descriptor are in
 	unsigned n;
 	struct point point[POINTS_MAX];    // oldest first; the last one's bitmap is being written
 };
@@ -169,7 +170,7 @@ static int cbt_set(struct iof_layer *l, const struct iof_settings *s, struct err
 {
 	struct cbt *x = iof_state(l);
 	char names[POINTS_MAX][32];
-	bool opening = x->n == 0;
+	bool opening = !x->opened;
 	unsigned n, at = 0;
 	int rc = parse_points(s, names, &n, e);
 
@@ -191,8 +192,11 @@ static int cbt_set(struct iof_layer *l, const struct iof_settings *s, struct err
 	}
 	for (unsigned k = 0; k < n && rc == 0; k++) {
 		if (find(x, names[k]) >= 0) continue;
-		rc = opening ? point_open(l, &x->point[x->n], names[k], false, NULL) : -ENOENT;
-		if (rc == -EBADMSG || rc == -ENOENT) rc = point_open(l, &x->point[x->n], names[k], true, e);   // never saved: nothing yet
+		rc = opening && !x->log.fresh ? point_open(l, &x->point[x->n], names[k], false, NULL) : -ENOENT;
+		if (rc == -EBADMSG || rc == -ENOENT) {   // a new point, or one whose bitmap is lost
+			rc = point_open(l, &x->point[x->n], names[k], true, e);
+			if (rc == 0 && opening && !x->log.fresh) mark_all(&x->point[x->n], 0, iof_size(l));
+		}
 		if (rc == 0) x->n++;
 	}
 	if (opening && x->n)
@@ -202,6 +206,7 @@ static int cbt_set(struct iof_layer *l, const struct iof_settings *s, struct err
 
 				mark_all(&x->point[x->n - 1], off, left < REGION_BYTES ? left : REGION_BYTES);
 			}
+	x->opened = rc == 0;
 	pthread_rwlock_unlock(&x->lock);
 	return rc;
 }
@@ -219,6 +224,14 @@ static int cbt_close(struct iof_layer *l, struct err *e)
 	pthread_rwlock_destroy(&x->lock);
 	free(x);
 	return rc;
+}
+
+static int cbt_detach(struct iof_layer *l, struct err *e)
+{
+	struct cbt *x = iof_state(l);
+	int rc = iof->read_only(l) ? 0 : regionlog_forget(&x->log);
+
+	return rc < 0 ? err_sys(e, -rc, "cannot give up the points") : 0;
 }
 
 static int cbt_resized(struct iof_layer *l, struct err *e)
@@ -287,6 +300,6 @@ void cbt_points(struct iof_layer *l, void (*fn)(void *user, const char *name), v
 
 const struct iof_filter cbt_filter = {
 	.abi = IOF_ABI_VERSION, .size = sizeof(struct iof_filter), .name = "cbt", .summary = "changed blocks since named points",
-	.order = IOF_CLASS_OBSERVE, .settings = settings, .attach = cbt_attach, .open = cbt_open, .close = cbt_close, .reconfigure = cbt_set,
+	.order = IOF_CLASS_OBSERVE, .settings = settings, .attach = cbt_attach, .open = cbt_open, .close = cbt_close, .detach = cbt_detach, .reconfigure = cbt_set,
 	.resized = cbt_resized, .write = cbt_write, .discard = cbt_write, .write_zeroes = cbt_write,
 };

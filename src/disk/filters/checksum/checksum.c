@@ -64,6 +64,7 @@ static int load(struct checksum *x)
 	uint64_t at = 0, end, limit = x->blocks * 4;
 	int rc;
 
+	if (x->log.fresh) return iof->file_discard(x->file, 0, BLOCKS_MAX * 4);   // sums of an earlier attachment
 	while (at < limit && (rc = iof->file_next(x->file, at, &at, &end)) == 0) {
 		at -= at % 4096;
 		if (end > limit) end = limit;
@@ -112,6 +113,14 @@ static int checksum_close(struct iof_layer *l, struct err *e)
 	}
 	checksum_free(x);
 	return rc;
+}
+
+static int checksum_detach(struct iof_layer *l, struct err *e)
+{
+	struct checksum *x = iof_state(l);
+	int rc = iof->read_only(l) ? 0 : regionlog_forget(&x->log);
+
+	return rc < 0 ? err_sys(e, -rc, "cannot give up the sums") : 0;
 }
 
 static int checksum_resized(struct iof_layer *l, struct err *e)
@@ -269,6 +278,6 @@ static int checksum_check(struct iof_layer *l, void (*fault)(void *, const char 
 const struct iof_filter checksum_filter = {
 	.abi = IOF_ABI_VERSION, .size = sizeof(struct iof_filter), .name = "checksum", .summary = "finds silent corruption",
 	.order = IOF_CLASS_CHECK, .flags = IOF_ALIGN_READ | IOF_SERIAL_WRITE, .settings = settings, .open = checksum_open,
-	.close = checksum_close, .resized = checksum_resized, .read = checksum_read, .write = checksum_write,
+	.close = checksum_close, .detach = checksum_detach, .resized = checksum_resized, .read = checksum_read, .write = checksum_write,
 	.discard = checksum_write, .write_zeroes = checksum_write, .stats = checksum_stats, .check = checksum_check,
 };

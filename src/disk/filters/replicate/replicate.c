@@ -266,6 +266,15 @@ static int replicate_close(struct iof_layer *l, struct err *e)
 	return rc;
 }
 
+/* Attached again, it copies everything: it will not have seen what is written until then. */
+static int replicate_detach(struct iof_layer *l, struct err *e)
+{
+	struct replicate *x = iof_state(l);
+	int rc = iof->read_only(l) ? 0 : regionlog_forget(&x->log);
+
+	return rc < 0 ? err_sys(e, -rc, "cannot give up the log of regions") : 0;
+}
+
 static int replicate_resized(struct iof_layer *l, struct err *e)
 {
 	struct replicate *x = iof_state(l);
@@ -360,6 +369,7 @@ static void replicate_stats(struct iof_layer *l, void (*emit)(void *, const char
 const struct iof_filter replicate_filter = {
 	.abi = IOF_ABI_VERSION, .size = sizeof(struct iof_filter), .name = "replicate", .summary = "keeps a copy on another disk over NBD",
 	.order = IOF_CLASS_REPLICATE, .settings = settings, .attach = replicate_attach, .open = replicate_open, .close = replicate_close,
+	.detach = replicate_detach,
 	.resized = replicate_resized, .write = replicate_request, .flush = replicate_request, .discard = replicate_request,
 	.write_zeroes = replicate_request, .stats = replicate_stats,
 };

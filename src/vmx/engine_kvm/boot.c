@@ -1,0 +1,175 @@
+// SPDX-License-Identifier: Apache-2.0
+// Loading a kernel; see boot.h. Below 1 MiB: start info and command line at BOOT_INFO, ACPI tables at ACPI_BASE; the
+// kernel where its ELF headers say; the initramfs at the end of the memory below 4 GiB.
+#include "boot.h"
+
+#include <elf.h>
+#include <errno.h>
+#include <stdbool.h>
+#include <stddef.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "vmx/engine_kvm/layout.h"
+
+#define SEGMENTS_MAX 32
+#define NOTES_MAX (1u << 20)
+#define NOTE_PHYS32_ENTRY 18
+#define PAGE 4096u
+
+// The start info of the PVH protocol, version 1.
+struct start_info {
+	uint32_t magic, version, flags, nmodules;
+	uint64_t modules, cmdline, rsdp, memmap;
+	uint32_t nmemmap, reserved;
+};
+struct start_module { uint64_t addr, size, cmdline, reserved; };
+struct start_memory { uint64_t addr, size; uint32_t type, reserved; };
+
+enum { MEMORY_RAM = 1, MEMORY_RESERVED = 2, MEMORY_ACPI = 3 };
+
+struct boot_page {                // at BOOT_INFO
+	struct start_info info;
+	struct start_module initrd;
+	struct start_memory map[8];
+	char cmdline[2048];
+};
+_Static_assert(BOOT_INFO + sizeof(struct boot_page) <= LOW_RAM_END, "the start info fits");
+
+static int read_at(int fd, void *to, size_t len, uint64_t off)
+{
+	for (size_t done = 0; done < len;) {
+		ssize_t n = pread(fd, (char *)to + done, len - done, (off_t)(off + done));
+		if (n < 0 && errno == EINTR)
+			continue;
+		if (n < 0)
+			return -errno;
+		if (!n)
+			return -ENODATA;
+		done += (size_t)n;
+	}
+	return 0;
+}
+
+static int truncated(struct err *e) { return err_set(e, ENOEXEC, "the kernel's file is truncated"); }
+
+// Find the entry point in a segment of notes.
+static int find_entry(int fd, const Elf64_Phdr *p, uint32_t *eip, struct err *e)
+{
+	if (p->p_filesz > NOTES_MAX || p->p_offset > INT64_MAX - NOTES_MAX)
+		return err_set(e, ENOEXEC, "the kernel's notes are too long");
+	for (uint64_t at = 0; at + sizeof(Elf64_Nhdr) <= p->p_filesz;) {
+		Elf64_Nhdr n;
+		char name[4];
+		if (read_at(fd, &n, sizeof(n), p->p_offset + at))
+			return truncated(e);
+		uint64_t desc = at + sizeof(n) + ((n.n_namesz + 3ull) & ~3ull);
+		if (n.n_type == NOTE_PHYS32_ENTRY && n.n_namesz == 4 && n.n_descsz >= 4 && desc + 4 <= p->p_filesz) {
+			if (read_at(fd, name, 4, p->p_offset + at + sizeof(n)) || read_at(fd, eip, 4, p->p_offset + desc))
+				return truncated(e);
+			if (!memcmp(name, "Xen", 4))
+				return 1;
+		}
+		at = desc + ((n.n_descsz + 3ull) & ~3ull);
+	}
+	return 0;
+}
+
+static int load_segment(const struct guest_mem *mem, int fd, const Elf64_Phdr *p, uint64_t *end, struct err *e)
+{
+	if (!p->p_memsz)
+		return 0;
+	void *to = p->p_paddr >= HIGH_START ? gmem_at(mem, p->p_paddr, p->p_memsz, GMEM_WRITE) : NULL;
+	if (!to)
+		return err_set(e, ENOMEM, "the kernel wants %llu bytes at address 0x%llx, where this VM has no memory",
+			       (unsigned long long)p->p_memsz, (unsigned long long)p->p_paddr);
+	if (p->p_filesz > p->p_memsz || read_at(fd, to, p->p_filesz, p->p_offset))
+		return truncated(e);
+	if (p->p_paddr + p->p_memsz > *end)
+		*end = p->p_paddr + p->p_memsz;
+	return 0;
+}
+
+static int load_kernel(const struct guest_mem *mem, int fd, uint32_t *eip, uint64_t *end, struct err *e)
+{
+	Elf64_Ehdr h;
+	Elf64_Phdr p[SEGMENTS_MAX];
+	bool found = false;
+	if (read_at(fd, &h, sizeof(h), 0) || memcmp(h.e_ident, ELFMAG, SELFMAG) || h.e_ident[EI_CLASS] != ELFCLASS64 ||
+	    h.e_machine != EM_X86_64)
+		return err_set(e, ENOEXEC, "the kernel is not an x86-64 ELF file; wanted: an uncompressed vmlinux");
+	if (!h.e_phnum || h.e_phnum > SEGMENTS_MAX || h.e_phentsize != sizeof(p[0]) ||
+	    read_at(fd, p, h.e_phnum * sizeof(p[0]), h.e_phoff))
+		return err_set(e, ENOEXEC, "the kernel's program headers are not usable");
+	for (unsigned i = 0; i < h.e_phnum; i++) {
+		int rc = 0;
+		if (p[i].p_type == PT_NOTE && !found) {
+			rc = find_entry(fd, &p[i], eip, e);
+			found = rc > 0;
+		} else if (p[i].p_type == PT_LOAD) {
+			rc = load_segment(mem, fd, &p[i], end, e);
+		}
+		if (rc < 0)
+			return rc;
+	}
+	return found ? 0 : err_set(e, ENOEXEC, "the kernel has no PVH entry point (ELF note of type 18)");
+}
+
+static int load_initrd(const struct guest_mem *mem, int fd, uint64_t kernel_end, struct start_module *m, struct err *e)
+{
+	struct stat st;
+	if (fstat(fd, &st))
+		return err_sys(e, errno, "look at the initramfs");
+	uint64_t size = (uint64_t)st.st_size, room = (size + PAGE - 1) & ~(uint64_t)(PAGE - 1);
+	uint64_t top = mem->r[0].len;
+	if (room > top || top - room < kernel_end)
+		return err_set(e, ENOMEM, "%llu MiB of memory are too little for kernel and initramfs",
+			       (unsigned long long)top >> 20);
+	void *to = gmem_at(mem, top - room, size, GMEM_WRITE);
+	int rc = to ? read_at(fd, to, size, 0) : -EFAULT;
+	if (rc)
+		return err_sys(e, -rc, "read the initramfs");
+	*m = (struct start_module){.addr = top - room, .size = size};
+	return 0;
+}
+
+static void map_add(struct boot_page *b, uint64_t from, uint64_t to, uint32_t type)
+{
+	b->map[b->info.nmemmap++] = (struct start_memory){.addr = from, .size = to - from, .type = type};
+}
+
+int boot_load(const struct guest_mem *mem, int kernel_fd, int initrd_fd, const char *cmdline, gpa_t rsdp,
+	      struct boot_entry *out, struct err *e)
+{
+	struct boot_page b = {.info = {
+		.magic = 0x336ec578, .version = 1, .rsdp = rsdp, .cmdline = BOOT_INFO + offsetof(struct boot_page, cmdline),
+		.memmap = BOOT_INFO + offsetof(struct boot_page, map),
+	}};
+	uint64_t end = HIGH_START;
+	void *page = gmem_at(mem, BOOT_INFO, sizeof(b), GMEM_WRITE);
+	if (!page || mem->r[0].len <= HIGH_START)
+		return err_set(e, ENOMEM, "the VM has too little memory");
+	if (strlen(cmdline) >= sizeof(b.cmdline))
+		return err_set(e, E2BIG, "the kernel's command line is longer than %zu bytes", sizeof(b.cmdline) - 1);
+	strcpy(b.cmdline, cmdline);
+	int rc = load_kernel(mem, kernel_fd, &out->eip, &end, e);
+	if (!rc && initrd_fd >= 0)
+		rc = load_initrd(mem, initrd_fd, end, &b.initrd, e);
+	if (rc)
+		return rc;
+	if (b.initrd.size) {
+		b.info.nmodules = 1;
+		b.info.modules = BOOT_INFO + offsetof(struct boot_page, initrd);
+	}
+	map_add(&b, 0, LOW_RAM_END, MEMORY_RAM);
+	map_add(&b, ACPI_BASE, HIGH_START, MEMORY_ACPI);
+	for (unsigned i = 0; i < mem->n; i++) {
+		uint64_t from = mem->r[i].gpa ? mem->r[i].gpa : HIGH_START;
+		map_add(&b, from, mem->r[i].gpa + mem->r[i].len, MEMORY_RAM);
+	}
+	map_add(&b, DEVICES_BASE, 1ull << 32, MEMORY_RESERVED);
+	memcpy(page, &b, sizeof(b));
+	out->ebx = BOOT_INFO;
+	return 0;
+}

@@ -1,0 +1,22 @@
+// SPDX-License-Identifier: Apache-2.0
+// What a guest's processor says it is.
+#ifndef BULKHEAD_KVM_CPUID_H
+#define BULKHEAD_KVM_CPUID_H
+
+#include <linux/kvm.h>
+
+#include "base/err.h"
+
+#define CPUID_ENTRIES_MAX 256
+
+struct cpuid {
+	struct kvm_cpuid2 head;
+	struct kvm_cpuid_entry2 entry[CPUID_ENTRIES_MAX];
+};
+
+/* What this host's KVM can give a guest, less what a pod has no use for. 0 or -errno. */
+int cpuid_read(int kvm_fd, struct cpuid *c, struct err *e);
+/* Make it that of processor n of count. */
+void cpuid_number(struct cpuid *c, unsigned n, unsigned count);
+
+#endif

@@ -1,0 +1,266 @@
+// SPDX-License-Identifier: Apache-2.0
+// The KVM engine: this process is the virtual machine monitor. Each processor has a thread, each device has its own, and
+// the main thread, woken through wake_fd, starts the processors and tells the VM how the guest ended.
+#include <errno.h>
+#include <fcntl.h>
+#include <pthread.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/epoll.h>
+#include <sys/eventfd.h>
+#include <unistd.h>
+
+#include "base/evloop.h"
+#include "base/log.h"
+#include "base/own.h"
+#include "virtio/mmio.h"
+#include "vmx/console.h"
+#include "vmx/devthread.h"
+#include "vmx/engine.h"
+#include "vmx/engine_kvm/acpi.h"
+#include "vmx/engine_kvm/boot.h"
+#include "vmx/engine_kvm/bus.h"
+#include "vmx/engine_kvm/layout.h"
+#include "vmx/engine_kvm/machine.h"
+#include "vmx/vm.h"
+
+struct transport {                      // of one device
+	struct virtio_mmio *mmio;       // owned
+	struct devthread *thread;       // borrowed
+	int irq_fd;                     // owned; -1: none
+};
+
+struct engine {
+	struct vm *vm;
+	struct machine machine;
+	struct bus bus;
+	struct boot_entry entry;
+	struct transport transport[SLOTS];
+	unsigned ntransports;
+	uint32_t slots;                 // bit n: slot n holds a device
+	int serial_fd;                  // owned: where the serial port writes, the console's other end
+	int wake_fd;                    // owned eventfd
+	struct evwatch *wake_watch;
+	bool started;
+	pthread_mutex_t lock;           // of the end: the first one counts
+	bool ended, told;
+	enum machine_end how;
+	char why[160];
+};
+
+static void wake(struct engine *g)
+{
+	uint64_t one = 1;
+	ssize_t n = write(g->wake_fd, &one, sizeof(one));
+	(void)n;
+}
+
+// ---- on vCPU threads
+
+static void on_port(void *user, uint16_t port, bool write, unsigned len, uint8_t *data)
+{
+	bus_port(&((struct engine *)user)->bus, port, write, len, data);
+}
+
+static void on_mmio(void *user, gpa_t at, bool write, unsigned len, uint8_t *data)
+{
+	bus_mmio(&((struct engine *)user)->bus, at, write, len, data);
+}
+
+static void on_ended(void *user, enum machine_end how, const char *why)
+{
+	struct engine *g = user;
+	pthread_mutex_lock(&g->lock);
+	if (!g->ended) {
+		g->ended = true;
+		g->how = how;
+		snprintf(g->why, sizeof(g->why), "%s", why);
+	}
+	pthread_mutex_unlock(&g->lock);
+	wake(g);
+}
+
+static void serial_irq(void *user) { machine_edge(&((struct engine *)user)->machine, IRQ_SERIAL); }
+
+static const struct machine_ops machine_ops = {.port = on_port, .mmio = on_mmio, .ended = on_ended};
+
+// ---- on the main thread
+
+static void tell_end(struct engine *g)
+{
+	char panic[256];
+	console_drain(g->vm->console);
+	if (console_panic(g->vm->console, panic, sizeof(panic)))
+		vm_ended(g->vm, true, "the guest's kernel panicked: %s", panic);
+	else if (g->how == MACHINE_POWER_OFF)
+		vm_ended(g->vm, false, "the guest powered off");
+	else if (g->vm->stop_asked)
+		vm_ended(g->vm, false, "stopped on request");
+	else if (g->how == MACHINE_RESET)
+		vm_ended(g->vm, true, "the guest rebooted");
+	else
+		vm_ended(g->vm, true, "%s", g->why);
+}
+
+static void on_wake(struct evloop *l, struct evwatch *w, uint32_t events, void *user)
+{
+	(void)l, (void)events;
+	struct engine *g = user;
+	struct err e = ERR_INIT;
+	uint64_t n;
+	if (read(evwatch_fd(w), &n, sizeof(n)) != sizeof(n))
+		return;
+	if (!g->started) {   // by now the devices' threads run
+		g->started = true;
+		if (machine_start(&g->machine, &g->entry, &machine_ops, g, &e))
+			on_ended(g, MACHINE_FAILED, e.text);
+		else
+			vm_running(g->vm);
+	}
+	pthread_mutex_lock(&g->lock);
+	bool tell = g->ended && !g->told;
+	g->told |= tell;
+	pthread_mutex_unlock(&g->lock);
+	if (tell)
+		tell_end(g);
+}
+
+// ---- start
+
+static void kvm_free(struct engine *g);
+
+static int kvm_open(struct vm *vm, struct engine **out, struct err *e)
+{
+	struct engine *g = calloc(1, sizeof(*g));
+	if (!g)
+		return err_set(e, ENOMEM, "no memory");
+	*g = (struct engine){.vm = vm, .machine = MACHINE_INIT, .serial_fd = -1, .wake_fd = -1};
+	pthread_mutex_init(&g->lock, NULL);
+	int rc = machine_open(&g->machine, e);
+	if (rc) {
+		kvm_free(g);
+		return rc;
+	}
+	*out = g;
+	return 0;
+}
+
+static int setup_console(struct engine *g, struct err *e)
+{
+	struct vm *vm = g->vm;
+	int p[2];
+	if (pipe2(p, O_CLOEXEC))
+		return err_sys(e, errno, "make a pipe for the console");
+	g->serial_fd = p[1];
+	fcntl(p[0], F_SETFL, O_NONBLOCK);
+	vm->console = console_new(vm->loop, p[0], vm->config->console_fd, vm->config->console_max_bytes);
+	if (!vm->console) {
+		close(p[0]);
+		return err_set(e, ENOMEM, "no memory");
+	}
+	serial_init(&g->bus.serial, g->serial_fd, serial_irq, g);
+	g->bus.ended = on_ended;
+	g->bus.user = g;
+	g->wake_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
+	if (g->wake_fd >= 0)
+		g->wake_watch = evloop_add(vm->loop, g->wake_fd, EPOLLIN, on_wake, g);
+	return g->wake_watch ? 0 : err_set(e, ENOMEM, "no memory or descriptors");
+}
+
+static void device_call(void *thread, void (*fn)(void *arg), void *arg) { devthread_call(thread, fn, arg); }
+
+static int connect_device(struct engine *g, const struct vm_device *d, struct err *e)
+{
+	struct transport *t = &g->transport[g->ntransports++];
+	*t = (struct transport){.thread = d->thread, .irq_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK)};
+	if (t->irq_fd < 0)
+		return err_sys(e, errno, "make an interrupt of slot %u", d->slot);
+	struct virtio_mmio_attr a = {.loop = devthread_loop(d->thread), .dev = d->dev, .mem = &g->machine.mem,
+				     .irq_fd = t->irq_fd, .call = device_call, .user = d->thread};
+	int rc = virtio_mmio_new(&a, &t->mmio);
+	if (rc)
+		return err_sys(e, -rc, "connect the device of slot %u", d->slot);
+	rc = machine_irqfd(&g->machine, t->irq_fd, IRQ_SLOT(d->slot), e);
+	for (unsigned i = 0; i < d->dev->nqueues && !rc; i++)
+		rc = machine_ioeventfd(&g->machine, virtio_mmio_kick_fd(t->mmio, i),
+				       DEVICES_BASE + d->slot * VIRTIO_MMIO_SIZE + 0x50, i, e);
+	g->bus.slot[d->slot] = t->mmio;
+	g->slots |= 1u << d->slot;
+	return rc;
+}
+
+static int connect_all(struct engine *g, struct err *e)
+{
+	struct vm *vm = g->vm;
+	int rc = connect_device(g, &vm->vsock_device, e);
+	for (unsigned i = 0; i < vm->config->nnets && !rc; i++)
+		rc = connect_device(g, &vm->net[i].device, e);
+	for (unsigned i = 0; i < vm->config->ndisks && !rc; i++)
+		rc = connect_device(g, &vm->disk[i].device, e);
+	return rc;
+}
+
+static int load(struct engine *g, struct err *e)
+{
+	const struct vmx_config *c = g->vm->config;
+	char cmdline[2048];
+	snprintf(cmdline, sizeof(cmdline), "console=ttyS0 reboot=t panic=-1 quiet tsc=reliable cryptomgr.notests=1 "
+		 "random.trust_cpu=on rcupdate.rcu_expedited=1 8250.nr_uarts=1 nowatchdog audit=0%s%s%s",
+		 c->vcpus == 1 ? " noreplace-smp" : "", *c->cmdline ? " " : "", c->cmdline);
+	gpa_t rsdp = acpi_write(&g->machine.mem, c->vcpus, g->slots);
+	if (!rsdp)
+		return err_set(e, ENOMEM, "the ACPI tables do not fit");
+	return boot_load(&g->machine.mem, c->kernel_fd, c->initrd_fd, cmdline, rsdp, &g->entry, e);
+}
+
+static int kvm_start(struct vm *vm, struct engine **engine, struct err *e)
+{
+	struct engine *g = *engine;
+	int rc;
+	if ((rc = setup_console(g, e)) ||
+	    (rc = machine_setup(&g->machine, vm->ram.base, vm->ram.size, vm->config->vcpus, e)) ||
+	    (rc = connect_all(g, e)) || (rc = load(g, e)))
+		return rc;
+	wake(g);
+	return 0;
+}
+
+static void kvm_kill(struct engine *g) { on_ended(g, MACHINE_FAILED, "stopped on request"); }
+
+static int kvm_power_button(struct engine *g, struct err *e)
+{
+	(void)e;
+	__atomic_fetch_or(&g->bus.events, EVENT_POWER_BUTTON, __ATOMIC_SEQ_CST);
+	machine_edge(&g->machine, IRQ_EVENTS);
+	return 0;
+}
+
+static pid_t kvm_pid(const struct engine *g) { (void)g; return 0; }
+
+static void mmio_free(void *m) { virtio_mmio_free(m); }
+
+static void kvm_free(struct engine *g)
+{
+	machine_stop(&g->machine);
+	for (unsigned i = 0; i < g->ntransports; i++) {
+		if (g->transport[i].mmio)
+			devthread_call(g->transport[i].thread, mmio_free, g->transport[i].mmio);
+	}
+	machine_close(&g->machine);
+	for (unsigned i = 0; i < g->ntransports; i++) {
+		own_fd int fd = g->transport[i].irq_fd;
+		(void)fd;
+	}
+	if (g->wake_watch)
+		evloop_remove(g->wake_watch);
+	own_fd int wake_fd = g->wake_fd, serial_fd = g->serial_fd;
+	(void)wake_fd, (void)serial_fd;
+	pthread_mutex_destroy(&g->lock);
+	free(g);
+}
+
+const struct engine_ops engine_kvm = {
+	.name = "kvm", .has_transport = true, .open = kvm_open, .start = kvm_start, .kill = kvm_kill,
+	.power_button = kvm_power_button, .pid = kvm_pid, .free = kvm_free,
+};

@@ -1,0 +1,158 @@
+// SPDX-License-Identifier: Apache-2.0
+// One virtual processor and its thread. A signal takes it out of the guest: the handler does nothing, immediate_exit closes
+// the gap between the look at m->stop and the entry.
+#include <errno.h>
+#include <linux/kvm.h>
+#include <pthread.h>
+#include <signal.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/ioctl.h>
+#include <time.h>
+
+#include "base/log.h"
+#include "vmx/engine_kvm/boot.h"
+#include "vmx/engine_kvm/machine.h"
+
+#define KICK_SIGNAL SIGUSR1
+
+static void on_kick(int sig) { (void)sig; }
+
+// ---- state at the beginning
+
+static struct kvm_segment flat(uint8_t type, uint16_t selector)
+{
+	return (struct kvm_segment){.limit = UINT32_MAX, .selector = selector, .type = type, .present = 1, .db = 1, .s = 1, .g = 1};
+}
+
+// 32-bit protected mode, no paging, flat segments: what the PVH protocol asks for.
+int vcpu_setup(struct vcpu *v, const struct boot_entry *b, struct err *e)
+{
+	struct kvm_sregs s;
+	if (ioctl(v->fd, KVM_GET_SREGS, &s))
+		return err_sys(e, errno, "read the registers of processor %u", v->n);
+	s.cs = flat(11, 0x08);
+	s.ds = s.es = s.fs = s.gs = s.ss = flat(3, 0x10);
+	s.tr = (struct kvm_segment){.limit = 0x67, .type = 11, .present = 1};
+	s.gdt.limit = s.idt.limit = 0;
+	s.cr0 = 0x11;   // PE, ET
+	s.cr3 = s.cr4 = s.efer = 0;
+	struct kvm_regs r = {.rip = b->eip, .rbx = b->ebx, .rflags = 2};
+	if (ioctl(v->fd, KVM_SET_SREGS, &s) || ioctl(v->fd, KVM_SET_REGS, &r))
+		return err_sys(e, errno, "set the registers of processor %u", v->n);
+	return 0;
+}
+
+// ---- exits
+
+static void fail(struct vcpu *v, const char *fmt, unsigned long long a, unsigned long long b)
+{
+	char why[160];
+	snprintf(why, sizeof(why), fmt, a, b);
+	v->m->ops->ended(v->m->user, MACHINE_FAILED, why);
+}
+
+// The area shared with the kernel is not the guest's to write, so its fields can be used as they are.
+static void on_port(struct vcpu *v)
+{
+	struct kvm_run *r = v->run;
+	uint8_t *data = (uint8_t *)r + r->io.data_offset;
+	for (uint32_t i = 0; i < r->io.count; i++, data += r->io.size)
+		v->m->ops->port(v->m->user, r->io.port, r->io.direction == KVM_EXIT_IO_OUT, r->io.size, data);
+}
+
+static void on_mmio(struct vcpu *v)
+{
+	struct kvm_run *r = v->run;
+	v->m->ops->mmio(v->m->user, r->mmio.phys_addr, r->mmio.is_write, r->mmio.len, r->mmio.data);
+}
+
+// What the guest did. False: this processor is done.
+static bool serve(struct vcpu *v)
+{
+	struct kvm_run *r = v->run;
+	switch (r->exit_reason) {
+	case KVM_EXIT_IO:
+		on_port(v);
+		return true;
+	case KVM_EXIT_MMIO:
+		on_mmio(v);
+		return true;
+	case KVM_EXIT_INTR:
+	case KVM_EXIT_IRQ_WINDOW_OPEN:
+		return true;
+	case KVM_EXIT_SHUTDOWN:   // triple fault
+		v->m->ops->ended(v->m->user, MACHINE_RESET, "");
+		return false;
+	case KVM_EXIT_SYSTEM_EVENT:
+		v->m->ops->ended(v->m->user, r->system_event.type == KVM_SYSTEM_EVENT_SHUTDOWN ? MACHINE_POWER_OFF :
+				 MACHINE_RESET, "");
+		return false;
+	case KVM_EXIT_FAIL_ENTRY:
+		fail(v, "KVM cannot enter the guest (reason 0x%llx)", r->fail_entry.hardware_entry_failure_reason, 0);
+		return false;
+	case KVM_EXIT_INTERNAL_ERROR:
+		fail(v, "KVM failed (error %llu, 0x%llx)", r->internal.suberror, r->internal.ndata ? r->internal.data[0] : 0);
+		return false;
+	default:
+		fail(v, "KVM left the guest for reason %llu, which is unknown here", r->exit_reason, 0);
+		return false;
+	}
+}
+
+static bool enter(struct vcpu *v)
+{
+	if (!ioctl(v->fd, KVM_RUN, 0))
+		return serve(v);
+	if (errno == EINTR || errno == EAGAIN)
+		return true;
+	fail(v, "KVM cannot run the guest (errno %llu)", (unsigned)errno, 0);
+	return false;
+}
+
+static void *run(void *arg)
+{
+	struct vcpu *v = arg;
+	struct machine *m = v->m;
+	char name[16];
+	snprintf(name, sizeof(name), "vcpu-%u", v->n);
+	pthread_setname_np(pthread_self(), name);
+	int rc = m->ops->thread ? m->ops->thread(m->user) : 0;
+	if (rc) {
+		fail(v, "the thread of a processor cannot be jailed (errno %llu)", (unsigned)-rc, 0);
+		return NULL;
+	}
+	while (!machine_stopping(m) && enter(v))
+		;
+	return NULL;
+}
+
+int vcpu_start(struct vcpu *v, struct err *e)
+{
+	struct sigaction a = {.sa_handler = on_kick};
+	sigaction(KICK_SIGNAL, &a, NULL);
+	int rc = pthread_create(&v->thread, NULL, run, v);
+	if (rc)
+		return err_sys(e, rc, "start the thread of processor %u", v->n);
+	v->started = true;
+	return 0;
+}
+
+void vcpu_join(struct vcpu *v)
+{
+	if (!v->started)
+		return;
+	for (;;) {   // again and again: the signal may come just before the thread begins to wait for something
+		struct timespec until;
+		v->run->immediate_exit = 1;
+		pthread_kill(v->thread, KICK_SIGNAL);
+		clock_gettime(CLOCK_REALTIME, &until);
+		until.tv_nsec += 5000000;
+		until.tv_sec += until.tv_nsec / 1000000000;
+		until.tv_nsec %= 1000000000;
+		if (pthread_timedjoin_np(v->thread, NULL, &until) != ETIMEDOUT)
+			break;
+	}
+	v->run->immediate_exit = 0;
+	v->started = false;
+}

@@ -1,0 +1,108 @@
+#!/usr/bin/env python3
+# SPDX-License-Identifier: Apache-2.0
+"""A node without VMs: what is bound to it runs at once, and ends at once when it is deleted.
+
+fake_node.py URL PKI-FOLDER NODE. Annotations of a pod say how it goes: fake/exit: "0" ends with that code, fake/ready:
+"false" never becomes ready.
+"""
+import http.client
+import json
+import ssl
+import sys
+import time
+import urllib.parse
+
+url, pki, node = urllib.parse.urlparse(sys.argv[1]), sys.argv[2], sys.argv[3]
+tls = ssl.create_default_context(cafile=f"{pki}/ca.crt")
+tls.load_cert_chain(f"{pki}/admin.crt", f"{pki}/admin.key")
+address = 1
+
+
+def connect():
+    return http.client.HTTPSConnection(url.hostname, url.port, context=tls)
+
+
+api = connect()
+
+
+def call(method, path, body=None, kind="application/merge-patch+json"):
+    global api
+    try:
+        api.request(method, path, body=json.dumps(body) if body is not None else None, headers={"Content-Type": kind})
+        answer = api.getresponse()
+        return answer.status, answer.read()
+    except (OSError, http.client.HTTPException):
+        api = connect()
+        return 0, b""
+
+
+def now():
+    return time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())
+
+
+def condition(kind, yes):
+    return {"type": kind, "status": "True" if yes else "False", "lastTransitionTime": now(), "lastProbeTime": None}
+
+
+def status_of(pod):
+    global address
+    marks = pod["metadata"].get("annotations", {})
+    code, ready = marks.get("fake/exit"), marks.get("fake/ready") != "false"
+    address += 1
+    if code is None:
+        phase, state = "Running", {"running": {"startedAt": now()}}
+    else:
+        phase = "Succeeded" if code == "0" else "Failed"
+        state = {"terminated": {"exitCode": int(code), "reason": "Error" if code != "0" else "Completed", "startedAt": now(), "finishedAt": now()}}
+        ready = False
+    ip = f"10.0.{address // 250}.{address % 250 + 1}"
+    return {"status": {
+        "phase": phase, "podIP": ip, "podIPs": [{"ip": ip}], "hostIP": "127.0.0.1", "startTime": now(),
+        "conditions": [condition("PodScheduled", True), condition("Initialized", True), condition("ContainersReady", ready),
+                       condition("Ready", ready)],
+        "containerStatuses": [{"name": c["name"], "image": c["image"], "imageID": "", "restartCount": 0, "ready": ready, "state": state}
+                              for c in pod["spec"]["containers"]]}}
+
+
+def look_at(pod):
+    meta = pod["metadata"]
+    if pod["spec"].get("nodeName") != node:
+        return
+    path = f"/api/v1/namespaces/{meta['namespace']}/pods/{meta['name']}"
+    if meta.get("deletionTimestamp"):
+        if meta.get("deletionGracePeriodSeconds"):
+            call("DELETE", path, {"gracePeriodSeconds": 0}, "application/json")
+    elif pod["status"].get("phase", "Pending") == "Pending":
+        call("PATCH", path + "/status", status_of(pod))
+
+
+def register():
+    resources = {"cpu": "1000", "memory": "1000Gi", "pods": "10000"}
+    call("POST", "/api/v1/nodes", {"apiVersion": "v1", "kind": "Node", "metadata": {"name": node, "labels": {"kubernetes.io/hostname": node}}, "status": {
+        "addresses": [{"type": "InternalIP", "address": "127.0.0.1"}], "capacity": resources, "allocatable": resources,
+        "conditions": [condition("Ready", True)]}}, "application/json")
+
+
+def follow():
+    code, body = call("GET", "/api/v1/pods")
+    if code != 200:
+        return
+    pods = json.loads(body)
+    for pod in pods["items"]:
+        look_at(pod)
+    watch = connect()
+    watch.request("GET", f"/api/v1/pods?watch=1&resourceVersion={pods['metadata']['resourceVersion']}")
+    answer = watch.getresponse()
+    while line := answer.readline():
+        event = json.loads(line)
+        if event["type"] in ("ADDED", "MODIFIED"):
+            look_at(event["object"])
+
+
+register()
+while True:
+    try:
+        follow()
+    except (OSError, http.client.HTTPException):
+        pass
+    time.sleep(0.2)

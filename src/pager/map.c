@@ -127,7 +127,7 @@ static int split_locked(struct pager_vm *vm, uint64_t page, struct err *e)
 	uint32_t at = vad_at(c, page);
 	if (at == c->vads || !inside(c->vad[at], page))
 		return err_set(e, ENOENT, "page %lu is not mapped", (unsigned long)page);
-	struct vad *low = c->vad[at], *high;
+	struct vad *low = c->vad[at], *high = NULL;
 	if (low->first == page)
 		return 0;
 	uint32_t head = (uint32_t)page - low->first, tail = low->pages - head;
@@ -179,7 +179,7 @@ static int map_locked(struct pager_vm *vm, uint64_t first, uint64_t pages, struc
 {
 	struct vm_control *c = vm->control;
 	uint32_t at = vad_at(c, first);
-	struct vad *v;
+	struct vad *v = NULL;
 	if (at < c->vads && c->vad[at]->first < first + pages)
 		return err_set(e, EEXIST, "pages %lu and the %lu after it are mapped already, in part or all",
 			(unsigned long)first, (unsigned long)pages);
@@ -204,7 +204,8 @@ static int unmap_locked(struct pager_vm *vm, uint64_t first, uint64_t pages, str
 	clear(vm, first, pages);
 	while (to < c->vads && c->vad[to]->first < first + pages)
 		vad_free(vm->pager, c->vad[to++]);
-	memmove(c->vad + from, c->vad + to, (c->vads - to) * sizeof(struct vad *));
+	if (to < c->vads)
+		memmove(c->vad + from, c->vad + to, (c->vads - to) * sizeof(struct vad *));
 	c->vads -= to - from;
 	return 0;
 }
@@ -218,7 +219,7 @@ static int remap_locked(struct pager_vm *vm, uint64_t first, uint64_t pages, str
 		next = (uint64_t)c->vad[i]->first + c->vad[i]->pages;
 	if (next < first + pages)
 		return err_set(e, ENOENT, "page %lu is not mapped", (unsigned long)next);
-	struct vad *v;
+	struct vad *v = NULL;
 	int rc = isolate(vm, first, pages, e);
 	if (!rc)
 		rc = vad_new(vm, (uint32_t)first, (uint32_t)pages, b, backing_page, &v, e);

@@ -123,7 +123,7 @@ static void survives(void **state)
 	int fd = memfd_create("store", MFD_CLOEXEC);
 	struct backing *s = open_store(fd, STORE_LZ4);
 	unsigned char page[PAGER_PAGE];
-	uint32_t handle;
+	uint32_t handle = 0;
 	struct err e = ERR_INIT;
 	for (uint32_t i = 0; i < 100; i++) {
 		fill(page, i, (int)(i % 3));
@@ -165,7 +165,7 @@ static void altered(void **state)
 	struct backing *s = open_store(fd, STORE_LZ4);
 	unsigned char page[PAGER_PAGE], buf[PAGER_PAGE], byte;
 	const void *got;
-	uint32_t handle;
+	uint32_t handle = 0;
 	fill(page, 5, 2);
 	assert_int_equal(store_put(s, a, 5, page, &handle), 0);
 	int refused = 0;
@@ -219,7 +219,7 @@ static void allocations_fail(void **state)
 		int fd = memfd_create("store", MFD_CLOEXEC);
 		struct backing *s = NULL;
 		unsigned char page[PAGER_PAGE];
-		uint32_t handle;
+		uint32_t handle = 0;
 		pager_fail_at = n;
 		rc = store_new(fd, 8 << 20, STORE_LZ4, NULL, &s, NULL);
 		fill(page, 1, 2);

@@ -18,7 +18,7 @@
 #include "queue.h"
 #include "uffd.h"
 
-enum { BUDGET = 16, LINE = 256, EVENTS = 16, THREADS_MAX = 64 };
+enum { BUDGET = 16, LINE = 256, EVENTS = 4, THREADS_MAX = 64 };
 #define STOP UINT64_MAX
 
 struct faults {

@@ -12,6 +12,7 @@
 
 // Of Linux 6.6, not in older headers.
 struct bh_uffdio_poison { struct uffdio_range range; uint64_t mode; int64_t updated; };
+#define BH_USERFAULTFD_IOC_NEW _IO(0xaa, 0x00)   // of 6.1
 #define BH_UFFDIO_POISON _IOWR(UFFDIO, 0x08, struct bh_uffdio_poison)
 
 static int call(int fd, unsigned long request, void *arg)
@@ -19,18 +20,9 @@ static int call(int fd, unsigned long request, void *arg)
 	return ioctl(fd, request, arg) ? -errno : 0;
 }
 
-int uffd_open(void)
+/* With the features that pagerd needs, or not at all. */
+static int greet(int fd)
 {
-	int fd = (int)syscall(SYS_userfaultfd, O_CLOEXEC | O_NONBLOCK);
-	if (fd < 0) {   // not allowed to handle faults of the kernel's own accesses that way; by the device, perhaps
-		int device = open("/dev/userfaultfd", O_RDWR | O_CLOEXEC);
-		if (device < 0)
-			return -errno;
-		fd = ioctl(device, _IO(0xaa, 0), O_CLOEXEC | O_NONBLOCK);
-		close(device);
-		if (fd < 0)
-			return -errno;
-	}
 	struct uffdio_api api = { .api = UFFD_API,
 		.features = UFFD_FEATURE_MISSING_SHMEM | UFFD_FEATURE_WP_HUGETLBFS_SHMEM | UFFD_FEATURE_PAGEFAULT_FLAG_WP };
 	int rc = call(fd, UFFDIO_API, &api);
@@ -38,6 +30,25 @@ int uffd_open(void)
 		close(fd);
 		return rc;
 	}
+	return fd;
+}
+
+int uffd_open_device(int device)
+{
+	int fd = ioctl(device, BH_USERFAULTFD_IOC_NEW, O_CLOEXEC | O_NONBLOCK);
+	return fd < 0 ? -errno : greet(fd);
+}
+
+int uffd_open(void)
+{
+	int fd = (int)syscall(SYS_userfaultfd, O_CLOEXEC | O_NONBLOCK);
+	if (fd >= 0)
+		return greet(fd);
+	int device = open("/dev/userfaultfd", O_RDWR | O_CLOEXEC);
+	if (device < 0)
+		return -EPERM;
+	fd = uffd_open_device(device);
+	close(device);
 	return fd;
 }
 

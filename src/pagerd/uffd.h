@@ -10,6 +10,8 @@
 
 /* A userfaultfd of this process, with UFFDIO_API done and the features pagerd needs. Returns it, or -errno. */
 int uffd_open(void);
+/* The same from an open /dev/userfaultfd, which may have come from a process with more rights. */
+int uffd_open_device(int device);
 /* Is fd a userfaultfd? Makes it non-blocking. -EINVAL: no. */
 int uffd_check(int fd);
 /* Missing pages and write protection. */

@@ -1,0 +1,292 @@
+// SPDX-License-Identifier: Apache-2.0
+// Who may do what, over a real store: RBAC, hosts, tokens of service accounts.
+#include <errno.h>
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include <cmocka.h>
+
+#include "base/file.h"
+#include "base/jpath.h"
+#include "base/own.h"
+#include "server/auth.h"
+#include "server/bootstrap.h"
+#include "server/controllers/change.h"
+#include "server/jwt.h"
+#include "server/node_auth.h"
+#include "server/obj.h"
+#include "server/pki.h"
+#include "server/rbac.h"
+#include "server/registry.h"
+#include "server/scale.h"
+#include "server/service_token.h"
+#include "server/status.h"
+
+struct place {
+	char dir[64];
+	struct server srv;
+};
+
+static int open_place(void **state)
+{
+	struct place *p = calloc(1, sizeof *p);
+	struct err e = ERR_INIT;
+	char path[128];
+
+	strcpy(p->dir, "/tmp/bulkhead-access-XXXXXX");
+	if (!mkdtemp(p->dir))
+		return -1;
+	p->srv.root = p->dir;
+	snprintf(path, sizeof path, "%s/pki", p->dir);
+	dir_make(path, 0700, NULL);
+	pki_ensure_sa_key(p->dir, NULL);
+	snprintf(path, sizeof path, "%s/pki/sa.key", p->dir);
+	if (jwt_key_open(path, &p->srv.token_key, &e))
+		fail_msg("%s", e.text);
+	snprintf(path, sizeof path, "%s/store.db", p->dir);
+	if (store_open(&store_sqlite_ops, path, &p->srv.store, &e))
+		fail_msg("%s", e.text);
+	p->srv.rbac = rbac_new(&p->srv);
+	if (bootstrap_objects(&p->srv, &e))
+		fail_msg("%s", e.text);
+	*state = p;
+	return 0;
+}
+
+static int close_place(void **state)
+{
+	struct place *p = *state;
+
+	rbac_free(p->srv.rbac);
+	jwt_key_close(p->srv.token_key);
+	store_close(p->srv.store);
+	dir_remove(p->dir, NULL);
+	free(p);
+	return 0;
+}
+
+static json_t *parse(const char *text)
+{
+	own_free char *copy = strdup(text);
+	json_t *j;
+
+	for (char *c = copy; *c; c++)
+		if (*c == '\'')
+			*c = '"';
+	j = json_loads(copy, 0, NULL);
+	if (!j)
+		fail_msg("not JSON: %s", text);
+	return j;
+}
+
+#define RBAC "rbac.authorization.k8s.io"
+
+static void make(struct place *p, const char *group, const char *plural, const char *ns, const char *text)
+{
+	own_json json_t *j = parse(text);
+	struct err e = ERR_INIT;
+
+	if (create_object(&p->srv, k8s_kind_find(group, "v1", plural), ns, j, &e))
+		fail_msg("%s: %s", plural, e.text);
+}
+
+static bool may(struct place *p, const char *user, const char *group, const char *verb, const char *api_group, const char *resource,
+		const char *ns, const char *name)
+{
+	struct identity *who = identity_new(user, "", (const char *const[]){ group, NULL });
+	char plain[64];
+	const char *slash = strchr(resource, '/');
+	struct auth_ask a = { .verb = verb, .group = api_group, .resource = plain, .subresource = slash ? slash + 1 : "", .ns = ns,
+			      .name = name };
+	bool yes;
+
+	snprintf(plain, sizeof plain, "%.*s", (int)strcspn(resource, "/"), resource);
+	yes = auth_allowed(&p->srv, who, &a);
+	identity_free(who);
+	return yes;
+}
+
+static void test_rbac(void **state)
+{
+	struct place *p = *state;
+
+	assert_true(may(p, "x", "system:masters", "delete", "", "nodes", "", "n"));
+	assert_false(may(p, "ann", NULL, "get", "", "pods", "default", "a"));
+	make(p, RBAC, "rolebindings", "default", "{'metadata':{'name':'v'},'roleRef':{'apiGroup':'" RBAC "','kind':'ClusterRole',"
+	     "'name':'view'},'subjects':[{'kind':'User','apiGroup':'" RBAC "','name':'ann'}]}");
+	assert_true(may(p, "ann", NULL, "get", "", "pods", "default", "a"));       // at once
+	assert_true(may(p, "ann", NULL, "get", "", "pods/log", "default", "a"));
+	assert_false(may(p, "ann", NULL, "get", "", "pods/exec", "default", "a"));
+	assert_false(may(p, "ann", NULL, "get", "", "secrets", "default", "a"));
+	assert_false(may(p, "ann", NULL, "get", "", "pods", "kube-system", "a"));
+	assert_false(may(p, "ann", NULL, "list", "", "pods", "", ""));
+	assert_false(may(p, "bob", NULL, "get", "", "pods", "default", "a"));
+	make(p, RBAC, "roles", "default", "{'metadata':{'name':'one'},'rules':[{'verbs':['get'],'apiGroups':[''],'resources':['secrets'],"
+	     "'resourceNames':['s']}]}");
+	make(p, RBAC, "rolebindings", "default", "{'metadata':{'name':'one'},'roleRef':{'apiGroup':'" RBAC "','kind':'Role','name':'one'},"
+	     "'subjects':[{'kind':'ServiceAccount','name':'sa','namespace':'default'},{'kind':'Group','apiGroup':'" RBAC "','name':'g'}]}");
+	assert_true(may(p, "carl", "g", "get", "", "secrets", "default", "s"));
+	assert_true(may(p, "system:serviceaccount:default:sa", NULL, "get", "", "secrets", "default", "s"));
+	assert_false(may(p, "system:serviceaccount:default:sb", NULL, "get", "", "secrets", "default", "s"));
+	assert_false(may(p, "carl", "g", "get", "", "secrets", "default", "t"));
+	assert_false(may(p, "carl", "g", "list", "", "secrets", "default", ""));
+}
+
+/* A ClusterRole of the administrator's becomes part of view by its label. */
+static void test_aggregation(void **state)
+{
+	struct place *p = *state;
+
+	make(p, RBAC, "clusterrolebindings", "", "{'metadata':{'name':'d'},'roleRef':{'apiGroup':'" RBAC "','kind':'ClusterRole',"
+	     "'name':'view'},'subjects':[{'kind':'User','apiGroup':'" RBAC "','name':'dora'}]}");
+	assert_false(may(p, "dora", NULL, "get", "example.com", "things", "default", "a"));
+	make(p, RBAC, "clusterroles", "", "{'metadata':{'name':'things','labels':{'" RBAC "/aggregate-to-view':'true'}},'rules':[{'verbs':"
+	     "['get'],'apiGroups':['example.com'],'resources':['*']}]}");
+	assert_true(may(p, "dora", NULL, "get", "example.com", "things", "default", "a"));
+	assert_true(may(p, "dora", NULL, "get", "example.com", "things/scale", "default", "a"));
+	assert_false(may(p, "dora", NULL, "update", "example.com", "things", "default", "a"));
+}
+
+static int grant(struct place *p, const char *user, const char *plural, const char *text)
+{
+	struct identity *who = identity_new(user, "", (const char *const[]){ NULL });
+	own_json json_t *j = parse(text), *s = rbac_admit(p->srv.rbac, who, k8s_kind_find(RBAC, "v1", plural), j, NULL);
+
+	identity_free(who);
+	return s ? status_code(s) : 0;
+}
+
+static void test_nobody_gives_what_he_has_not(void **state)
+{
+	struct place *p = *state;
+
+	make(p, RBAC, "rolebindings", "default", "{'metadata':{'name':'e'},'roleRef':{'apiGroup':'" RBAC "','kind':'ClusterRole',"
+	     "'name':'admin'},'subjects':[{'kind':'User','apiGroup':'" RBAC "','name':'eve'}]}");
+	assert_true(may(p, "eve", NULL, "create", RBAC, "rolebindings", "default", ""));
+	assert_int_equal(grant(p, "eve", "roles", "{'metadata':{'name':'r','namespace':'default'},'rules':[{'verbs':['get','list'],"
+			       "'apiGroups':[''],'resources':['pods','secrets']}]}"), 0);
+	assert_int_equal(grant(p, "eve", "roles", "{'metadata':{'name':'r','namespace':'default'},'rules':[{'verbs':['*'],"
+			       "'apiGroups':[''],'resources':['pods']}]}"), 403);
+	assert_int_equal(grant(p, "eve", "roles", "{'metadata':{'name':'r','namespace':'kube-system'},'rules':[{'verbs':['get'],"
+			       "'apiGroups':[''],'resources':['pods']}]}"), 403);
+	assert_int_equal(grant(p, "eve", "rolebindings", "{'metadata':{'name':'r','namespace':'default'},'roleRef':{'kind':'ClusterRole',"
+			       "'name':'cluster-admin'}}"), 403);
+	assert_int_equal(grant(p, "eve", "rolebindings", "{'metadata':{'name':'r','namespace':'default'},'roleRef':{'kind':'ClusterRole',"
+			       "'name':'edit'}}"), 0);
+}
+
+static void test_node(void **state)
+{
+	struct place *p = *state;
+	const char *n1 = "system:node:n1", *nodes = "system:nodes";
+
+	make(p, "", "pods", "default", "{'metadata':{'name':'mine'},'spec':{'nodeName':'n1','containers':[{'name':'c','image':'i','env':[{"
+	     "'name':'A','valueFrom':{'secretKeyRef':{'name':'s1','key':'k'}}}]}],'volumes':[{'name':'v','configMap':{'name':'m1'}},"
+	     "{'name':'w','persistentVolumeClaim':{'claimName':'c1'}},{'name':'x','projected':{'sources':[{'secret':{'name':'s2'}}]}}]}}");
+	make(p, "", "pods", "default", "{'metadata':{'name':'other'},'spec':{'nodeName':'n2','containers':[{'name':'c','image':'i'}],"
+	     "'volumes':[{'name':'v','secret':{'secretName':'s3'}}]}}");
+	assert_true(may(p, n1, nodes, "get", "", "secrets", "default", "s1"));
+	assert_true(may(p, n1, nodes, "get", "", "secrets", "default", "s2"));
+	assert_true(may(p, n1, nodes, "get", "", "configmaps", "default", "m1"));
+	assert_true(may(p, n1, nodes, "get", "", "configmaps", "default", "kube-root-ca.crt"));   // of the token's volume
+	assert_true(may(p, n1, nodes, "get", "", "persistentvolumeclaims", "default", "c1"));
+	assert_false(may(p, n1, nodes, "get", "", "secrets", "default", "m1"));
+	assert_false(may(p, n1, nodes, "get", "", "secrets", "default", "s3"));
+	assert_false(may(p, n1, nodes, "get", "", "secrets", "kube-system", "s1"));
+	assert_false(may(p, n1, nodes, "list", "", "secrets", "default", ""));
+	assert_true(may(p, "system:node:n2", nodes, "get", "", "secrets", "default", "s3"));
+	assert_true(may(p, n1, nodes, "patch", "", "pods/status", "default", "mine"));
+	assert_false(may(p, n1, nodes, "patch", "", "pods/status", "default", "other"));
+	assert_false(may(p, n1, nodes, "delete", "", "pods", "default", "other"));
+	assert_true(may(p, n1, nodes, "patch", "", "nodes/status", "", "n1"));
+	assert_false(may(p, n1, nodes, "patch", "", "nodes/status", "", "n2"));
+	assert_false(may(p, n1, nodes, "update", "coordination.k8s.io", "leases", "kube-node-lease", "n2"));
+	assert_false(may(p, "n1", nodes, "get", "", "secrets", "default", "s1"));
+}
+
+static char *sign(struct place *p, const char *claims)
+{
+	own_json json_t *j = parse(claims);
+
+	return jwt_sign(p->srv.token_key, j);
+}
+
+static const char *refused(struct place *p, const char *claims)
+{
+	own_free char *token = sign(p, claims);
+	const char *why;
+	struct identity *who = service_token_identity(&p->srv, token, NULL, NULL, &why);
+
+	if (who)
+		fail_msg("accepted: %s", claims);
+	return why;
+}
+
+static void test_tokens(void **state)
+{
+	struct place *p = *state;
+	own_json json_t *account = NULL;
+	own_obj struct obj *o = NULL;
+	own_free char *token = NULL;
+	char key[REG_KEY_MAX], claims[800];
+	const char *why, *uid, *form = "{'aud':['%s'],'iss':'" TOKEN_ISSUER "','exp':%lld,'nbf':1,'sub':'system:serviceaccount:default:%s',"
+				       "'kubernetes.io':{'namespace':'default','serviceaccount':{'name':'%s','uid':'%s'}%s}}";
+	struct identity *who;
+
+	make(p, "", "serviceaccounts", "default", "{'metadata':{'name':'sa'}}");
+	o = store_get(p->srv.store, reg_key(k8s_kind_find("", "v1", "serviceaccounts"), "default", "sa", key));
+	account = obj_json(o);
+	uid = jpath_str(account, "metadata.uid", "");
+#define CLAIMS(...) (snprintf(claims, sizeof claims, form, __VA_ARGS__), claims)
+	token = sign(p, CLAIMS(TOKEN_ISSUER, 4000000000ll, "sa", "sa", uid, ""));
+	who = service_token_identity(&p->srv, token, NULL, NULL, &why);
+	assert_non_null(who);
+	assert_string_equal(who->name, "system:serviceaccount:default:sa");
+	assert_string_equal(who->uid, uid);
+	assert_true(identity_in(who, "system:serviceaccounts:default"));
+	identity_free(who);
+	assert_non_null(strstr(refused(p, CLAIMS(TOKEN_ISSUER, 1000ll, "sa", "sa", uid, "")), "expired"));
+	assert_non_null(strstr(refused(p, CLAIMS("vault", 4000000000ll, "sa", "sa", uid, "")), "audience"));
+	assert_non_null(strstr(refused(p, CLAIMS(TOKEN_ISSUER, 4000000000ll, "sa", "sa", "other", "")), "gone"));
+	assert_non_null(strstr(refused(p, CLAIMS(TOKEN_ISSUER, 4000000000ll, "root", "sa", uid, "")), "contradict"));
+	assert_non_null(strstr(refused(p, CLAIMS(TOKEN_ISSUER, 4000000000ll, "sa", "sa", uid, ",'pod':{'name':'p','uid':'u'}")), "bound"));
+	assert_non_null(refused(p, "{}"));
+}
+
+static void test_selector_text(void **state)
+{
+	static const char *const cases[][2] = {
+		{ "{'b':'2','a':'1'}", "a=1,b=2" },
+		{ "{'matchLabels':{'z':'1'},'matchExpressions':[{'key':'a','operator':'In','values':['y','x']},{'key':'c','operator':"
+		  "'DoesNotExist'},{'key':'d','operator':'Exists'},{'key':'e','operator':'NotIn','values':['q']}]}",
+		  "a in (x,y),!c,d,e notin (q),z=1" },
+		{ "{}", "" },
+	};
+
+	(void)state;
+	for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+		own_json json_t *j = parse(cases[i][0]);
+		own_buf struct buf b = BUF_INIT;
+		assert_int_equal(scale_selector_text(j, &b), 0);
+		assert_string_equal(b.data ? b.data : "", cases[i][1]);
+	}
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(test_selector_text),
+		cmocka_unit_test_setup_teardown(test_rbac, open_place, close_place),
+		cmocka_unit_test_setup_teardown(test_aggregation, open_place, close_place),
+		cmocka_unit_test_setup_teardown(test_nobody_gives_what_he_has_not, open_place, close_place),
+		cmocka_unit_test_setup_teardown(test_node, open_place, close_place),
+		cmocka_unit_test_setup_teardown(test_tokens, open_place, close_place),
+	};
+	return cmocka_run_group_tests_name("server/access", tests, NULL, NULL);
+}

@@ -21,11 +21,12 @@ static size_t config(const struct virtio_dev *d, void *out, size_t len)
 
 static void kick(struct virtio_dev *d, unsigned n)
 {
-	static volatile uint8_t sum;
 	struct virtq_chain c;
 	for (int turns = 0; turns < 64 && virtqueue_pop(&d->vq[n], &c) == 1; turns++) {
-		for (int i = 0; i < c.nout; i++)
-			sum += ((uint8_t *)c.iov[i].iov_base)[c.iov[i].iov_len - 1];
+		for (int i = 0; i < c.nout; i++) {   // is its last byte really ours to read?
+			uint8_t last = ((uint8_t *)c.iov[i].iov_base)[c.iov[i].iov_len - 1];
+			__asm__ volatile("" : : "r"(last));
+		}
 		for (int i = c.nout; i < c.nout + c.nin; i++)
 			memset(c.iov[i].iov_base, turns, c.iov[i].iov_len);
 		virtqueue_push(&d->vq[n], c.head, (uint32_t)c.in_len);

@@ -69,7 +69,7 @@ static void test_bodies(void **state)
 	assert_int_equal(parse("application/json", "{\"a\":"), 400);
 	assert_int_equal(parse("application/json", ""), 400);
 	assert_int_equal(parse("application/yaml", "a: [1"), 400);
-	assert_int_equal(parse("application/vnd.kubernetes.protobuf", "k8s"), 400);   // not even the magic number
+	assert_int_equal(parse("application/vnd.kubernetes.protobuf", "k8s"), 400);   // no such message
 }
 
 int main(void)

@@ -253,6 +253,149 @@ eventually() {   # PATH EXPRESSION
 	admin GET /openapi/v2 | jq -e '.definitions["io.k8s.api.core.v1.Pod"]'
 }
 
+# bearer TOKEN METHOD PATH [JSON]
+bearer() {
+	local data=()
+	[ $# -ge 4 ] && data=(-H "Content-Type: application/json" -d "$4")
+	curl -sS -X "$2" --cacert "$DIR/root/pki/ca.crt" -H "Authorization: Bearer $1" "${data[@]}" -w '%{stderr}%{http_code}' "$URL$3" 2>"$DIR/code"
+}
+token_of() {   # ACCOUNT [spec fields]: a token of an account in default
+	admin POST "/api/v1/namespaces/default/serviceaccounts/$1/token" "{\"spec\":{${2:-}}}" | jq -r .status.token
+}
+may() {   # TOKEN VERB RESOURCE NAMESPACE: true or false
+	bearer "$1" POST /apis/authorization.k8s.io/v1/selfsubjectaccessreviews \
+		"{\"spec\":{\"resourceAttributes\":{\"verb\":\"$2\",\"resource\":\"$3\",\"namespace\":\"$4\"}}}" | jq .status.allowed
+}
+BINDINGS=/apis/rbac.authorization.k8s.io/v1/namespaces/default/rolebindings
+binding() {   # NAME CLUSTERROLE ACCOUNT
+	echo "{\"metadata\":{\"name\":\"$1\"},\"roleRef\":{\"apiGroup\":\"rbac.authorization.k8s.io\",\"kind\":\"ClusterRole\",\"name\":\"$2\"},\"subjects\":[{\"kind\":\"ServiceAccount\",\"name\":\"$3\",\"namespace\":\"default\"}]}"
+}
+account() { admin POST /api/v1/namespaces/default/serviceaccounts "{\"metadata\":{\"name\":\"$1\"}}" >/dev/null; }
+
+@test "bodies in protobuf" {
+	printf 'k8s\0\x0a\x0f\x0a\x02v1\x12\x09ConfigMap\x12\x0e\x0a\x04\x0a\x02pb\x12\x06\x0a\x01k\x12\x01v' >"$DIR/cm.pb"
+	post() {
+		curl -sS --cacert "$DIR/root/pki/ca.crt" --cert "$DIR/root/pki/admin.crt" --key "$DIR/root/pki/admin.key" \
+			-H 'Content-Type: application/vnd.kubernetes.protobuf' --data-binary "@$1" "$URL/api/v1/namespaces/default/configmaps"
+	}
+	[ "$(post "$DIR/cm.pb" | jq -r .data.k)" = v ]
+	[ "$(admin GET /api/v1/namespaces/default/configmaps/pb | jq -c .data)" = '{"k":"v"}' ]
+	head -c 30 "$DIR/cm.pb" >"$DIR/cut.pb"
+	[ "$(post "$DIR/cut.pb" | jq .code)" = 400 ]
+	printf 'k8s\0\x0a\x09\x0a\x02v1\x12\x03Foo' >"$DIR/foo.pb"
+	[ "$(post "$DIR/foo.pb" | jq .code)" = 415 ]
+}
+
+@test "kubectl's typed commands" {
+	local k=/usr/bin/kubectl
+	[ -x $k ] || k=${BULKHEAD_BUILD:-$BATS_TEST_DIRNAME/../../build}/clients/kubectl-1.20
+	[ -x "$k" ] || skip "no kubectl"
+	k="$k --kubeconfig $DIR/root/admin.kubeconfig --server $URL --certificate-authority $DIR/root/pki/ca.crt"
+	$k create namespace typed
+	$k -n typed create deployment d --image=i --replicas=2 --port=80
+	$k -n typed create configmap cm --from-literal=a=b
+	$k -n typed create secret generic s --from-literal=x=y
+	$k -n typed create serviceaccount sa
+	$k -n typed create job j --image=i
+	$k -n typed create role r --verb=get --resource=pods
+	$k -n typed create service clusterip svc --tcp=80:8080
+	$k -n typed run p --image=i --port=80 --env=A=b -- sh -c true
+	[ "$($k -n typed get pod p -o jsonpath='{.spec.containers[0].args[*]} {.spec.containers[0].env[0].value}')" = 'sh -c true b' ]
+	[ "$($k -n typed get secret s -o jsonpath='{.data.x}')" = eQ== ]
+	$k -n typed scale deployment d --replicas=5
+	[ "$($k -n typed get deployment d -o jsonpath='{.spec.replicas} {.spec.template.spec.containers[0].ports[0].containerPort}')" = '5 80' ]
+	[ "$($k auth can-i create pods)" = yes ]
+	[ "$($k auth can-i create pods --as somebody)" = no ] || true   # exits 1
+	run $k -n typed get pods --as somebody
+	[[ $output == *'User "somebody" cannot list resource "pods"'* ]]
+	$k delete namespace typed
+}
+
+@test "scale" {
+	local d=/apis/apps/v1/namespaces/default/deployments
+	admin POST $d '{"metadata":{"name":"sc"},"spec":{"replicas":2,"selector":{"matchLabels":{"a":"b"}},"template":{"metadata":{"labels":{"a":"b"}},"spec":{"containers":[{"name":"c","image":"i"}]}}}}' >/dev/null
+	[ "$(admin GET $d/sc/scale | jq -c '[.kind,.spec.replicas,.status.selector]')" = '["Scale",2,"a=b"]' ]
+	old=$(admin GET $d/sc/scale)
+	[ "$(admin PUT $d/sc/scale "$(jq .spec.replicas=7 <<<"$old")" | jq .spec.replicas)" = 7 ]
+	admin PUT $d/sc/scale "$(jq .spec.replicas=8 <<<"$old")" >/dev/null; [ "$(code)" = 409 ]
+	[ "$(admin PATCH $d/sc/scale '{"spec":{"replicas":3}}' application/merge-patch+json | jq .spec.replicas)" = 3 ]
+	admin PATCH $d/sc/scale '{"spec":{"replicas":-3}}' application/merge-patch+json >/dev/null; [ "$(code)" = 422 ]
+	[ "$(admin GET $d/sc | jq .spec.replicas)" = 3 ]
+	admin GET $d/none/scale >/dev/null; [ "$(code)" = 404 ]
+}
+
+@test "tokens of service accounts" {
+	account tok
+	admin POST $POD "$(pod tp '"serviceAccountName":"tok"')" >/dev/null
+	uid=$(admin GET $POD/tp | jq -r .metadata.uid)
+	plain=$(token_of tok)
+	bound=$(token_of tok "\"expirationSeconds\":600,\"boundObjectRef\":{\"kind\":\"Pod\",\"apiVersion\":\"v1\",\"name\":\"tp\",\"uid\":\"$uid\"}")
+	who=$(bearer "$bound" POST /apis/authentication.k8s.io/v1/selfsubjectreviews '{}')
+	[ "$(jq -r .status.userInfo.username <<<"$who")" = system:serviceaccount:default:tok ]
+	[ "$(jq -c '.status.userInfo.extra["authentication.kubernetes.io/pod-name"]' <<<"$who")" = '["tp"]' ]
+	bearer "$plain" GET $POD >/dev/null; [ "$(code)" = 403 ]
+	[ "$(bearer "$plain" GET /openid/v1/jwks | jq -r '.keys[0].alg')" = ES256 ]
+	[ "$(curl -sk -o /dev/null -w '%{http_code}' "$URL/openid/v1/jwks")" = 403 ]
+	review() { admin POST /apis/authentication.k8s.io/v1/tokenreviews "{\"spec\":{\"token\":\"$1\"$2}}" | jq -c .status; }
+	[ "$(review "$plain" | jq -r .user.username)" = system:serviceaccount:default:tok ]
+	[ "$(review "$plain" ',"audiences":["vault"]' | jq .authenticated)" = null ]
+	vault=$(token_of tok '"audiences":["vault"]')
+	[ "$(review "$vault" ',"audiences":["vault"]' | jq -c '[.authenticated,.audiences]')" = '[true,["vault"]]' ]
+	bearer "$vault" GET /api >/dev/null; [ "$(code)" = 401 ]
+	bearer "${plain%?????}AAAAA" GET /api >/dev/null; [ "$(code)" = 401 ]
+	admin POST /api/v1/namespaces/default/serviceaccounts/tok/token '{"spec":{"expirationSeconds":5}}' >/dev/null; [ "$(code)" = 422 ]
+	admin POST /api/v1/namespaces/default/serviceaccounts/none/token '{}' >/dev/null; [ "$(code)" = 404 ]
+	# A token ends with what it was made for.
+	admin DELETE $POD/tp '{"gracePeriodSeconds":0}' >/dev/null
+	bearer "$bound" GET /api >/dev/null; [ "$(code)" = 401 ]
+	bearer "$plain" GET /api >/dev/null; [ "$(code)" = 200 ]
+	admin DELETE /api/v1/namespaces/default/serviceaccounts/tok >/dev/null
+	bearer "$plain" GET /api >/dev/null; [ "$(code)" = 401 ]
+}
+
+@test "a pod gets its account's token volume, unless it says no" {
+	account acc
+	admin POST $POD "$(pod av '"serviceAccountName":"acc"')" >"$DIR/pod"
+	[ "$(jq -c '[.spec.volumes[0].projected.sources[]|keys[0]]' "$DIR/pod")" = '["serviceAccountToken","configMap","downwardAPI"]' ]
+	[ "$(jq -r '.spec.containers[0].volumeMounts[0].mountPath' "$DIR/pod")" = /var/run/secrets/kubernetes.io/serviceaccount ]
+	[ "$(admin POST $POD "$(pod aw '"automountServiceAccountToken":false')" | jq .spec.volumes)" = null ]
+	admin POST $POD "$(pod ax '"serviceAccountName":"nobody"')" >/dev/null; [ "$(code)" = 403 ]
+	for p in av aw; do admin DELETE $POD/$p '{"gracePeriodSeconds":0}' >/dev/null; done
+}
+
+@test "roles and bindings count at once, and nobody gives what he does not have" {
+	account rb
+	t=$(token_of rb)
+	[ "$(may "$t" list pods default)" = false ]
+	admin POST $BINDINGS "$(binding rb admin rb)" >/dev/null; [ "$(code)" = 201 ]
+	[ "$(may "$t" list pods default)" = true ]
+	[ "$(may "$t" list pods kube-system)" = false ]
+	bearer "$t" GET $POD >/dev/null; [ "$(code)" = 200 ]
+	bearer "$t" GET /api/v1/nodes >/dev/null; [ "$(code)" = 403 ]
+	bearer "$t" POST $BINDINGS "$(binding up cluster-admin rb)" >"$DIR/answer"; [ "$(code)" = 403 ]
+	[[ $(jq -r .message "$DIR/answer") == *"attempting to grant RBAC permissions not currently held"* ]]
+	bearer "$t" POST $BINDINGS "$(binding ok view rb)" >/dev/null; [ "$(code)" = 201 ]
+	[ "$(bearer "$t" POST /apis/authorization.k8s.io/v1/selfsubjectrulesreviews '{"spec":{"namespace":"default"}}' | jq '.status.resourceRules|length')" -gt 5 ]
+	admin DELETE $BINDINGS/rb >/dev/null; admin DELETE $BINDINGS/ok >/dev/null
+	bearer "$t" GET $POD >/dev/null; [ "$(code)" = 403 ]
+}
+
+@test "a node reads the secrets of its own pods, and writes its own objects" {
+	local s=/api/v1/namespaces/default/secrets
+	for n in used unused; do admin POST $s "{\"metadata\":{\"name\":\"$n\"}}" >/dev/null; done
+	admin POST $POD "$(pod np '"nodeName":"n1","volumes":[{"name":"v","secret":{"secretName":"used"}}]')" >/dev/null
+	as node GET $s/used >/dev/null; [ "$(code)" = 200 ]
+	as node GET $s/unused >/dev/null; [ "$(code)" = 403 ]
+	as node GET $s >/dev/null; [ "$(code)" = 403 ]
+	as node POST /api/v1/nodes '{"metadata":{"name":"n2"}}' >/dev/null; [ "$(code)" = 403 ]
+	account nt
+	as node POST /api/v1/namespaces/default/serviceaccounts/nt/token '{}' >/dev/null; [ "$(code)" = 403 ]
+	uid=$(admin GET $POD/np | jq -r .metadata.uid)
+	as node POST /api/v1/namespaces/default/serviceaccounts/default/token "{\"spec\":{\"boundObjectRef\":{\"kind\":\"Pod\",\"apiVersion\":\"v1\",\"name\":\"np\",\"uid\":\"$uid\"}}}" >/dev/null
+	[ "$(code)" = 201 ]
+	admin DELETE $POD/np '{"gracePeriodSeconds":0}' >/dev/null
+}
+
 @test "what was acknowledged is there after SIGKILL" {
 	for i in $(seq 20); do admin POST /api/v1/namespaces/default/configmaps "{\"metadata\":{\"name\":\"k$i\"},\"data\":{\"i\":\"$i\"}}" >/dev/null; done
 	rv=$(admin GET /api/v1/namespaces/default/configmaps | jq -r .metadata.resourceVersion)

@@ -139,6 +139,7 @@ static const struct unit_ops *const workloads[] = {
 	&replicaset_unit, &replication_controller_unit, &deployment_unit, &job_unit, &cronjob_unit, &statefulset_unit,
 	&daemonset_unit, NULL,
 };
+static const struct unit_ops *const network[] = { &endpoints_unit, NULL };
 static const struct unit_ops *const garbage[] = { &garbage_unit, NULL };
 
 /* No request may be suspended when the listener stops: end what waits for events or nodes, let commits finish. */
@@ -160,7 +161,7 @@ static void stop_serving(struct server *srv, struct http *http)
 
 static int serve(struct server *srv, const char *listen, const sigset_t *signals, struct err *e)
 {
-	struct loop *scheduler = NULL, *control = NULL, *work = NULL, *collector = NULL;
+	struct loop *scheduler = NULL, *control = NULL, *work = NULL, *net = NULL, *collector = NULL;
 	struct http *http = NULL;
 	int r = bootstrap_objects(srv, e);
 
@@ -175,6 +176,8 @@ static int serve(struct server *srv, const char *listen, const sigset_t *signals
 	if (!r)
 		r = loop_start(srv, "workloads", workloads, &work, e);
 	if (!r)
+		r = loop_start(srv, "endpoints", network, &net, e);
+	if (!r)
 		r = loop_start(srv, "garbage", garbage, &collector, e);
 	if (!r)
 		r = http_start(srv, listen, &http, e);
@@ -186,6 +189,7 @@ static int serve(struct server *srv, const char *listen, const sigset_t *signals
 	loop_stop(scheduler);
 	loop_stop(control);
 	loop_stop(work);
+	loop_stop(net);
 	loop_stop(collector);
 	stop_serving(srv, http);
 	recorder_stop(srv->recorder);

@@ -138,8 +138,10 @@ static const struct unit_ops *const controllers[] = {
 	&node_health_unit, &taint_eviction_unit, &pod_gc_unit, &namespace_unit, &service_account_unit, &event_ttl_unit, NULL,
 };
 static const struct unit_ops *const workloads[] = {
-	&replicaset_unit, &replication_controller_unit, &deployment_unit, &job_unit, &cronjob_unit, NULL,
+	&replicaset_unit, &replication_controller_unit, &deployment_unit, &job_unit, &cronjob_unit, &statefulset_unit,
+	&daemonset_unit, NULL,
 };
+static const struct unit_ops *const network[] = { &endpoints_unit, NULL };
 static const struct unit_ops *const garbage[] = { &garbage_unit, NULL };
 
 /* No request may be suspended when the listener stops: end what waits for events or nodes, let commits finish. */
@@ -161,7 +163,7 @@ static void stop_serving(struct server *srv, struct http *http)
 
 static int serve(struct server *srv, const char *listen, const sigset_t *signals, struct err *e)
 {
-	struct loop *scheduler = NULL, *control = NULL, *work = NULL, *collector = NULL;
+	struct loop *scheduler = NULL, *control = NULL, *work = NULL, *net = NULL, *collector = NULL;
 	struct http *http = NULL;
 	int r = srv->rbac ? bootstrap_objects(srv, e) : err_set(e, ENOMEM, "out of memory");
 
@@ -176,6 +178,8 @@ static int serve(struct server *srv, const char *listen, const sigset_t *signals
 	if (!r)
 		r = loop_start(srv, "workloads", workloads, &work, e);
 	if (!r)
+		r = loop_start(srv, "endpoints", network, &net, e);
+	if (!r)
 		r = loop_start(srv, "garbage", garbage, &collector, e);
 	if (!r)
 		r = http_start(srv, listen, &http, e);
@@ -187,6 +191,7 @@ static int serve(struct server *srv, const char *listen, const sigset_t *signals
 	loop_stop(scheduler);
 	loop_stop(control);
 	loop_stop(work);
+	loop_stop(net);
 	loop_stop(collector);
 	stop_serving(srv, http);
 	recorder_stop(srv->recorder);

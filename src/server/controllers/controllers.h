@@ -18,5 +18,8 @@ extern const struct unit_ops replication_controller_unit;
 extern const struct unit_ops deployment_unit;
 extern const struct unit_ops job_unit;
 extern const struct unit_ops cronjob_unit;
+extern const struct unit_ops statefulset_unit;
+extern const struct unit_ops daemonset_unit;
+extern const struct unit_ops endpoints_unit;               // Endpoints and EndpointSlices of Services
 
 #endif

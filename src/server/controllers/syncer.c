@@ -379,16 +379,21 @@ uint64_t syncer_work(void *unit, uint64_t now)
 	return next;
 }
 
+void syncer_init(struct syncer *s, struct server *srv, const struct sync_ops *ops)
+{
+	s->srv = srv;
+	s->ops = ops;
+	s->kind = k8s_kind_find(ops->group, ops->version, ops->plural);
+	s->child_kind = ops->child_plural ? k8s_kind_find(ops->child_group, ops->child_version, ops->child_plural) : NULL;
+}
+
 int syncer_new(struct server *srv, const struct sync_ops *ops, void **unit, struct err *e)
 {
 	struct syncer *s = calloc(1, sizeof *s);
 
 	if (!s)
 		return err_set(e, ENOMEM, "out of memory");
-	s->srv = srv;
-	s->ops = ops;
-	s->kind = k8s_kind_find(ops->group, ops->version, ops->plural);
-	s->child_kind = ops->child_plural ? k8s_kind_find(ops->child_group, ops->child_version, ops->child_plural) : NULL;
+	syncer_init(s, srv, ops);
 	*unit = s;
 	return 0;
 }

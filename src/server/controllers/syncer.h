@@ -42,6 +42,7 @@ struct syncer {
 	struct map due;                // owner's key "ns/name" -> struct due
 };
 
+void syncer_init(struct syncer *s, struct server *srv, const struct sync_ops *ops);   // for units that begin with one
 int syncer_new(struct server *srv, const struct sync_ops *ops, void **unit, struct err *e);
 void syncer_close(void *unit);
 uint64_t syncer_work(void *unit, uint64_t now);

@@ -142,9 +142,12 @@ static void work(struct faults *f, uint64_t event, uint32_t page)
 	uint64_t start = clock_mono_ns();
 	if (!guest)
 		return;
-	for (int tries = 0; fault_resolve(guest, event & 3, page, f->cluster, true) == -ENOMEM && tries < 1000; tries++)
+	int rc = -ENOMEM;
+	for (int tries = 0; tries < 100 && (rc = fault_resolve(guest, event & 3, page, f->cluster, true)) == -ENOMEM; tries++)
 		if (!evict_pages(f->g, guest, 64))
 			nanosleep(&(struct timespec){ .tv_nsec = 1000000 }, NULL);
+	if (rc == -ENOMEM)
+		guest_wake(guest, page, 1);                    // it asks again, and others have their turn
 	measure(guest, start);
 	guest_put(f->g, guest);
 }

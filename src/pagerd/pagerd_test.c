@@ -423,6 +423,22 @@ static void one_page_at_a_time(void **state)
 	close_world(&w);
 }
 
+/* What may have to wait goes through the workers. */
+static void slow_backing(void **state)
+{
+	(void)state;
+	struct world w = open_world(1, asked_guest, "lz4");
+	struct pager_attach a = attach_msg(&w);
+	a.vad[1].kind = PAGER_VAD_FILE;
+	assert_int_equal(attach_as(&w, &a), 0);
+	guest_go(&w.guest[0]);
+	for (uint64_t i = 0; i < HALF; i += 37)
+		assert_int_equal(guest_ask(&w.guest[0], 'r', HALF + i), image_word(i, 5));
+	assert_int_equal(stats(&w).failed, 0);
+	assert_int_equal(guest_end(&w.guest[0]), 0);
+	close_world(&w);
+}
+
 static void below_its_limit(void **state)
 {
 	(void)state;
@@ -559,6 +575,7 @@ int main(void)
 		cmocka_unit_test(right_bytes_lz4),
 		cmocka_unit_test(right_bytes_zstd),
 		cmocka_unit_test(killed_and_started_again),
+		cmocka_unit_test(slow_backing),
 		cmocka_unit_test(below_its_limit),
 		cmocka_unit_test(template_cut_short),
 		cmocka_unit_test(dead_guest),

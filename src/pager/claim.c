@@ -162,9 +162,9 @@ int pager_evict_claim(struct pager_vm *vm, uint64_t page, struct pager_claim *c)
 	pager_entry *where = walk_entry(vm, page, NULL);
 	uint32_t entry = atomic_load_explicit(where, memory_order_acquire);
 	if (STATE_OF(entry) != PAGER_RESIDENT)
-		return STATE_OF(entry) <= PAGER_UNLOADED ? -ENOENT : -EBUSY;
+		return STATE_OF(entry) <= PAGER_UNLOADED ? -ENOENT : STATE_OF(entry) == PAGER_MOVING ? -EAGAIN : -EBUSY;
 	if (!swap(where, entry, ENTRY(PAGER_EVICTING, FRAME_OF(entry))))
-		return -EBUSY;
+		return -EAGAIN;
 	PAGER_POINT(3);
 	struct vad *v = walk_frame(vm, entry, NULL)->vad;
 	c->vm = vm;
@@ -214,8 +214,8 @@ int pager_discard(struct pager_vm *vm, uint64_t page)
 		pager_zeroed(&c);
 		return 0;
 	}
-	if (rc == -EBUSY || page >= vm->pages)
-		return rc == -EBUSY ? rc : -EFAULT;
+	if (rc != -ENOENT || page >= vm->pages)
+		return rc != -ENOENT ? rc : -EFAULT;
 	pager_entry *where = walk_entry(vm, page, NULL);
 	uint32_t entry = atomic_load_explicit(where, memory_order_acquire);
 	if (STATE_OF(entry) != PAGER_UNLOADED)

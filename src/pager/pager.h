@@ -149,7 +149,7 @@ int pager_claim(struct pager_vm *vm, uint64_t page, uint32_t max, struct pager_c
  * guest is woken, or after: either is right, see pagerd. */
 void pager_loaded(struct pager_claim *c, uint32_t n);
 
-/* Claim a resident page to evict it. Returns 0; -ENOENT not resident; -EBUSY. */
+/* Claim a resident page to evict it. Returns 0; -ENOENT not resident; -EBUSY another has it; -EAGAIN it changes just now. */
 int pager_evict_claim(struct pager_vm *vm, uint64_t page, struct pager_claim *c);
 void pager_evicted(struct pager_claim *c, uint32_t handle);    // its data is in the store, no longer in the guest
 void pager_dropped(struct pager_claim *c);                     // no longer in the guest; load it again as the first time
@@ -157,7 +157,8 @@ void pager_evict_cancel(struct pager_claim *c);                // still in the g
 /* The guest gave the page back, or holds nothing but zeros there: it reads zeros from now on. After pager_evict_claim. */
 void pager_zeroed(struct pager_claim *c);
 
-/* The guest gave back a page in any state (balloon). Returns 0: zeros when touched next; -EBUSY try again; -EFAULT. */
+/* The guest gave back a page in any state (balloon). Returns 0: zeros when touched next; -EBUSY, -EAGAIN
+ * try again; -EFAULT. */
 int pager_discard(struct pager_vm *vm, uint64_t page);
 
 /* For adoption: a page that is in the guest's memory already, or in the store. Page must be unloaded. 0, -errno. */

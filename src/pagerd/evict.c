@@ -140,7 +140,7 @@ int evict_discard(struct guests *g, struct guest *guest, uint32_t page)
 		pager_dropped(&c);
 	else
 		pager_evicted(&c, handle);
-	guest_wake(guest, page, 1, -1);
+	guest_wake(guest, page, 1);
 	return rc;
 }
 

@@ -43,13 +43,13 @@ static void unprotect(struct guest *guest, const struct mapping *m, uint32_t pag
 	struct pager_claim c;
 	uint64_t address, length = mapping_range(m, page, 1, &address);
 	int rc = pager_evict_claim(guest->vm, page, &c);
-	if (rc == -EBUSY)
+	if (rc == -EBUSY && pager_state(guest->vm, page) == PAGER_EVICTING)
 		return;
 	if (length && !rc)
 		uffd_unprotect(m->uffd, address, length);
 	if (!rc)
 		pager_evict_cancel(&c);
-	guest_wake(guest, page, 1, -1);
+	guest_wake(guest, page, 1);
 }
 
 static void missing(struct faults *f, struct guest *guest, uint32_t map, uint32_t page)
@@ -59,7 +59,7 @@ static void missing(struct faults *f, struct guest *guest, uint32_t map, uint32_
 	if (rc == -EINPROGRESS || rc == -ENOMEM) {
 		struct queue_item item = { guest_event(guest->handle, map), page };
 		if (!queue_put(f->queue, (uint32_t)(guest->handle % GUESTS_MAX), item))
-			guest_wake(guest, page, 1, -1);        // it will ask again
+			guest_wake(guest, page, 1);        // it will ask again
 		return;
 	}
 	measure(guest, start);
@@ -142,9 +142,12 @@ static void work(struct faults *f, uint64_t event, uint32_t page)
 	uint64_t start = clock_mono_ns();
 	if (!guest)
 		return;
-	for (int tries = 0; fault_resolve(guest, event & 3, page, f->cluster, true) == -ENOMEM && tries < 1000; tries++)
+	int rc = -ENOMEM;
+	for (int tries = 0; tries < 100 && (rc = fault_resolve(guest, event & 3, page, f->cluster, true)) == -ENOMEM; tries++)
 		if (!evict_pages(f->g, guest, 64))
 			nanosleep(&(struct timespec){ .tv_nsec = 1000000 }, NULL);
+	if (rc == -ENOMEM)
+		guest_wake(guest, page, 1);                    // it asks again, and others have their turn
 	measure(guest, start);
 	guest_put(f->g, guest);
 }

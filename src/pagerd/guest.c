@@ -66,11 +66,11 @@ uint64_t mapping_range(const struct mapping *m, uint32_t page, uint32_t pages, u
 	return (high - low) * PAGER_PAGE;
 }
 
-void guest_wake(struct guest *guest, uint32_t page, uint32_t pages, int skip)
+void guest_wake(struct guest *guest, uint32_t page, uint32_t pages)
 {
 	for (uint32_t i = 0; i < guest->maps; i++) {
 		uint64_t address, length = mapping_range(&guest->map[i], page, pages, &address);
-		if ((int)i != skip && length)
+		if (length)
 			uffd_wake(guest->map[i].uffd, address, length);
 	}
 }
@@ -283,7 +283,7 @@ static int attach_locked(struct guests *g, const struct pager_attach *a, const i
 	rc = watch(g, guest, e);
 	if (rc)
 		log_error("guest", "%s", e ? e->text : "cannot watch a userfaultfd");   // attached, served by nobody: detach
-	guest_wake(guest, 0, (uint32_t)(a->memory_bytes / PAGER_PAGE), -1);
+	guest_wake(guest, 0, (uint32_t)(a->memory_bytes / PAGER_PAGE));
 	return rc;
 }
 

@@ -33,6 +33,7 @@ struct guest {
 	_Atomic uint64_t limit, reserve;     // pages
 	uint32_t hand;               // where eviction goes on; under evict_lock
 	pthread_mutex_t evict_lock;  // one eviction at a time
+	_Atomic uint64_t sent_away;  // faults that met a claim; see resolve.c
 	_Atomic uint64_t faults, zero, copied, restored, evictions, dropped, failed;
 	_Atomic uint64_t latency[32];
 };
@@ -62,7 +63,7 @@ static inline uint64_t guest_event(uint64_t handle, uint32_t map) { return handl
 
 /* The part of a range of pages that a mapping shows: its address and length, 0 when none. */
 uint64_t mapping_range(const struct mapping *m, uint32_t page, uint32_t pages, uint64_t *address);
-/* Wake whoever waits for these pages in any mapping but skip (-1: none). */
-void guest_wake(struct guest *guest, uint32_t page, uint32_t pages, int skip);
+/* Wake whoever waits for these pages, in any mapping. */
+void guest_wake(struct guest *guest, uint32_t page, uint32_t pages);
 
 #endif

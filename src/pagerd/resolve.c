@@ -1,6 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
-// One fault: claim, load, give back, wake. Who holds a claim wakes, after giving it back, everybody who may have met it
-// and gone away: the kernel wakes those of the mapping it copied through, this file the others.
+// One fault: claim, load, give back, wake.
+//
+// A fault that meets a claim is sent away: whoever holds the claim will wake its thread. Most of these threads are woken
+// by the copy itself. Those of other mappings are not, nor those whose page the guest gave back between the copy and the
+// end of the claim. So who is sent away counts that first and then looks at the page again; the holder gives the claim
+// back and then looks at the count. One of the two sees the other.
 #include <errno.h>
 #include <sched.h>
 
@@ -30,11 +34,11 @@ static int settle(struct guest *guest, uint32_t map, uint32_t page)
 	uint64_t address, done;
 	int rc = pager_evict_claim(guest->vm, page, &c);
 	if (rc)
-		return rc == -EBUSY ? 0 : -EAGAIN;
+		return -EAGAIN;                                // it changes just now: look again
 	if (mapping_range(&guest->map[map], page, 1, &address))
 		uffd_copy(guest->map[map].uffd, address, NULL, PAGER_PAGE, &done);   // EEXIST, most of the time
 	pager_evict_cancel(&c);
-	guest_wake(guest, page, 1, -1);
+	guest_wake(guest, page, 1);
 	return 0;
 }
 
@@ -62,18 +66,31 @@ static void count(struct guest *guest, const struct pager_claim *c, const void *
 	atomic_fetch_add_explicit(which, pages, memory_order_relaxed);
 }
 
+/* Give claims back; n pages are in place. before: the count, from before the claim. */
+static void give_back(struct guest *guest, struct pager_claim *c, uint32_t n, uint64_t before)
+{
+	pager_loaded(c, n);
+	if (atomic_fetch_add(&guest->sent_away, 0) != before)
+		guest_wake(guest, c->page, c->count);
+}
+
+/* Returns whether the page is still claimed by another. */
+static bool send_away(struct guest *guest, uint32_t page)
+{
+	atomic_fetch_add(&guest->sent_away, 1);
+	enum pager_state now = pager_state(guest->vm, page);
+	return now == PAGER_LOADING || now == PAGER_EVICTING;
+}
+
 /* With a claim: load. Returns 0 when page is there. */
-static int load(struct guest *guest, uint32_t map, uint32_t page, struct pager_claim *c)
+static int load(struct guest *guest, uint32_t map, uint32_t page, struct pager_claim *c, uint64_t before)
 {
 	const void *data = NULL;
 	int rc = c->backing->ops->load(c->backing, c->backing_page, c->count, buffer, &data);
 	uint32_t done = rc ? 0 : place(&guest->map[map], c, data, &rc);
-	uint32_t first = c->page, all = c->count;
 	count(guest, c, data, done);
-	pager_loaded(c, done);
-	if (guest->maps > 1 || done < all)
-		guest_wake(guest, first, all, done < all ? -1 : (int)map);
-	return page < first + done ? 0 : rc;
+	give_back(guest, c, done, before);
+	return page < c->page + done ? 0 : rc;
 }
 
 /* How many pages can be loaded at once through this mapping: all of the cluster must be in it. */
@@ -88,17 +105,19 @@ int fault_resolve(struct guest *guest, uint32_t map, uint32_t page, uint32_t clu
 	uint32_t most = fit(&guest->map[map], page, cluster);
 	for (;;) {
 		struct pager_claim c;
+		uint64_t before = atomic_load(&guest->sent_away);
 		int rc = pager_claim(guest->vm, page, most, &c);
 		if (rc == -EEXIST)
 			rc = settle(guest, map, page);
 		else if (!rc && c.backing->ops->may_block && !may_wait) {
-			pager_loaded(&c, 0);
-			guest_wake(guest, c.page, c.count, (int)map);
+			give_back(guest, &c, 0, before);
 			return -EINPROGRESS;
 		} else if (!rc) {
-			rc = load(guest, map, page, &c);
+			rc = load(guest, map, page, &c, before);
 		} else if (rc == -EBUSY) {
-			return 0;
+			if (send_away(guest, page))
+				return 0;
+			continue;
 		}
 		if (rc == -EAGAIN) {
 			sched_yield();

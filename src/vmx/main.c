@@ -20,6 +20,7 @@
 #include "base/file.h"
 #include "base/log.h"
 #include "base/own.h"
+#include "vmx/callfilter.h"
 #include "vmx/config.h"
 #include "vmx/control.h"
 #include "vmx/engine_kvm/probe.h"
@@ -92,7 +93,9 @@ static int start(struct vm *vm, const struct vmx_config *c, struct evloop *l, st
 	    (rc = jail_enter(c->uid, c->gid, e)) || (rc = vm_start(vm, e)))
 		return rc;
 	*control = control_new(l, c->control_fd, vm);
-	return *control ? 0 : err_set(e, ENOMEM, "the control socket cannot be served");
+	if (!*control)
+		return err_set(e, ENOMEM, "the control socket cannot be served");
+	return callfilter_enter(CALLFILTER_CONTROL, e);
 }
 
 static int run(struct vm *vm, const struct vmx_config *c, struct err *e)

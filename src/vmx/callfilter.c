@@ -107,6 +107,8 @@ int callfilter_enter(enum callfilter_role role, struct err *e)
 	int rc = f ? add_common(f) : -ENOMEM;
 	if (!rc)
 		rc = add[role](f);
+	if (!rc && role == CALLFILTER_CONTROL)   // the disks' threads are there already
+		rc = seccomp_attr_set(f, SCMP_FLTATR_CTL_TSYNC, 1);
 	if (!rc)
 		rc = seccomp_load(f);
 	if (f)

@@ -6,7 +6,7 @@
 #include "base/err.h"
 
 enum callfilter_role {
-	CALLFILTER_CONTROL,   // the main thread, once the engine has started; threads that it makes begin with this
+	CALLFILTER_CONTROL,   // the main thread and all threads that there are, once the engine has started
 	CALLFILTER_DEVICE,    // serves a device: sockets, disks, event loop
 	CALLFILTER_VCPU,      // runs the guest: KVM_RUN, eventfds, the console's pipe
 };

@@ -20,9 +20,9 @@
 #include "base/file.h"
 #include "base/log.h"
 #include "base/own.h"
-#include "vmx/callfilter.h"
 #include "vmx/config.h"
 #include "vmx/control.h"
+#include "vmx/engine.h"
 #include "vmx/engine_kvm/probe.h"
 #include "vmx/jail.h"
 #include "vmx/vm.h"
@@ -90,12 +90,10 @@ static int start(struct vm *vm, const struct vmx_config *c, struct evloop *l, st
 {
 	int rc;
 	if ((rc = jail_begin(c->uid, e)) || (rc = watch_signals(l, vm, e)) || (rc = vm_init(vm, c, l, e)) ||
-	    (rc = jail_enter(c->uid, c->gid, e)) || (rc = vm_start(vm, e)))
+	    (rc = jail_enter(c->uid, c->gid, vm->ops->has_transport, e)) || (rc = vm_start(vm, e)))
 		return rc;
 	*control = control_new(l, c->control_fd, vm);
-	if (!*control)
-		return err_set(e, ENOMEM, "the control socket cannot be served");
-	return callfilter_enter(CALLFILTER_CONTROL, e);
+	return *control ? 0 : err_set(e, ENOMEM, "the control socket cannot be served");
 }
 
 static int run(struct vm *vm, const struct vmx_config *c, struct err *e)

@@ -18,7 +18,7 @@ static const int common[] = {
 	CALL(read), CALL(write), CALL(readv), CALL(writev), CALL(close), CALL(futex), CALL(munmap), CALL(madvise), CALL(brk),
 	CALL(mremap), CALL(rt_sigreturn), CALL(rt_sigprocmask), CALL(exit), CALL(exit_group), CALL(clock_gettime),
 	CALL(clock_nanosleep), CALL(nanosleep), CALL(gettimeofday), CALL(getpid), CALL(gettid), CALL(sched_yield),
-	CALL(restart_syscall), CALL(set_robust_list), CALL(rseq), CALL(getrandom), CALL(getcpu), CALL(sched_getaffinity),
+	CALL(restart_syscall), CALL(set_robust_list), CALL(rseq), CALL(getrandom), CALL(getcpu), CALL(sched_getaffinity), CALL(sigaltstack),
 };
 
 // An event loop, connections that were accepted, disks that are open, threads of its own for blocking I/O.
@@ -34,7 +34,7 @@ static const int device[] = {
 
 // Signals by descriptor, the end of QEMU, stopping processors, and what its new threads do to close their own filter.
 static const int control[] = {
-	CALL(signalfd4), CALL(wait4), CALL(waitid), CALL(tgkill), CALL(rt_sigaction), CALL(seccomp), CALL(sigaltstack),
+	CALL(signalfd4), CALL(wait4), CALL(waitid), CALL(tgkill), CALL(rt_sigaction), CALL(seccomp),
 	CALL(rt_sigtimedwait),
 };
 
@@ -55,7 +55,7 @@ static int allow_all(scmp_filter_ctx f, const int *calls, size_t n)
 
 static int allow_first(scmp_filter_ctx f, int call, unsigned arg, uint64_t value)
 {
-	return seccomp_rule_add(f, SCMP_ACT_ALLOW, call, 1, SCMP_CMP(arg, SCMP_CMP_EQ, value));
+	return seccomp_rule_add(f, SCMP_ACT_ALLOW, call, 1, SCMP_CMP(arg, SCMP_CMP_EQ, value, 0));
 }
 
 static int add_common(scmp_filter_ctx f)

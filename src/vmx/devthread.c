@@ -13,6 +13,8 @@
 #include <unistd.h>
 
 #include "base/evloop.h"
+#include "base/log.h"
+#include "vmx/callfilter.h"
 
 struct devthread {
 	char name[16];
@@ -62,7 +64,12 @@ struct evloop *devthread_loop(struct devthread *t) { return t->loop; }
 static void *run(void *arg)
 {
 	struct devthread *t = arg;
+	struct err e = ERR_INIT;
 	pthread_setname_np(pthread_self(), t->name);
+	if (callfilter_enter(CALLFILTER_DEVICE, &e)) {
+		log_error("vmx", "%s thread=%s", e.text, t->name);
+		_exit(1);   // at start, before anything is served: better no VM than one outside its jail
+	}
 	evloop_run(t->loop);
 	return NULL;
 }

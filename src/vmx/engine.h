@@ -14,7 +14,7 @@ struct engine;            // of one VM; each engine has its own
 
 struct engine_ops {
 	const char *name;                                     // as in the configuration
-	bool has_transport;                                   // drives our devices itself, network cards too
+	bool has_transport;                                   // drives our devices in this process, network cards too; runs no program
 	/* Open what is opened by path, before the jail is closed. NULL: nothing. Returns 0 and *out, or -errno. */
 	int (*open)(struct vm *vm, struct engine **out, struct err *e);
 	/* Start the guest; *out is what open made. The VM's memory is there and its devices exist; the engine connects them to a transport.

@@ -8,12 +8,13 @@
 
 #include "base/err.h"
 
-/* Limits, no gaining of privileges by exec, an empty capability bounding set. Call while there is one thread: threads made
+/* Limits, namespaces (with a user of its own, where the host allows), no gaining of privileges by exec, an empty capability bounding set. Call while there is one thread: threads made
  * later inherit it. Returns 0 or -errno. */
 int jail_begin(bool own_user, struct err *e);   // own_user: jail_enter will take a user that nobody shares
 
-/* Become uid and gid (0: stay), for good, without capabilities. Call after everything that is opened by path. The change of
+/* Become uid and gid (0: stay), for good, without capabilities; no_files: nothing is opened by path from here on, so the
+ * root folder becomes an empty one. Call after everything that is opened by path. The change of
  * user reaches every thread. Returns 0 or -errno. */
-int jail_enter(uid_t uid, gid_t gid, struct err *e);
+int jail_enter(uid_t uid, gid_t gid, bool no_files, struct err *e);
 
 #endif

@@ -22,6 +22,7 @@
 #include "base/own.h"
 #include "vmx/config.h"
 #include "vmx/control.h"
+#include "vmx/engine.h"
 #include "vmx/engine_kvm/probe.h"
 #include "vmx/jail.h"
 #include "vmx/vm.h"
@@ -89,7 +90,7 @@ static int start(struct vm *vm, const struct vmx_config *c, struct evloop *l, st
 {
 	int rc;
 	if ((rc = jail_begin(c->uid, e)) || (rc = watch_signals(l, vm, e)) || (rc = vm_init(vm, c, l, e)) ||
-	    (rc = jail_enter(c->uid, c->gid, e)) || (rc = vm_start(vm, e)))
+	    (rc = jail_enter(c->uid, c->gid, vm->ops->has_transport, e)) || (rc = vm_start(vm, e)))
 		return rc;
 	*control = control_new(l, c->control_fd, vm);
 	return *control ? 0 : err_set(e, ENOMEM, "the control socket cannot be served");

@@ -16,6 +16,7 @@
 #include "virtio/blk.h"
 #include "virtio/net.h"
 #include "virtio/vsock.h"
+#include "vmx/callfilter.h"
 #include "vmx/console.h"
 #include "vmx/devthread.h"
 #include "vmx/engine.h"
@@ -114,6 +115,8 @@ int vm_init(struct vm *vm, const struct vmx_config *c, struct evloop *l, struct 
 int vm_start(struct vm *vm, struct err *e)
 {
 	int rc = vm->ops->start(vm, &vm->engine, e);
+	if (!rc)
+		rc = callfilter_enter(CALLFILTER_CONTROL, e);   // QEMU runs, which could not with this
 	if (rc)
 		return rc;
 	vm->engine_ns = clock_mono_ns();

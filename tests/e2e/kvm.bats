@@ -118,3 +118,24 @@ passed() {   # the guest said "ok" to everything, to the end
 	run "$VMX" --probe-kvm "$TINY/none"
 	[[ "$output" == '{"usable":false,"reason":"open the kernel '*'No such file'* ]]
 }
+
+@test "the jail: user, capabilities, namespaces, empty root, filters" {
+	[ "$(id -u)" = 0 ] || skip "needs root"
+	truncate -s 1M "$DIR/a.raw"
+	start ends --cmdline hang --uid 200002 --disk "a=$DIR/a.raw"
+	sleep 0.3   # until each thread has closed its filter
+	pid=$(cat "$DIR/pid")
+	grep -q '^Uid:.200002.200002.200002.200002$' "/proc/$pid/status"
+	[ -z "$(ls -A "/proc/$pid/root/")" ]
+	! touch "/proc/$pid/root/x" 2>/dev/null
+	for n in mnt net ipc; do
+		[ "$(readlink "/proc/$pid/ns/$n")" != "$(readlink "/proc/self/ns/$n")" ]
+	done
+	for t in /proc/"$pid"/task/*; do
+		grep -q '^CapEff:.0000000000000000$' "$t/status"
+		grep -q '^CapBnd:.0000000000000000$' "$t/status"
+		grep -q '^Seccomp:.2$' "$t/status"
+	done
+	[ "$("$TOOL" kill "$DIR")" = ok ]
+	gone 2
+}

@@ -25,8 +25,8 @@
 int cpuid_read(int kvm_fd, struct cpuid *c, struct err *e)
 {
 	memset(c, 0, sizeof(*c));
-	c->head.nent = CPUID_ENTRIES_MAX;
-	if (ioctl(kvm_fd, KVM_GET_SUPPORTED_CPUID, &c->head))
+	c->nent = CPUID_ENTRIES_MAX;
+	if (ioctl(kvm_fd, KVM_GET_SUPPORTED_CPUID, c))
 		return err_sys(e, errno, "ask KVM what processor it offers");
 	return 0;
 }
@@ -76,6 +76,6 @@ static void number_leaf(struct kvm_cpuid_entry2 *l, unsigned n, unsigned count)
 
 void cpuid_number(struct cpuid *c, unsigned n, unsigned count)
 {
-	for (unsigned i = 0; i < c->head.nent && i < CPUID_ENTRIES_MAX; i++)
+	for (unsigned i = 0; i < c->nent && i < CPUID_ENTRIES_MAX; i++)
 		number_leaf(&c->entry[i], n, count);
 }

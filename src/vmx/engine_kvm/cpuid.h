@@ -4,15 +4,18 @@
 #define BULKHEAD_KVM_CPUID_H
 
 #include <linux/kvm.h>
+#include <stddef.h>
+#include <stdint.h>
 
 #include "base/err.h"
 
 #define CPUID_ENTRIES_MAX 256
 
-struct cpuid {
-	struct kvm_cpuid2 head;
+struct cpuid {                   // a kvm_cpuid2 with room for its entries
+	uint32_t nent, padding;
 	struct kvm_cpuid_entry2 entry[CPUID_ENTRIES_MAX];
 };
+_Static_assert(offsetof(struct cpuid, entry) == sizeof(struct kvm_cpuid2), "it is laid out alike");
 
 /* What this host's KVM can give a guest, less what a pod has no use for. 0 or -errno. */
 int cpuid_read(int kvm_fd, struct cpuid *c, struct err *e);

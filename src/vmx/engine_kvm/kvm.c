@@ -15,6 +15,7 @@
 #include "base/log.h"
 #include "base/own.h"
 #include "virtio/mmio.h"
+#include "vmx/callfilter.h"
 #include "vmx/console.h"
 #include "vmx/devthread.h"
 #include "vmx/engine.h"
@@ -83,7 +84,13 @@ static void on_ended(void *user, enum machine_end how, const char *why)
 
 static void serial_irq(void *user) { machine_edge(&((struct engine *)user)->machine, IRQ_SERIAL); }
 
-static const struct machine_ops machine_ops = {.port = on_port, .mmio = on_mmio, .ended = on_ended};
+static int on_thread(void *user)
+{
+	(void)user;
+	return callfilter_enter(CALLFILTER_VCPU, NULL);
+}
+
+static const struct machine_ops machine_ops = {.port = on_port, .mmio = on_mmio, .ended = on_ended, .thread = on_thread};
 
 // ---- on the main thread
 

@@ -101,7 +101,7 @@ static int setup_cpuid(struct machine *m, const struct cpuid *host, struct err *
 	for (unsigned i = 0; i < m->nvcpus; i++) {
 		struct cpuid c = *host;
 		cpuid_number(&c, i, m->nvcpus);
-		if (ioctl(m->vcpu[i].fd, KVM_SET_CPUID2, &c.head))
+		if (ioctl(m->vcpu[i].fd, KVM_SET_CPUID2, &c))
 			return err_sys(e, errno, "say to processor %u what it is", i);
 	}
 	return 0;

@@ -42,7 +42,8 @@ const char *cli_bin_dir(void);
 
 /* cluster.c: what `up` chose for this root, ROOT/cluster.json. */
 struct cluster {
-	char tag[8], address[46], node_name[254], pod_cidr[32], engine[8];
+	char tag[8], address[46], node_name[254], pod_cidr[32];
+	char engine[8];        // what was asked for: "auto", "qemu", "kvm"
 	uint16_t api_port, kubelet_port;
 };
 int cluster_load(const char *root, struct cluster *c, struct err *e);                     // -ENOENT: never started
@@ -52,6 +53,9 @@ void cluster_forget(const char *root);                                          
 /* hostd_call.c: the operator's door of hostd. on_line: each line of a long job (borrowed), may be NULL. */
 int hostd_call(const char *root, const char *method, const char *path, void (*on_line)(void *user, json_t *line), void *user,
 	       json_t **out, struct err *e);
+
+/* engine.c: "kvm" or "qemu", and why KVM is usable or not. May take seconds, once per boot of the machine. */
+const char *engine_choose(char *reason, size_t len);
 
 /* supervise.c */
 int supervise_running(const char *root);                        // pid of the supervisor, 0: none

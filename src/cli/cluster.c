@@ -128,7 +128,7 @@ static int choose_missing(const char *root, struct cluster *c, struct err *e)
 			*p = *p >= 'A' && *p <= 'Z' ? (char)(*p | 0x20) : *p == '_' ? '-' : *p;
 	}
 	if (!c->engine[0])
-		strcpy(c->engine, "qemu");
+		strcpy(c->engine, "auto");
 	if (!c->api_port && !(c->api_port = pick_port(root, "apiPort", c->address, 6443)))
 		return err_set(e, EADDRINUSE, "no free port from 6443 on at %s: name one with --port", c->address);
 	if (!c->kubelet_port && !(c->kubelet_port = pick_port(root, "kubeletPort", c->address, 10250)))

@@ -5,7 +5,6 @@
 #include <fcntl.h>
 #include <linux/if_tun.h>
 #include <linux/io_uring.h>
-#include <linux/kvm.h>
 #include <linux/userfaultfd.h>
 #include <net/if.h>
 #include <stdarg.h>
@@ -13,7 +12,6 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/ioctl.h>
-#include <sys/mman.h>
 #include <sys/rseq.h>
 #include <sys/statvfs.h>
 #include <sys/syscall.h>
@@ -49,54 +47,11 @@ static void check_machine(struct finding *f)
 	      (unsigned long long)si.totalram * si.mem_unit >> 20);
 }
 
-/* Run a guest of one instruction in real mode: port write, seen as an exit. */
-static int tiny_guest(int kvm, const char **why)
-{
-	static const unsigned char code[] = {0xba, 0xf8, 0x03, 0xb0, 0x42, 0xee, 0xf4};   // mov dx,3f8; mov al,42; out dx,al; hlt
-	own_fd int vm = ioctl(kvm, KVM_CREATE_VM, 0);
-	*why = "KVM_CREATE_VM";
-	if (vm < 0)
-		return -1;
-	void *mem = mmap(NULL, 4096, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
-	memcpy(mem, code, sizeof(code));
-	struct kvm_userspace_memory_region region = {.guest_phys_addr = 0x1000, .memory_size = 4096, .userspace_addr = (uintptr_t)mem};
-	*why = "KVM_SET_USER_MEMORY_REGION";
-	if (ioctl(vm, KVM_SET_USER_MEMORY_REGION, &region))
-		return -1;
-	*why = "KVM_CREATE_VCPU";
-	own_fd int cpu = ioctl(vm, KVM_CREATE_VCPU, 0);
-	int run_size = ioctl(kvm, KVM_GET_VCPU_MMAP_SIZE, 0);
-	if (cpu < 0 || run_size <= 0)
-		return -1;
-	struct kvm_run *run = mmap(NULL, (size_t)run_size, PROT_READ | PROT_WRITE, MAP_SHARED, cpu, 0);
-	struct kvm_sregs s;
-	struct kvm_regs r = {.rip = 0x1000, .rflags = 2};
-	*why = "vCPU registers";
-	if (run == MAP_FAILED || ioctl(cpu, KVM_GET_SREGS, &s))
-		return -1;
-	s.cs.base = 0;
-	s.cs.selector = 0;
-	int rc = ioctl(cpu, KVM_SET_SREGS, &s) | ioctl(cpu, KVM_SET_REGS, &r);
-	*why = "KVM_RUN";
-	if (!rc)
-		rc = ioctl(cpu, KVM_RUN, 0);
-	bool ok = !rc && run->exit_reason == KVM_EXIT_IO && run->io.port == 0x3f8 &&
-		  *((unsigned char *)run + run->io.data_offset) == 0x42;
-	munmap(run, (size_t)run_size);
-	munmap(mem, 4096);
-	return ok ? 0 : -1;
-}
-
 static void check_kvm(struct finding *f)
 {
-	const char *why;
-	own_fd int kvm = open("/dev/kvm", O_RDWR | O_CLOEXEC);
-	if (kvm < 0)
-		found(f, NOTE, "/dev/kvm: %s", strerror(errno));
-	else if (tiny_guest(kvm, &why))
-		found(f, NOTE, "/dev/kvm opens but a one-instruction guest does not run (%s)", why);
-	else
-		found(f, NOTE, "/dev/kvm runs a one-instruction guest; this build has no kvm engine for stock kernels");
+	char reason[200];
+	bool kvm = !strcmp(engine_choose(reason, sizeof(reason)), "kvm");
+	found(f, kvm ? GOOD : NOTE, "%s: %s", kvm ? "usable" : "not usable", reason);
 }
 
 static void check_qemu(struct finding *f)
@@ -112,7 +67,11 @@ static void check_qemu(struct finding *f)
 
 static void check_engine(struct finding *f)
 {
-	found(f, GOOD, "qemu (software engine): runs everywhere; guests run several times slower than on hardware");
+	char reason[200];
+	if (!strcmp(engine_choose(reason, sizeof(reason)), "kvm"))
+		found(f, GOOD, "kvm is chosen unless \"up --engine\" says otherwise");
+	else
+		found(f, GOOD, "qemu (software engine) is chosen: runs everywhere; guests run several times slower than on hardware");
 }
 
 static void check_uffd(struct finding *f)

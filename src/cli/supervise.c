@@ -149,7 +149,7 @@ int cmd_supervise(struct cli *c)
 {
 	struct cluster cl;
 	struct err e = ERR_INIT;
-	char path[4096], server[4096], hostd[4096], listen[64], port[8], pid[16];
+	char path[4096], server[4096], hostd[4096], listen[64], port[8], pid[16], reason[256];
 	if (cluster_load(c->root, &cl, &e))
 		return cli_fail(&e);
 	own_fd int lock = lock_file(c->root, O_RDWR | O_CREAT);
@@ -166,11 +166,12 @@ int cmd_supervise(struct cli *c)
 	snprintf(hostd, sizeof(hostd), "%s/bulkhead-hostd", cli_bin_dir());
 	snprintf(listen, sizeof(listen), "%s:%u", cl.address, cl.api_port);
 	snprintf(port, sizeof(port), "%u", cl.kubelet_port);
+	const char *engine = strcmp(cl.engine, "auto") ? cl.engine : engine_choose(reason, sizeof(reason));
 	struct child kids[] = {
 		{.name = "server", .argv = {server, "--root", c->root, "--listen", listen, "--advertise", cl.address, "--node-name",
 					    cl.node_name, "--node-addr", cl.address, "--kubelet-port", port, NULL}},
 		{.name = "hostd", .argv = {hostd, "--root", c->root, "--node-name", cl.node_name, "--node-addr", cl.address,
-					   "--kubelet-port", port, "--tag", cl.tag, "--pod-cidr", cl.pod_cidr, "--engine", cl.engine, NULL}},
+					   "--kubelet-port", port, "--tag", cl.tag, "--pod-cidr", cl.pod_cidr, "--engine", engine, NULL}},
 	};
 	sigset_t set;
 	sigemptyset(&set);

@@ -308,7 +308,8 @@ account() { admin POST /api/v1/namespaces/default/serviceaccounts "{\"metadata\"
 	[ "$($k auth can-i create pods --as somebody)" = no ] || true   # exits 1
 	run $k -n typed get pods --as somebody
 	[[ $output == *'User "somebody" cannot list resource "pods"'* ]]
-	$k delete namespace typed
+	$k -n typed delete pod p --force --grace-period=0   # no node answers here
+	$k delete namespace typed --wait=false
 }
 
 @test "scale" {

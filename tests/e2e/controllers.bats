@@ -270,7 +270,7 @@ job() {   # job NAME EXIT [extra of spec]
 	END
 	within 5 '[ "$(get poddisruptionbudgets.v1.policy/web .status.disruptionsAllowed)" = 1 ]'
 	$K patch deploy web -p '{"spec":{"replicas":2}}'
-	within 5 '[ "$(get poddisruptionbudgets.v1.policy/web .status.disruptionsAllowed)" = 0 ]'
+	within 5 '[ "$(get poddisruptionbudgets.v1.policy/web .status.conditions[0].reason)" = InsufficientPods ]'
 	$K delete poddisruptionbudgets.v1.policy web
 	$K delete deploy web
 }

@@ -260,6 +260,21 @@ job() {   # job NAME EXIT [extra of spec]
 	$K delete deploy web
 }
 
+@test "a budget says how many pods may be evicted" {
+	workload Deployment web 3
+	$K apply -f - <<-END
+	apiVersion: policy/v1
+	kind: PodDisruptionBudget
+	metadata: {name: web}
+	spec: {minAvailable: 2, selector: {matchLabels: {app: web}}}
+	END
+	within 5 '[ "$(get poddisruptionbudgets.v1.policy/web .status.disruptionsAllowed)" = 1 ]'
+	$K patch deploy web -p '{"spec":{"replicas":2}}'
+	within 5 '[ "$(get poddisruptionbudgets.v1.policy/web .status.conditions[0].reason)" = InsufficientPods ]'
+	$K delete poddisruptionbudgets.v1.policy web
+	$K delete deploy web
+}
+
 @test "nothing happens while nothing happens" {
 	within 5 '[ -z "$($K get pods -o name)" ]'
 	sleep 1

@@ -70,7 +70,7 @@ void syncer_look(struct syncer *s, const char *ns, const char *name)
 		d->at = 0;
 }
 
-static void look_in(struct syncer *s, const char *ns)
+void syncer_look_in(struct syncer *s, const char *ns)
 {
 	char prefix[REG_KEY_MAX];
 	struct store_list l;
@@ -87,7 +87,7 @@ static void look_in(struct syncer *s, const char *ns)
 
 void syncer_look_all(struct syncer *s)
 {
-	look_in(s, NULL);
+	syncer_look_in(s, NULL);
 }
 
 void syncer_owner_changed(void *unit, int type, struct obj *o)
@@ -204,7 +204,7 @@ static void orphan_seen(struct syncer *s, struct obj *o, const json_t *j)
 		return;
 	if (map_put(&s->orphans, obj_key(o), obj_ref(o)))
 		obj_unref(o);
-	look_in(s, jpath_str(j, "metadata.namespace", ""));
+	syncer_look_in(s, jpath_str(j, "metadata.namespace", ""));
 }
 
 void syncer_child_changed(void *unit, int type, struct obj *o)

@@ -53,6 +53,7 @@ void syncer_child_changed(void *unit, int type, struct obj *o);
 void syncer_children_reset(void *unit);
 
 void syncer_look(struct syncer *s, const char *ns, const char *name);   // sync it
+void syncer_look_in(struct syncer *s, const char *ns);                   // sync all of a namespace
 void syncer_look_all(struct syncer *s);                                  // sync every owner
 void syncer_event(struct syncer *s, const json_t *about, const char *type, const char *reason, const char *fmt, ...)
 	__attribute__((format(printf, 5, 6)));

@@ -8,6 +8,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
+#include <time.h>
 #include <unistd.h>
 
 #include <jansson.h>
@@ -22,8 +23,11 @@
 #include "image.h"
 #include "pods.h"
 
+#define QUIET_S 1
+
 struct admin {
 	const struct host *host;
+	volatile int stopping;
 	struct MHD_Daemon *daemon;
 };
 
@@ -46,6 +50,7 @@ static enum MHD_Result answer_error(struct MHD_Connection *c, unsigned code, con
 /* A long job: a thread does it and leaves lines; the connection's reader hands them on. */
 struct job {
 	const struct host *host;
+	const struct admin *admin;
 	bool load;
 	char *what, *name;           // reference, or path and name
 	pthread_t thread;
@@ -107,9 +112,17 @@ static ssize_t job_read(void *user, uint64_t pos, char *out, size_t max)
 {
 	struct job *j = user;
 	(void)pos;
+	struct timespec until;
+	clock_gettime(CLOCK_REALTIME, &until);
+	until.tv_sec += QUIET_S;
 	pthread_mutex_lock(&j->lock);
-	while (!j->lines.len && !j->done)
-		pthread_cond_wait(&j->more, &j->lock);
+	while (!j->lines.len && !j->done && !j->admin->stopping)
+		if (pthread_cond_timedwait(&j->more, &j->lock, &until) == ETIMEDOUT && !j->lines.len && !j->done)
+			buf_puts(&j->lines, "\n");   // an empty line now and then shows whether anybody still listens
+	if (j->admin->stopping && !j->done) {
+		pthread_mutex_unlock(&j->lock);
+		return MHD_CONTENT_READER_END_WITH_ERROR;
+	}
 	size_t n = j->lines.len < max ? j->lines.len : max;
 	memcpy(out, j->lines.data ? j->lines.data : "", n);
 	buf_consume(&j->lines, n);
@@ -137,7 +150,7 @@ static enum MHD_Result start_job(struct admin *a, struct MHD_Connection *c, bool
 	struct job *j = calloc(1, sizeof(*j));
 	if (!j)
 		return MHD_NO;
-	*j = (struct job){.host = a->host, .load = load, .what = strdup(what), .name = name ? strdup(name) : NULL};
+	*j = (struct job){.host = a->host, .admin = a, .load = load, .what = strdup(what), .name = name ? strdup(name) : NULL};
 	pthread_mutex_init(&j->lock, NULL);
 	pthread_cond_init(&j->more, NULL);
 	if (!j->what || pthread_create(&j->thread, NULL, job_run, j)) {
@@ -229,6 +242,7 @@ void admin_stop(struct admin *a)
 {
 	if (!a)
 		return;
+	a->stopping = 1;
 	MHD_stop_daemon(a->daemon);
 	free(a);
 }

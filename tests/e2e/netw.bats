@@ -209,6 +209,18 @@ udp() {
 	unset CNI_CONF
 }
 
+@test "a host that drops what it forwards lets the bridge through, until purge" {
+	unshare -n bash -e <<-EOF2
+		iptables -P FORWARD DROP
+		"$TOOL" "$R/d" "$TAG" "$NET.0/24" sweep
+		"$TOOL" "$R/d" "$TAG" "$NET.0/24" sweep
+		[ "\$(iptables -S FORWARD | grep -c "bkh-$TAG -j ACCEPT")" = 2 ]
+		"$TOOL" "$R/d" "$TAG" "$NET.0/24" purge
+		[ "\$(iptables -S FORWARD)" = "-P FORWARD DROP" ]
+		[ -z "\$(nft list tables | grep bkh-)" ]
+	EOF2
+}
+
 @test "bad input is refused with a sentence" {
 	run -1 "$TOOL" "$R" "Bad-Tag" "$NET.0/24" sweep
 	[[ $output == "EINVAL: cluster tag"* ]]

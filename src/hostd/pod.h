@@ -114,8 +114,14 @@ void pod_stage_add(struct pod *p, const char *name, uint64_t ns);
 /* pod_worker.c */
 void *pod_worker(void *pod);
 
-/* pod_vm.c: from nothing to a configured agent, and back. All from the worker. */
+/* pod_images.c */
 int pod_images_ensure(struct pod *p, struct err *e);           // -EAGAIN: told in the containers' waiting reasons
+
+/* pod_identity.c */
+#define POD_SCRATCH_SERIAL "scratch"                           // virtio serial of the pod's writable disk
+int pod_configure(struct pod *p, struct err *e);               // give the agent the pod's identity; repeatable
+
+/* pod_vm.c: from images to a configured agent, and back. All from the worker. */
 int pod_vm_ensure(struct pod *p, struct err *e);               // network, disks, VM, agent, identity
 int pod_vm_adopt(struct pod *p);                               // after a hostd restart; -EAGAIN: the VM is busy, again later
 void pod_vm_detach(struct pod *p);                             // before one: let go, the VM goes on

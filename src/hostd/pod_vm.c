@@ -1,11 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
-// From a pod without anything to a VM whose agent knows its identity, and back: images, network, scratch disk, VM, agent.
+// From a pod that has its images to a VM whose agent knows its identity, and back: network, scratch disk, VM, agent.
 // Every step finds out by itself whether it is already done.
 #include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/random.h>
 #include <sys/sysinfo.h>
 
 #include "base/buf.h"
@@ -14,157 +13,22 @@
 #include "base/jpath.h"
 #include "base/log.h"
 #include "base/own.h"
-#include "base/utf8.h"
 #include "events.h"
 #include "image.h"
-#include "image_auth.h"
 #include "k8s/quantity.h"
 #include "pod.h"
 #include "pod_probes.h"
 #include "pods.h"
 #include "scratch.h"
 
-#define PULL_BACKOFF_FIRST_NS (10 * NS_PER_S)
-#define PULL_BACKOFF_MAX_NS (300 * NS_PER_S)
 #define VM_BACKOFF_FIRST_NS (2 * NS_PER_S)
 #define VM_BACKOFF_MAX_NS (120 * NS_PER_S)
 #define AGENT_BOOT_MS 60000
 #define AGENT_ADOPT_MS 10000
-#define AGENT_TIMEOUT_MS 30000
 #define SCRATCH_DEFAULT_BYTES (10ull << 30)
-#define SCRATCH_SERIAL "scratch"
 #define MEMORY_DEFAULT_MIB 512          // of a pod without memory limits
 #define MEMORY_OVERHEAD_MIB 96          // guest kernel, agent, page tables
 #define MEMORY_MIN_MIB 192
-
-/* --- images --- */
-
-static void image_event(struct pod *p, const struct container *c, const char *type, const char *reason, const char *text)
-{
-	char field[96];
-	snprintf(field, sizeof(field), "spec.%s{%s}", c->kind <= CONTAINER_SIDECAR ? "initContainers" : "containers", c->name);
-	events_emit(p->host->events, p->seen, field, type, reason, "%s", text);
-}
-
-static void image_waits(struct pod *p, struct container *c, const char *reason, const char *message)
-{
-	pthread_mutex_lock(&p->lock);
-	snprintf(c->waiting_reason, sizeof(c->waiting_reason), "%s", reason);
-	free(c->waiting_message);
-	c->waiting_message = utf8_clean(strdup(message));
-	pthread_mutex_unlock(&p->lock);
-}
-
-static void image_taken(struct pod *p, struct container *c, struct image *img)
-{
-	c->image_held = !image_hold(p->host->images, img->id);
-	pthread_mutex_lock(&p->lock);
-	snprintf(c->image_serial, sizeof(c->image_serial), "i-%.16s", strchr(img->id, ':') ? strchr(img->id, ':') + 1 : img->id);
-	c->image_id = strdup(img->id);
-	c->image_ref = strdup(img->ref);
-	c->image_config = json_incref(img->config);
-	strcpy(c->waiting_reason, "ContainerCreating");
-	free(c->waiting_message);
-	c->waiting_message = NULL;
-	c->retry_mono_ns = c->backoff_ns = 0;
-	pthread_mutex_unlock(&p->lock);
-}
-
-static int image_failed(struct pod *p, struct container *c, const char *ref, const struct err *why)
-{
-	char text[ERR_TEXT_MAX + 320];
-	if (why->code == ECANCELED)
-		return -ECANCELED;
-	snprintf(text, sizeof(text), "Failed to pull image \"%s\": %s", ref, why->text);
-	image_event(p, c, "Warning", "Failed", text);
-	image_event(p, c, "Warning", "Failed", why->code == EINVAL ? "Error: InvalidImageName" : "Error: ErrImagePull");
-	c->backoff_ns = !c->backoff_ns ? PULL_BACKOFF_FIRST_NS :
-			c->backoff_ns * 2 > PULL_BACKOFF_MAX_NS ? PULL_BACKOFF_MAX_NS : c->backoff_ns * 2;
-	c->retry_mono_ns = clock_mono_ns() + c->backoff_ns;
-	c->backoff_told = false;
-	image_waits(p, c, why->code == EINVAL ? "InvalidImageName" : "ErrImagePull", why->text);
-	pod_wake_at(p, clock_mono_ns() + 2 * NS_PER_S);   // then shown as ImagePullBackOff
-	return -EAGAIN;
-}
-
-/* A failed pull waits for its time. True while it waits. */
-static bool image_backs_off(struct pod *p, struct container *c, const char *ref)
-{
-	char text[512];
-	uint64_t now = clock_mono_ns();
-	if (now >= c->retry_mono_ns)
-		return false;
-	if (!c->backoff_told && c->retry_mono_ns - now < c->backoff_ns - NS_PER_S) {
-		snprintf(text, sizeof(text), "Back-off pulling image \"%s\"", ref);
-		if (strcmp(c->waiting_reason, "InvalidImageName"))
-			image_waits(p, c, "ImagePullBackOff", text);
-		image_event(p, c, "Normal", "BackOff", text);
-		image_event(p, c, "Warning", "Failed", "Error: ImagePullBackOff");
-		c->backoff_told = true;
-	}
-	pod_wake_at(p, c->backoff_told ? c->retry_mono_ns : now + NS_PER_S);
-	return true;
-}
-
-static int image_ensure(struct pod *p, struct container *c, struct err *e)
-{
-	const json_t *spec = container_spec(p, c);
-	const char *ref = jpath_str(spec, "image", ""), *policy = jpath_str(spec, "imagePullPolicy", "IfNotPresent");
-	struct image *img = NULL;
-	char text[ERR_TEXT_MAX + 128];
-	if (c->image_id)
-		return 0;
-	if (image_backs_off(p, c, ref))
-		return -EAGAIN;
-	if (strcmp(policy, "Always") && !image_find(p->host->images, ref, &img, NULL)) {
-		snprintf(text, sizeof(text), "Container image \"%s\" already present on machine", ref);
-		image_event(p, c, "Normal", "Pulled", text);
-		image_taken(p, c, img);
-		image_free(img);
-		return 0;
-	}
-	if (!strcmp(policy, "Never")) {
-		snprintf(text, sizeof(text), "Container image \"%s\" is not present with pull policy of Never", ref);
-		image_event(p, c, "Warning", "ErrImageNeverPull", text);
-		image_waits(p, c, "ErrImageNeverPull", text);
-		pod_wake_at(p, clock_mono_ns() + 10 * NS_PER_S);
-		return -EAGAIN;
-	}
-	snprintf(text, sizeof(text), "Pulling image \"%s\"", ref);
-	image_event(p, c, "Normal", "Pulling", text);
-	own_free char *auth = NULL;
-	if (image_auth(p, ref, &auth, e))
-		return image_failed(p, c, ref, e);
-	struct image_pull_opts o = {.auth_json = auth, .cancel = &p->cancel};
-	uint64_t t = clock_mono_ns();
-	struct err why = ERR_INIT;
-	if (image_pull(p->host->images, ref, &o, &img, &why))
-		return image_failed(p, c, ref, &why);
-	double s = (double)(clock_mono_ns() - t) / 1e9;
-	snprintf(text, sizeof(text), "Successfully pulled image \"%s\" in %.3fs (%.3fs including waiting). Image size: %llu bytes.", ref, s,
-		 s, (unsigned long long)img->size_bytes);
-	image_event(p, c, "Normal", "Pulled", text);
-	image_taken(p, c, img);
-	image_free(img);
-	return 0;
-}
-
-int pod_images_ensure(struct pod *p, struct err *e)
-{
-	int worst = 0;
-	if (p->vm && p->configured)
-		return 0;
-	for (size_t i = 0; i < p->containers_count; i++) {
-		if (p->containers[i].kind == CONTAINER_EPHEMERAL)
-			continue;
-		if (!p->containers[i].image_id && worst == 0)
-			pod_report(p);   // show ContainerCreating while a pull runs
-		int rc = image_ensure(p, &p->containers[i], e);
-		if (rc)
-			worst = rc;
-	}
-	return worst;
-}
 
 /* --- size --- */
 
@@ -315,7 +179,7 @@ static int disks_collect(struct pod *p, struct disk_list *l, struct err *e)
 	char *path;
 	if (asprintf(&path, "%s/scratch.bhd", p->dir) < 0)
 		return err_sys(e, ENOMEM, "scratch disk");
-	l->disks[l->count++] = (struct vm_disk){strdup(SCRATCH_SERIAL), path, false};
+	l->disks[l->count++] = (struct vm_disk){strdup(POD_SCRATCH_SERIAL), path, false};
 	return scratch_make(p->host->root, path, scratch_bytes(p), e);
 }
 
@@ -369,151 +233,6 @@ static int vm_bring_up(struct pod *p, struct err *e)
 	return 0;
 }
 
-static char *host_resolv_conf(void)
-{
-	static const char *const paths[] = {"/etc/resolv.conf", "/run/systemd/resolve/resolv.conf"};
-	struct buf text = BUF_INIT;
-	for (size_t i = 0; i < 2; i++) {
-		buf_fini(&text);
-		if (!file_read(paths[i], 65536, &text, NULL) && text.data && !strstr(text.data, "nameserver 127."))
-			break;
-	}
-	return buf_take(&text);
-}
-
-static void append_list(struct buf *b, const char *word, const json_t *list)
-{
-	size_t i;
-	json_t *v;
-	json_array_foreach((json_t *)list, i, v)
-		buf_printf(b, "%s %s\n", word, json_string_value(v) ? json_string_value(v) : "");
-}
-
-static char *resolv_conf(const struct pod *p)
-{
-	const char *policy = jpath_str(p->seen, "spec.dnsPolicy", "ClusterFirst");
-	struct buf b = BUF_INIT;
-	if (!strncmp(policy, "ClusterFirst", 12) && p->host->cluster_dns)
-		buf_printf(&b, "search %s.svc.%s svc.%s %s\nnameserver %s\noptions ndots:5\n", p->ns, p->host->cluster_domain,
-			   p->host->cluster_domain, p->host->cluster_domain, p->host->cluster_dns);
-	else if (strcmp(policy, "None")) {
-		own_free char *host = host_resolv_conf();
-		buf_puts(&b, host ? host : "");
-		if (b.len && b.data[b.len - 1] != '\n')
-			buf_puts(&b, "\n");
-	}
-	const json_t *config = jpath_get(p->seen, "spec.dnsConfig");
-	append_list(&b, "nameserver", jpath_get(config, "nameservers"));
-	size_t i;
-	json_t *v;
-	if (json_array_size(jpath_get(config, "searches"))) {
-		buf_puts(&b, "search");
-		json_array_foreach(jpath_get(config, "searches"), i, v)
-			buf_printf(&b, " %s", json_string_value(v) ? json_string_value(v) : "");
-		buf_puts(&b, "\n");
-	}
-	json_array_foreach(jpath_get(config, "options"), i, v) {
-		const char *value = jpath_str(v, "value", NULL);
-		buf_printf(&b, "options %s%s%s\n", jpath_str(v, "name", ""), value ? ":" : "", value ? value : "");
-	}
-	return buf_take(&b);
-}
-
-static void names_of(const struct pod *p, char host[64], char domain[300])
-{
-	const char *hostname = jpath_str(p->seen, "spec.hostname", p->name), *sub = jpath_str(p->seen, "spec.subdomain", NULL);
-	snprintf(host, 64, "%.63s", hostname);
-	for (size_t n = strlen(host); n && (host[n - 1] == '-' || host[n - 1] == '.'); n--)
-		host[n - 1] = '\0';
-	domain[0] = '\0';
-	if (sub)
-		snprintf(domain, 300, "%.63s.%.63s.svc.%.128s", sub, p->ns, p->host->cluster_domain);
-}
-
-static char *hosts_file(const struct pod *p, const char *host, const char *domain)
-{
-	struct buf b = BUF_INIT;
-	buf_puts(&b, "# Kubernetes-managed hosts file.\n127.0.0.1\tlocalhost\n::1\tlocalhost ip6-localhost ip6-loopback\n"
-		     "fe00::0\tip6-localnet\nfe00::0\tip6-mcastprefix\nfe00::1\tip6-allnodes\nfe00::2\tip6-allrouters\n");
-	for (size_t i = 0; i < p->net.addrs_count; i++) {
-		if (*domain)
-			buf_printf(&b, "%s\t%s.%s\t%s\n", p->net.addrs[i].address, host, domain, host);
-		else
-			buf_printf(&b, "%s\t%s\n", p->net.addrs[i].address, host);
-	}
-	size_t i, k;
-	json_t *alias, *name;
-	json_array_foreach(jpath_get(p->seen, "spec.hostAliases"), i, alias) {
-		if (!i)
-			buf_puts(&b, "\n# Entries added by HostAliases.\n");
-		buf_puts(&b, jpath_str(alias, "ip", ""));
-		json_array_foreach(jpath_get(alias, "hostnames"), k, name)
-			buf_printf(&b, "\t%s", json_string_value(name) ? json_string_value(name) : "");
-		buf_puts(&b, "\n");
-	}
-	return buf_take(&b);
-}
-
-static int configure(struct pod *p, struct err *e)
-{
-	char host[64], domain[300];
-	uint8_t entropy[64];
-	names_of(p, host, domain);
-	own_free char *resolv = resolv_conf(p), *hosts = hosts_file(p, host, domain);
-	if (!resolv || !hosts || getrandom(entropy, sizeof(entropy), 0) != sizeof(entropy))
-		return err_sys(e, ENOMEM, "configure pod");
-	Bulkhead__Agent__Address addr[4], *addr_p[4];
-	Bulkhead__Agent__Route route[4], *route_p[4];
-	Bulkhead__Agent__Interface eth0 = BULKHEAD__AGENT__INTERFACE__INIT, *interfaces[] = {&eth0};
-	eth0.name = "eth0";
-	eth0.mac = p->net.mac;
-	eth0.mtu = p->net.mtu;
-	eth0.addresses = addr_p;
-	eth0.routes = route_p;
-	for (size_t i = 0; i < p->net.addrs_count; i++) {
-		bulkhead__agent__address__init(addr_p[i] = &addr[i]);
-		addr[i].address = p->net.addrs[i].address;
-		addr[i].prefix_len = p->net.addrs[i].prefix_len;
-		eth0.n_addresses++;
-		if (!p->net.addrs[i].gateway[0])
-			continue;
-		size_t r = eth0.n_routes++;
-		bulkhead__agent__route__init(route_p[r] = &route[r]);
-		route[r].gateway = p->net.addrs[i].gateway;
-	}
-	Bulkhead__Agent__ConfigurePod cp = BULKHEAD__AGENT__CONFIGURE_POD__INIT;
-	cp.pod_uid = p->uid;
-	cp.hostname = host;
-	cp.domainname = domain;
-	cp.n_interfaces = p->have_net ? 1 : 0;
-	cp.interfaces = interfaces;
-	cp.resolv_conf = resolv;
-	cp.hosts = hosts;
-	cp.clock_real_ns = clock_real_ns();
-	cp.entropy.data = entropy;
-	cp.entropy.len = sizeof(entropy);
-	cp.scratch_serial = SCRATCH_SERIAL;
-	cp.share_process_namespace = jpath_bool(p->seen, "spec.shareProcessNamespace", false);
-	json_t *list = jpath_get(p->seen, "spec.securityContext.sysctls"), *v;
-	Bulkhead__Agent__Sysctl sysctl[32], *sysctl_p[32];
-	size_t i;
-	json_array_foreach(list, i, v) {
-		if (i == 32)
-			return err_set(e, EINVAL, "a pod can set 32 sysctls at most");
-		bulkhead__agent__sysctl__init(sysctl_p[i] = &sysctl[i]);
-		sysctl[i].name = (char *)jpath_str(v, "name", "");
-		sysctl[i].value = (char *)jpath_str(v, "value", "");
-		cp.n_sysctls = i + 1;
-	}
-	cp.sysctls = sysctl_p;
-	Bulkhead__Agent__Request rq = BULKHEAD__AGENT__REQUEST__INIT;
-	rq.what_case = BULKHEAD__AGENT__REQUEST__WHAT_CONFIGURE_POD;
-	rq.configure_pod = &cp;
-	int rc = agent_request(p->agent, &rq, AGENT_TIMEOUT_MS, NULL, e);
-	explicit_bzero(entropy, sizeof(entropy));
-	return rc;
-}
-
 static int agent_connect(struct pod *p, uint32_t deadline_ms, const volatile int *cancel, bool *configured, struct err *e)
 {
 	struct agent_client *agent = NULL;
@@ -553,7 +272,7 @@ static int bring_up(struct pod *p, struct err *e)
 	}
 	t = clock_mono_ns();
 	if (!rc)
-		rc = configure(p, e);
+		rc = pod_configure(p, e);
 	if (!rc)
 		rc = pod_volumes_write(p, true, e);
 	p->volumes_written = !rc;

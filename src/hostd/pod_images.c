@@ -1,0 +1,145 @@
+// SPDX-License-Identifier: Apache-2.0
+// The images of a pod's containers: present, pulled, or waited for with the kubelet's back-off and Events.
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/clock.h"
+#include "base/jpath.h"
+#include "base/own.h"
+#include "base/utf8.h"
+#include "events.h"
+#include "image.h"
+#include "image_auth.h"
+#include "pod.h"
+
+#define PULL_BACKOFF_FIRST_NS (10 * NS_PER_S)
+#define PULL_BACKOFF_MAX_NS (300 * NS_PER_S)
+
+static void image_event(struct pod *p, const struct container *c, const char *type, const char *reason, const char *text)
+{
+	char field[96];
+	snprintf(field, sizeof(field), "spec.%s{%s}", c->kind <= CONTAINER_SIDECAR ? "initContainers" : "containers", c->name);
+	events_emit(p->host->events, p->seen, field, type, reason, "%s", text);
+}
+
+static void image_waits(struct pod *p, struct container *c, const char *reason, const char *message)
+{
+	pthread_mutex_lock(&p->lock);
+	snprintf(c->waiting_reason, sizeof(c->waiting_reason), "%s", reason);
+	free(c->waiting_message);
+	c->waiting_message = utf8_clean(strdup(message));
+	pthread_mutex_unlock(&p->lock);
+}
+
+static void image_taken(struct pod *p, struct container *c, struct image *img)
+{
+	c->image_held = !image_hold(p->host->images, img->id);
+	pthread_mutex_lock(&p->lock);
+	snprintf(c->image_serial, sizeof(c->image_serial), "i-%.16s", strchr(img->id, ':') ? strchr(img->id, ':') + 1 : img->id);
+	c->image_id = strdup(img->id);
+	c->image_ref = strdup(img->ref);
+	c->image_config = json_incref(img->config);
+	strcpy(c->waiting_reason, "ContainerCreating");
+	free(c->waiting_message);
+	c->waiting_message = NULL;
+	c->retry_mono_ns = c->backoff_ns = 0;
+	pthread_mutex_unlock(&p->lock);
+}
+
+static int image_failed(struct pod *p, struct container *c, const char *ref, const struct err *why)
+{
+	char text[ERR_TEXT_MAX + 320];
+	if (why->code == ECANCELED)
+		return -ECANCELED;
+	snprintf(text, sizeof(text), "Failed to pull image \"%s\": %s", ref, why->text);
+	image_event(p, c, "Warning", "Failed", text);
+	image_event(p, c, "Warning", "Failed", why->code == EINVAL ? "Error: InvalidImageName" : "Error: ErrImagePull");
+	c->backoff_ns = !c->backoff_ns ? PULL_BACKOFF_FIRST_NS :
+			c->backoff_ns * 2 > PULL_BACKOFF_MAX_NS ? PULL_BACKOFF_MAX_NS : c->backoff_ns * 2;
+	c->retry_mono_ns = clock_mono_ns() + c->backoff_ns;
+	c->backoff_told = false;
+	image_waits(p, c, why->code == EINVAL ? "InvalidImageName" : "ErrImagePull", why->text);
+	pod_wake_at(p, clock_mono_ns() + 2 * NS_PER_S);   // then shown as ImagePullBackOff
+	return -EAGAIN;
+}
+
+/* A failed pull waits for its time. True while it waits. */
+static bool image_backs_off(struct pod *p, struct container *c, const char *ref)
+{
+	char text[512];
+	uint64_t now = clock_mono_ns();
+	if (now >= c->retry_mono_ns)
+		return false;
+	if (!c->backoff_told && c->retry_mono_ns - now < c->backoff_ns - NS_PER_S) {
+		snprintf(text, sizeof(text), "Back-off pulling image \"%s\"", ref);
+		if (strcmp(c->waiting_reason, "InvalidImageName"))
+			image_waits(p, c, "ImagePullBackOff", text);
+		image_event(p, c, "Normal", "BackOff", text);
+		image_event(p, c, "Warning", "Failed", "Error: ImagePullBackOff");
+		c->backoff_told = true;
+	}
+	pod_wake_at(p, c->backoff_told ? c->retry_mono_ns : now + NS_PER_S);
+	return true;
+}
+
+static int image_ensure(struct pod *p, struct container *c, struct err *e)
+{
+	const json_t *spec = container_spec(p, c);
+	const char *ref = jpath_str(spec, "image", ""), *policy = jpath_str(spec, "imagePullPolicy", "IfNotPresent");
+	struct image *img = NULL;
+	char text[ERR_TEXT_MAX + 128];
+	if (c->image_id)
+		return 0;
+	if (image_backs_off(p, c, ref))
+		return -EAGAIN;
+	if (strcmp(policy, "Always") && !image_find(p->host->images, ref, &img, NULL)) {
+		snprintf(text, sizeof(text), "Container image \"%s\" already present on machine", ref);
+		image_event(p, c, "Normal", "Pulled", text);
+		image_taken(p, c, img);
+		image_free(img);
+		return 0;
+	}
+	if (!strcmp(policy, "Never")) {
+		snprintf(text, sizeof(text), "Container image \"%s\" is not present with pull policy of Never", ref);
+		image_event(p, c, "Warning", "ErrImageNeverPull", text);
+		image_waits(p, c, "ErrImageNeverPull", text);
+		pod_wake_at(p, clock_mono_ns() + 10 * NS_PER_S);
+		return -EAGAIN;
+	}
+	snprintf(text, sizeof(text), "Pulling image \"%s\"", ref);
+	image_event(p, c, "Normal", "Pulling", text);
+	own_free char *auth = NULL;
+	if (image_auth(p, ref, &auth, e))
+		return image_failed(p, c, ref, e);
+	struct image_pull_opts o = {.auth_json = auth, .cancel = &p->cancel};
+	uint64_t t = clock_mono_ns();
+	struct err why = ERR_INIT;
+	if (image_pull(p->host->images, ref, &o, &img, &why))
+		return image_failed(p, c, ref, &why);
+	double s = (double)(clock_mono_ns() - t) / 1e9;
+	snprintf(text, sizeof(text), "Successfully pulled image \"%s\" in %.3fs (%.3fs including waiting). Image size: %llu bytes.", ref, s,
+		 s, (unsigned long long)img->size_bytes);
+	image_event(p, c, "Normal", "Pulled", text);
+	image_taken(p, c, img);
+	image_free(img);
+	return 0;
+}
+
+int pod_images_ensure(struct pod *p, struct err *e)
+{
+	int worst = 0;
+	if (p->vm && p->configured)
+		return 0;
+	for (size_t i = 0; i < p->containers_count; i++) {
+		if (p->containers[i].kind == CONTAINER_EPHEMERAL)
+			continue;
+		if (!p->containers[i].image_id && worst == 0)
+			pod_report(p);   // show ContainerCreating while a pull runs
+		int rc = image_ensure(p, &p->containers[i], e);
+		if (rc)
+			worst = rc;
+	}
+	return worst;
+}

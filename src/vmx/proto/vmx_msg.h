@@ -30,6 +30,9 @@ enum vmx_msg_type {
 	VMX_MSG_STOP = 2,      // request: struct vmx_stop. reply: no payload, at once; the end shows as end of stream
 	VMX_MSG_RESIZE = 3,    // request: struct vmx_resize: give a disk a new size. reply: no payload
 	VMX_MSG_BALLOON = 4,   // request: struct vmx_balloon. reply: no payload
+	VMX_MSG_MEMORY = 5,    // request: no payload. reply: struct vmx_memory with descriptors, when the engine has mapped it
+	VMX_MSG_SAVE = 6,      // request: no payload, two descriptors: state file, memory file (sparse: page n at n * 4096, zero
+	                       // pages left as holes). reply: no payload, when both are written; the VM is paused then
 	VMX_MSG_ERROR = 255,   // reply instead of the above: struct vmx_error
 };
 
@@ -63,6 +66,15 @@ struct vmx_resize {
 	uint64_t size_bytes;       // 0: a raw disk's file has grown by itself
 	char serial[20];           // which disk; padded with zeros
 	uint32_t reserved;         // 0
+};
+
+#define VMX_MAPS_MAX 4
+// Descriptors of the reply: 0 the memfd, then one userfaultfd for each of `maps`' distinct fd numbers. vmx keeps its own.
+struct vmx_memory {
+	struct vmx_msg head;
+	uint64_t memory_bytes;
+	uint32_t maps, fds;
+	struct { uint64_t address, offset, length; uint32_t fd, zero; } map[VMX_MAPS_MAX];   // as struct pager_map
 };
 struct vmx_balloon { struct vmx_msg head; uint64_t target_bytes; };
 struct vmx_error { struct vmx_msg head; int32_t code; char text[256]; };

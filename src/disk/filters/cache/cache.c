@@ -344,6 +344,7 @@ static int cache_resized(struct iof_layer *l, struct err *e)
 {
 	struct cache *x = iof_state(l);
 
+	x->key = key_of(l);   // what lay behind a smaller size is not to be found again
 	return x->journal ? err_set(e, EBUSY, "a disk with a write-back cache cannot change its size; detach filter '%s' first", iof->name(l)) : 0;
 }
 

@@ -85,6 +85,11 @@ void prda_region_close(struct prda_region *r);
  * process aborts. PRDA_DEFINE puts its variables here. */
 struct prda_region *prda_process_region(void);
 
+/* Move a private region into a sealed memfd, where it is; aliases and contents stay. For a process that lets others read
+ * its static variables: prda_region_share(prda_process_region(), "pagerd", &e), first thing in main, while there is one
+ * thread. name: as in options; given again for a region that is shared already, it is its new name. Returns 0 or -errno. */
+int prda_region_share(struct prda_region *r, const char *name, struct err *e);
+
 int prda_region_fd(const struct prda_region *r);                // to send to others; -1: private. Owned by the region.
 enum prda_form prda_region_form(const struct prda_region *r);   // the form in use, which may not be the one asked for
 uint32_t prda_region_cpus(const struct prda_region *r);
@@ -167,12 +172,18 @@ int prda_cache_alloc(struct prda_region *r, prda_cache *a, size_t capacity, cons
 
 /* A static variable in the region of the process, allocated before main (or when its library is loaded):
  *	PRDA_DEFINE(prda_u64, lookups);  ...  prda_add(lookups, 1);                                                   */
-#define PRDA_DEFINE(type, variable) \
-	static type variable; \
+#define PRDA_DEFINE(type, variable) PRDA_DEFINE_(static, type, variable, PRDA_PLAIN, #variable, "")
+
+/* The same, with what readers see: PRDA_DEFINE_COUNTER(lookups, "cache_lookups_total", "asked of the cache"); */
+#define PRDA_DEFINE_COUNTER(variable, name, help) PRDA_DEFINE_(static, prda_u64, variable, PRDA_COUNTER, name, help)
+#define PRDA_DEFINE_GAUGE(variable, name, help) PRDA_DEFINE_(static, prda_u64, variable, PRDA_GAUGE, name, help)
+
+#define PRDA_DEFINE_(storage, type, variable, kind_, name_, help_) \
+	storage type variable; \
 	__attribute__((constructor)) static void prda_define_##variable(void) \
 	{ \
-		prda_define_(sizeof(*variable.alias_), _Alignof(__typeof__(*variable.alias_)), #variable, \
-			(void **)&variable.alias_); \
+		prda_define_(sizeof(*variable.alias_), _Alignof(__typeof__(*variable.alias_)), \
+			&(const struct prda_about){ .name = (name_), .help = (help_), .kind = (kind_) }, (void **)&variable.alias_); \
 	} \
 	_Static_assert(sizeof(variable) == sizeof(void *), "PRDA_DEFINE wants an alias type")
 

@@ -64,7 +64,7 @@ enum prda_result_ {
 int prda_alloc_(struct prda_region *r, size_t size, size_t align, const struct prda_about *about, void **alias,
 	struct err *e);
 void prda_free_(uintptr_t a);
-void prda_define_(size_t size, size_t align, const char *name, void **alias);
+void prda_define_(size_t size, size_t align, const struct prda_about *about, void **alias);
 uint64_t prda_sum_(uintptr_t a);
 
 struct prda_hold_ { struct prda_region *region; uint64_t mask; uint32_t slot; bool nested; };

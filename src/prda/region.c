@@ -287,6 +287,51 @@ void prda_region_close(struct prda_region *r)
 	region_free(r);
 }
 
+/* Bytes at the start of an area that variables have. */
+static size_t area_used(const struct prda_region *r)
+{
+	size_t end = PRDA_AREA_HEAD;
+	for (uint32_t i = 0; i < r->shared->entries; i++) {
+		const struct prda_entry *t = prda_entry(r, i);
+		if (t->state == PRDA_LIVE && t->offset + t->size > end)
+			end = t->offset + t->size;
+	}
+	return end;
+}
+
+static int copy_out(const struct prda_region *r, struct err *e)
+{
+	size_t head = PRDA_ENTRIES + r->shared->entries * sizeof(struct prda_entry), used = area_used(r);
+	bool good = pwrite(r->fd, r->shared, head, 0) == (ssize_t)head;
+	for (uint32_t slot = 0; good && slot < prda_slots_in_use(r); slot++)
+		good = pwrite(r->fd, prda_area(r, slot), used, (off_t)(slot + 1) * PRDA_STRIDE) == (ssize_t)used;
+	return good ? 0 : err_sys(e, errno ? errno : EIO, "copy a PRDA region into shared memory");
+}
+
+int prda_region_share(struct prda_region *r, const char *name, struct err *e)
+{
+	if (strlen(name) >= sizeof(r->shared->name))
+		return err_set(e, EINVAL, "PRDA region name '%s': at most 31 bytes", name);
+	snprintf(r->shared->name, sizeof(r->shared->name), "%s", name);
+	r->shared->pid = (uint32_t)getpid();
+	if (r->fd >= 0)
+		return 0;
+	int rc = make_file(r, &(struct prda_options){ .name = name }, e);
+	if (rc < 0)
+		return rc;
+	rc = copy_out(r, e);
+	if (rc == 0 && (rc = map_at(r->alias + PRDA_STRIDE, (size_t)r->slots * PRDA_STRIDE, r->fd, PRDA_STRIDE)) < 0)
+		err_sys(e, -rc, "map the shared areas of a PRDA region");
+	if (rc < 0) {
+		close(take_fd(r->fd));
+		r->seat = PRDA_SEAT_NONE;
+		return rc;
+	}
+	if (map_at((uintptr_t)r->shared, PRDA_STRIDE - PRDA_LOCAL_GAP_, r->fd, 0) < 0)
+		abort();   // half of it is in the file: there is no way back
+	return 0;
+}
+
 static struct prda_region *process_region;
 
 static void process_region_make(void)

@@ -36,9 +36,6 @@
 // must be compiled with PRDA_UNLOADABLE defined, or the kernel may look for a section's description in memory that is
 // gone. Sections are assembly: AddressSanitizer does not see their accesses; ThreadSanitizer is told what it needs.
 //
-// A file that works with PRDA_RESTART regions only (such as those made with no options, and prda_process_region) may define
-// PRDA_RESTART_ONLY and save the question after the form, 0.1 ns. Aliases of other regions fault there.
-//
 // Link with prda (and base). docs/prda.md explains how it works; examples/prda.c is a program that uses it.
 #ifndef BULKHEAD_PRDA_H
 #define BULKHEAD_PRDA_H
@@ -53,7 +50,7 @@
 struct err;
 struct prda_region;
 
-#define PRDA_SHIFT 20
+#define PRDA_SHIFT 19
 #define PRDA_STRIDE ((size_t)1 << PRDA_SHIFT)   // bytes of each area, and distance between areas
 
 enum prda_form { PRDA_RESTART, PRDA_DELAY, PRDA_LOCKED };
@@ -120,7 +117,7 @@ void prda_region_stats(const struct prda_region *r, struct prda_stats *s);   // 
 struct prda_node { struct prda_node *next; };   // embed in what is kept on a list
 struct prda_list_ { struct prda_node *head; };
 struct prda_ring_ { uint64_t head, tail, mask, slot[]; };
-struct prda_buffer_ { uint64_t used, size; unsigned char data[]; };
+struct prda_buffer_ { uint64_t used, size, unused_[6]; unsigned char data[]; };   // data: a cache line of its own
 struct prda_cache_ { uint64_t count, size, item[]; };
 
 PRDA_TYPE(prda_u64, uint64_t);                   // counter, gauge, number

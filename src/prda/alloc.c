@@ -153,7 +153,7 @@ int prda_ring_alloc(struct prda_region *r, prda_ring *a, size_t capacity, const 
 
 int prda_buffer_alloc(struct prda_region *r, prda_buffer *a, size_t capacity, const char *name, struct err *e)
 {
-	return alloc_array(r, name, (uint64_t[]){ 0, capacity }, 2, 1, capacity, (void **)&a->alias_, e);
+	return alloc_array(r, name, (uint64_t[8]){ 0, capacity }, 8, 1, capacity, (void **)&a->alias_, e);
 }
 
 int prda_cache_alloc(struct prda_region *r, prda_cache *a, size_t capacity, const char *name, struct err *e)

@@ -210,7 +210,7 @@ static int worker(const char *to, const char *what)
 		return 2;                                   // it must be sealed
 	if (!strcmp(what, "swap")) {                        // a region that can be cut short, where the link leads
 		int other = memfd_create("evil", 0);
-		if (ftruncate(other, (off_t)(prda_region_slots(prda_process_region()) + 1) * PRDA_STRIDE) < 0
+		if (ftruncate(other, (off_t)prda_file_at(prda_region_slots(prda_process_region()))) < 0
 				|| pwrite(other, prda_process_region()->shared, 4096, 0) != 4096 || dup2(other, fd) != fd)
 			return 3;
 	}

@@ -24,8 +24,8 @@
 #define BULKHEAD_PRDA_X86_64_H
 
 #ifdef PRDA_TEST_HOOKS
-/* Numbered points inside the sections, for tests: prda_hook[n] > 0 spins as often, < 0 gives up the CPU (a system call
- * inside a section is not something programs may do; the kernels that forbid it are debugging ones). */
+/* Numbered points inside the sections, for tests: prda_hook[n] > 0 spins as often, < 0 raises SIGTRAP, once, whose handler
+ * gives up the CPU. (Not by a system call: sections have none, and kernels do not look for them on the way back.) */
 extern volatile int prda_hook[8];
 #define PRDA_POINT_(n) \
 	"movl prda_hook+4*" #n "(%%rip), %%r10d\n\t" \
@@ -35,10 +35,10 @@ extern volatile int prda_hook[8];
 	"80:\tdecl %%r10d\n\t" \
 	"jnz 80b\n\t" \
 	"jmp 82f\n" \
-	"81:\tmovl $24, %%eax\n\t" /* sched_yield */ \
-	"syscall\n" \
+	"81:\tmovl $0, prda_hook+4*" #n "(%%rip)\n\t" \
+	"int3\n" \
 	"82:\n\t"
-#define PRDA_CLOBBER_ "memory", "cc", "r10", "r11", "rcx", "rax"
+#define PRDA_CLOBBER_ "memory", "cc", "r10"
 #define PRDA_SPARE_ "rm"   /* the hooks need registers */
 #else
 #define PRDA_POINT_(n) ""

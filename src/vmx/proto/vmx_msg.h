@@ -15,6 +15,7 @@
 //                           ({"state":"failed","error":"sentence"}), then closed
 //     "disks": [ { "serial": "img0", "path": "/path/of/disk", "read_only": true } ],     opened before the jail is closed
 //     "nets": [ { "tap_fd": N, "mac": "02:...", "vnet_hdr": true } ],
+//     "metrics_dir": "/path",    optional: where to link its counters, NAME.PID (src/prda/metrics.h)
 //     "uid": 200001, "gid": 200001 }   what vmx becomes after start (0: stay, for tests)
 // vmx is started in its own session and lives on when hostd dies; the listening sockets keep their names, so that a
 // new hostd connects to VMDIR/control.sock and adopts it. vmx exits when the guest has powered off or failed.

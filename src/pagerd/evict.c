@@ -14,7 +14,7 @@
 #include <unistd.h>
 
 #include "base/clock.h"
-#include "uffd.h"
+#include "base/uffd.h"
 
 enum { RUN = 32 };
 

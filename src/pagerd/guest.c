@@ -14,7 +14,7 @@
 
 #include "base/log.h"
 #include "base/own.h"
-#include "uffd.h"
+#include "base/uffd.h"
 
 #define SLOT_BITS 12
 _Static_assert(GUESTS_MAX == 1u << SLOT_BITS, "handles");

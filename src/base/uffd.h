@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // userfaultfd, one call each. All return 0 or -errno; addresses and lengths are those of the process that faults.
-#ifndef BH_PAGERD_UFFD_H
-#define BH_PAGERD_UFFD_H
+#ifndef BH_UFFD_H
+#define BH_UFFD_H
 
 #include <stdbool.h>
 #include <stddef.h>

@@ -162,7 +162,7 @@ static uint64_t resident(const struct guest *guest)
 	return u.resident;
 }
 
-/* All guests' pages; *fattest: the one furthest above what it has reserved, counted. */
+/* All guests' pages; *fattest: the one furthest above what it has reserved, by its shares, counted. */
 static uint64_t survey(struct guests *g, struct guest **fattest)
 {
 	uint64_t sum = 0, most = 0;
@@ -175,8 +175,9 @@ static uint64_t survey(struct guests *g, struct guest **fattest)
 		if (limit && has > limit)
 			has -= evict_pages(g, guest, has - limit);
 		sum += has;
-		if (has > reserve && has - reserve > most) {
-			most = has - reserve;
+		uint64_t above = has > reserve ? (has - reserve) * GUEST_SHARES / guest->shares : 0;
+		if (above > most) {
+			most = above;
 			if (*fattest)
 				guest_put(g, *fattest);
 			*fattest = guest;

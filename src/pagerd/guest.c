@@ -244,6 +244,7 @@ static int guest_fill(struct guests *g, struct guest *guest, const struct pager_
 	memcpy(&guest->key, a->vm, sizeof(guest->key));
 	guest->limit = a->limit_bytes / PAGER_PAGE;
 	guest->reserve = a->reserve_bytes / PAGER_PAGE;
+	guest->shares = a->shares ? a->shares : GUEST_SHARES;
 	guest->memfd = fcntl(fds[a->memfd], F_DUPFD_CLOEXEC, 3);
 	if (guest->memfd < 0)
 		return err_sys(e, errno, "keep memfd");

@@ -15,6 +15,7 @@
 #include "proto/pager_msg.h"
 
 #define GUESTS_MAX 4096u
+#define GUEST_SHARES 100u      // of a guest that names none
 
 struct mapping {
 	uint64_t address;            // in its process
@@ -31,6 +32,7 @@ struct guest {
 	struct mapping map[PAGER_MAPS_MAX];
 	uint64_t handle;
 	_Atomic uint64_t limit, reserve;     // pages
+	_Atomic uint32_t shares;             // never 0
 	uint32_t hand;               // where eviction goes on; under evict_lock
 	pthread_mutex_t evict_lock;  // one eviction at a time
 	_Atomic uint64_t sent_away;  // faults that met a claim; see resolve.c

@@ -166,6 +166,7 @@ static int on_limit(struct call *c, struct err *e)
 		return rc;
 	guest->limit = c->in->limit.limit_bytes / PAGER_PAGE;
 	guest->reserve = c->in->limit.reserve_bytes / PAGER_PAGE;
+	guest->shares = c->in->limit.shares ? c->in->limit.shares : GUEST_SHARES;
 	guest_put(c->s->g, guest);
 	return 0;
 }
@@ -221,7 +222,8 @@ static void answer(struct server *s, int fd, const union request *in, size_t len
 		out.head.type = PAGER_MSG_ERROR;
 		out.error.code = e.code;
 		snprintf(out.error.text, sizeof(out.error.text), "%s", e.text);
-		log_limited(LOG_LEVEL_WARN, "control", "%s", e.text);
+		if (e.code != EEXIST)                          // hostd asks, it does not know what an earlier one did
+			log_limited(LOG_LEVEL_WARN, "control", "%s", e.text);
 	} else {
 		out.head.type = in->head.type;
 	}

@@ -22,6 +22,7 @@
 #include "vmx/engine.h"
 
 #define GUEST_CID 3
+#define VM_FINI_S 20
 
 static const struct engine_ops *engine_find(const char *name)
 {
@@ -104,6 +105,8 @@ int vm_init(struct vm *vm, const struct vmx_config *c, struct evloop *l, struct 
 	if (!rc)
 		rc = guest_ram_open(&vm->ram, (uint64_t)c->memory_mib << 20, e);
 	if (!rc)
+		rc = paging_open(&vm->paging, c, &vm->ram, !vm->ops->has_transport, e);
+	if (!rc)
 		rc = vsock_init(vm, e);
 	for (unsigned i = 0; i < c->ndisks && !rc; i++)
 		rc = disk_init(vm, i, e);
@@ -115,6 +118,8 @@ int vm_init(struct vm *vm, const struct vmx_config *c, struct evloop *l, struct 
 int vm_start(struct vm *vm, struct err *e)
 {
 	int rc = vm->ops->start(vm, &vm->engine, e);
+	if (!rc)
+		rc = paging_own(&vm->paging, e);   // what this thread had to put into memory is there; the devices do not run yet
 	if (!rc)
 		rc = callfilter_enter(CALLFILTER_CONTROL, e);   // QEMU runs, which could not with this
 	if (rc)
@@ -144,6 +149,8 @@ static void disk_fini(struct vm_disk *d)
 
 void vm_fini(struct vm *vm)
 {
+	if (vm->paging.on)
+		alarm(VM_FINI_S);   // a device may wait for a page that nobody brings any more: then without goodbye
 	if (vm->engine)
 		vm->ops->free(vm->engine);
 	if (vm->vsock_device.thread)
@@ -157,6 +164,7 @@ void vm_fini(struct vm *vm)
 		devthread_free(vm->net[i].device.thread);
 	}
 	console_free(vm->console);
+	paging_close(&vm->paging);
 	guest_ram_close(&vm->ram);
 }
 

@@ -9,6 +9,7 @@
 #include "base/err.h"
 #include "virtio/guest_mem.h"
 #include "vmx/config.h"
+#include "vmx/paging.h"
 #include "vmx/proto/vmx_msg.h"
 #include "vmx/tsc.h"
 
@@ -48,6 +49,7 @@ struct vm {
 	uint64_t engine_ns;                // monotonic: when the engine was started
 	struct tsc_mark tsc;               // taken at start
 	struct guest_ram ram;
+	struct paging paging;
 	struct vsock *vsock;               // owned
 	struct vm_device vsock_device;
 	struct vm_disk disk[DISKS_MAX];    // config->ndisks of them

@@ -62,14 +62,14 @@ struct pager_attach {
 	uint64_t reserve_bytes;  // do not evict below this for the sake of others
 	uint32_t memfd;          // which descriptor
 	uint32_t maps, vads;
-	uint32_t zero;
+	uint32_t shares;         // weight when pages are taken for the sake of all: who has twice as many keeps twice as much; 0: 100
 	struct pager_map map[PAGER_MAPS_MAX];
 	struct pager_vad vad[PAGER_VADS_MAX];
 };
 
 struct pager_vm_ref { struct pager_msg head; uint8_t vm[16]; };
 struct pager_range { struct pager_msg head; uint8_t vm[16]; uint64_t offset, length; };
-struct pager_limit { struct pager_msg head; uint8_t vm[16]; uint64_t limit_bytes, reserve_bytes; };
+struct pager_limit { struct pager_msg head; uint8_t vm[16]; uint64_t limit_bytes, reserve_bytes; uint32_t shares, zero; };
 struct pager_done { struct pager_msg head; uint64_t pages; };
 
 struct pager_stats {

@@ -137,16 +137,18 @@ static void on_exit_(struct evloop *l, struct evwatch *w, uint32_t events, void 
 
 // ---- start
 
-static int pair(int *ours, int *theirs, struct err *e)
+static int pair_of(int type, int *ours, int *theirs, struct err *e)
 {
 	int s[2];
-	if (socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, s))
+	if (socketpair(AF_UNIX, type | SOCK_CLOEXEC, 0, s))
 		return err_sys(e, errno, "make a socket pair for QEMU");
 	fcntl(s[0], F_SETFL, O_NONBLOCK);
 	*ours = s[0];
 	*theirs = s[1];
 	return 0;
 }
+
+static int pair(int *ours, int *theirs, struct err *e) { return pair_of(SOCK_STREAM, ours, theirs, e); }
 
 struct ends {                            // of the sockets between us and QEMU; owned
 	struct qemu_fds ours, theirs;
@@ -155,15 +157,15 @@ struct ends {                            // of the sockets between us and QEMU; 
 
 static void fds_close(struct qemu_fds *f, unsigned ndisks)
 {
-	own_fd int a = take_fd(f->console), b = take_fd(f->qmp), c = take_fd(f->vsock);
-	(void)a, (void)b, (void)c;
+	own_fd int a = take_fd(f->console), b = take_fd(f->qmp), c = take_fd(f->vsock), p = take_fd(f->pager);
+	(void)a, (void)b, (void)c, (void)p;
 	for (unsigned i = 0; i < ndisks; i++) {
 		own_fd int d = take_fd(f->disk[i]);
 		(void)d;
 	}
 }
 
-static int ends_open(struct ends *s, unsigned ndisks, struct err *e)
+static int ends_open(struct ends *s, unsigned ndisks, bool paged, struct err *e)
 {
 	memset(s, -1, sizeof(*s));
 	s->ndisks = ndisks;
@@ -172,6 +174,8 @@ static int ends_open(struct ends *s, unsigned ndisks, struct err *e)
 		rc = pair(&s->ours.qmp, &s->theirs.qmp, e);
 	if (!rc)
 		rc = pair(&s->ours.vsock, &s->theirs.vsock, e);
+	if (!rc && paged)
+		rc = pair_of(SOCK_SEQPACKET, &s->ours.pager, &s->theirs.pager, e);
 	for (unsigned i = 0; i < ndisks && !rc; i++)
 		rc = pair(&s->ours.disk[i], &s->theirs.disk[i], e);
 	return rc;
@@ -216,7 +220,9 @@ static int connect_all(struct engine *g, struct ends *s, struct err *e)
 	if (!g->qmp)
 		return err_set(e, ENOMEM, "no memory");
 	s->ours.qmp = -1;
-	int rc = connect_device(g, &vm->vsock_device, &s->ours.vsock, e);
+	int rc = vm->paging.on ? paging_expect(&vm->paging, vm->loop, take_fd(s->ours.pager), e) : 0;
+	if (!rc)
+		rc = connect_device(g, &vm->vsock_device, &s->ours.vsock, e);
 	for (unsigned i = 0; i < s->ndisks && !rc; i++)
 		rc = connect_device(g, &vm->disk[i].device, &s->ours.disk[i], e);
 	return rc;
@@ -278,7 +284,7 @@ static int qemu_start(struct vm *vm, struct engine **out, struct err *e)
 	*g = (struct engine){.vm = vm, .pidfd = -1, .stderr_fd = -1};
 	struct ends s;
 	struct qemu_args a = {.argc = 0};
-	int rc = ends_open(&s, vm->config->ndisks, e);
+	int rc = ends_open(&s, vm->config->ndisks, vm->paging.on, e);
 	if (!rc)
 		rc = qemu_args_build(&a, vm, &s.theirs, e);
 	if (!rc)

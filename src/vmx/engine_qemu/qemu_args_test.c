@@ -14,7 +14,7 @@
 
 static struct vmx_config config(void)
 {
-	return (struct vmx_config){.name = (char *)"ns/pod", .cmdline = (char *)"tsc_early_khz=1000 extra", .vcpus = 1,
+	return (struct vmx_config){.userfault_fd = -1, .name = (char *)"ns/pod", .cmdline = (char *)"tsc_early_khz=1000 extra", .vcpus = 1,
 				   .memory_mib = 256, .kernel_fd = 40, .initrd_fd = 41};
 }
 

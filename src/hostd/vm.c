@@ -450,6 +450,11 @@ int vm_status(struct vm *vm, struct vmx_status *out, struct err *e)
 }
 
 bool vm_alive(const struct vm *vm) { return !atomic_load(&vm->ended); }
+int vm_memory_stats(struct vm *vm, struct pager_stats *out, struct err *e)
+{
+	return vm->pager ? pager_client_stats(vm->pager, vm->memory_id, out, e) : err_set(e, ENODATA, "the VM is not paged");
+}
+
 const uint8_t *vm_memory_id(const struct vm *vm) { return vm->pager ? vm->memory_id : NULL; }
 const char *vm_vsock_path(const struct vm *vm) { return vm->vsock_path; }
 

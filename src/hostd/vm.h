@@ -55,6 +55,9 @@ int vm_adopt(const char *dir, const struct vm_paging *paging, vm_end_fn *on_end,
 
 int vm_status(struct vm *vm, struct vmx_status *out, struct err *e);   // any thread; blocks for one round trip
 bool vm_alive(const struct vm *vm);
+/* What pagerd says of the VM's memory. -ENODATA: it is not paged; -errno. Any thread. */
+struct pager_stats;
+int vm_memory_stats(struct vm *vm, struct pager_stats *out, struct err *e);
 /* Under which id pagerd knows the VM's memory; NULL: it is not paged. */
 const uint8_t *vm_memory_id(const struct vm *vm);
 const char *vm_vsock_path(const struct vm *vm);

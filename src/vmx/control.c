@@ -77,8 +77,8 @@ static int on_resize(struct control *c, union message *m, struct err *e)
 
 static int on_balloon(struct control *c, union message *m, struct err *e)
 {
-	(void)c, (void)m;
-	return err_set(e, ENOTSUP, "this VM has no balloon");
+	int rc = vm_balloon(c->vm, m->balloon.target_bytes, e);
+	return rc ? rc : (int)sizeof(m->head);
 }
 
 #define LATER INT32_MIN   // instead of a length: the reply comes when the engine has mapped the guest's memory

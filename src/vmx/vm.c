@@ -213,6 +213,17 @@ int vm_resize(struct vm *vm, const char *serial, uint64_t size_bytes, struct err
 	return err_set(e, ENOENT, "there is no disk with the serial \"%s\"", serial);
 }
 
+int vm_balloon(struct vm *vm, uint64_t target_bytes, struct err *e)
+{
+	uint64_t most = vm->ram.size / 4 * 3;   // a guest that has less does not live
+	if (!vm->ops->balloon)
+		return err_set(e, ENOTSUP, "this VM has no balloon");
+	if (target_bytes > most)
+		return err_set(e, EINVAL, "a guest of %llu bytes can do without %llu at most, not %llu", (unsigned long long)vm->ram.size,
+			       (unsigned long long)most, (unsigned long long)target_bytes);
+	return vm->ops->balloon(vm->engine, target_bytes, e);
+}
+
 void vm_status(const struct vm *vm, struct vmx_status *s)
 {
 	struct vsock_stats v;
@@ -236,6 +247,7 @@ void vm_status(const struct vm *vm, struct vmx_status *s)
 		s->disk_ops += d.ops;
 	}
 	s->memory_resident_bytes = guest_ram_resident(&vm->ram);
+	s->memory_balloon_bytes = vm->ops->ballooned ? vm->ops->ballooned(vm->engine) : 0;
 }
 
 void vm_running(struct vm *vm)

@@ -79,6 +79,7 @@ struct pager_stats {
 	uint64_t zero, copied, restored;   // pages loaded: zeros, from an image, from the store
 	uint64_t evictions, dropped;       // pages put in the store; pages that could be dropped
 	uint64_t failed;         // faults that could not be resolved
+	uint64_t shared_bytes;   // of images shared with other guests: what this one has no copy of its own of
 	uint64_t latency_ns[32]; // faults whose handling took 2^i to 2^(i+1) ns
 };
 
@@ -87,6 +88,8 @@ struct pager_host {
 	uint64_t vms, vads, frames_used, frames;
 	uint64_t memory_limit_bytes;
 	uint64_t store_pages, store_bytes, store_file_bytes;
+	uint64_t resident_bytes, evicted_bytes;   // of all guests
+	uint64_t pressure;       // 1: a moment ago pages had to be taken for the sake of all
 };
 
 struct pager_error { struct pager_msg head; int32_t code; char text[256]; };

@@ -44,6 +44,7 @@ struct engine {
 		struct devthread *thread;   // borrowed: u is used on it
 	} vhost[1 + DISKS_MAX];
 	unsigned nvhost;
+	uint64_t ballooned;              // bytes, as QEMU said last
 	bool shutdown;                   // QEMU announced the end, for this reason:
 	char reason[32];
 };
@@ -59,6 +60,9 @@ static void on_event(void *user, const char *name, const json_t *data)
 	if (!strcmp(name, "SHUTDOWN")) {
 		g->shutdown = true;
 		snprintf(g->reason, sizeof(g->reason), "%s", jpath_str(data, "reason", "unknown"));
+	} else if (!strcmp(name, "BALLOON_CHANGE")) {
+		uint64_t left = (uint64_t)jpath_int(data, "actual", (long long)g->vm->ram.size);
+		g->ballooned = left < g->vm->ram.size ? g->vm->ram.size - left : 0;
 	}
 }
 
@@ -309,6 +313,13 @@ static void qemu_kill(struct engine *g)
 
 static int qemu_power_button(struct engine *g, struct err *e) { return qmp_command(g->qmp, "system_powerdown", e); }
 
+static int qemu_balloon(struct engine *g, uint64_t target_bytes, struct err *e)
+{
+	return qmp_command_number(g->qmp, "balloon", "value", g->vm->ram.size - target_bytes, e);
+}
+
+static uint64_t qemu_ballooned(const struct engine *g) { return g->ballooned; }
+
 static pid_t qemu_pid(const struct engine *g) { return g->pid; }
 
 static void vhost_free(void *u) { vhost_user_free(u); }
@@ -334,6 +345,7 @@ static void qemu_free(struct engine *g)
 }
 
 const struct engine_ops engine_qemu = {
-	.name = "qemu", .start = qemu_start, .kill = qemu_kill, .power_button = qemu_power_button, .pid = qemu_pid,
+	.name = "qemu", .start = qemu_start, .kill = qemu_kill, .power_button = qemu_power_button,
+	.balloon = qemu_balloon, .ballooned = qemu_ballooned, .pid = qemu_pid,
 	.free = qemu_free,
 };

@@ -135,6 +135,8 @@ static void add_devices(struct qemu_args *a, const struct vm *vm, const struct q
 		add(a, "vhost-user-blk,id=dev-%s,chardev=%s,num-queues=1,bus=virtio-mmio-bus.%u", id, id,
 		    SLOT_DISK + i);
 	}
+	add(a, "-device");
+	add(a, "virtio-balloon-device,id=dev-balloon,free-page-reporting=on,deflate-on-oom=on,bus=virtio-mmio-bus.%d", SLOT_BALLOON);
 }
 
 int qemu_args_build(struct qemu_args *a, const struct vm *vm, const struct qemu_fds *fds, struct err *e)

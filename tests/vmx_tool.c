@@ -199,7 +199,7 @@ static void save(const char *dir, const char *prefix)
 {
 	struct vmx_msg m = {VMX_MSG_VERSION, VMX_MSG_SAVE, 10};
 	char r[VMX_MSG_MAX];
-	int fds[] = {open_suffix(prefix, ".state", O_RDWR | O_CREAT | O_TRUNC), open_suffix(prefix, ".memory", O_RDWR | O_CREAT | O_TRUNC)};
+	int fds[] = {open_suffix(prefix, ".state", O_RDWR | O_CREAT), open_suffix(prefix, ".memory", O_RDWR | O_CREAT)};
 	control_fds(dir, &m, sizeof(m), fds, 2, r, sizeof(r));
 	puts("ok");
 }

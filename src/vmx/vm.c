@@ -7,6 +7,7 @@
 #include <stdarg.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include "base/clock.h"
@@ -184,12 +185,20 @@ int vm_power_button(struct vm *vm, struct err *e)
 	return 0;
 }
 
+static bool is_same_file(int a, int b)
+{
+	struct stat x, y;
+	return a >= 0 && b >= 0 && !fstat(a, &x) && !fstat(b, &y) && x.st_dev == y.st_dev && x.st_ino == y.st_ino;
+}
+
 int vm_save(struct vm *vm, int state_fd, int memory_fd, struct err *e)
 {
 	if (!vm->ops->save)
 		return err_set(e, ENOTSUP, "the engine \"%s\" cannot save a VM", vm->ops->name);
 	if (vm->state != VMX_RUNNING)
 		return err_set(e, EBUSY, "only a running VM can be saved");
+	if (is_same_file(memory_fd, vm->config->restore_memory_fd))
+		return err_set(e, EINVAL, "the VM's own memory comes from that file");
 	int rc = vm->ops->save(vm->engine, state_fd, memory_fd, e);
 	if (!rc)
 		vm->state = VMX_PAUSED;

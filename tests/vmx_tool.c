@@ -210,12 +210,16 @@ static void status(const char *dir)
 	union { struct vmx_status s; char room[VMX_MSG_MAX]; } r;
 	control(dir, &m, sizeof(m), &r, sizeof(r));
 	printf("state=%u engine=%u pid=%u engine_pid=%u vcpus=%u memory_mib=%u setup_us=%llu boot_us=%llu "
-	       "disk_read=%llu disk_write=%llu disk_ops=%llu vsock_rx=%llu vsock_tx=%llu resident=%llu\n",
+	       "disk_read=%llu disk_write=%llu disk_ops=%llu vsock_rx=%llu vsock_tx=%llu resident=%llu exits_port=%llu "
+	       "exits_mmio=%llu exits_halt=%llu exits_signal=%llu exits_other=%llu net_rx=%llu net_tx=%llu\n",
 	       r.s.state, r.s.engine, r.s.pid, r.s.engine_pid, r.s.vcpus, r.s.memory_mib,
 	       (unsigned long long)r.s.setup_ns / 1000, (unsigned long long)r.s.boot_ns / 1000,
 	       (unsigned long long)r.s.disk_read_bytes, (unsigned long long)r.s.disk_write_bytes,
 	       (unsigned long long)r.s.disk_ops, (unsigned long long)r.s.vsock_rx_bytes,
-	       (unsigned long long)r.s.vsock_tx_bytes, (unsigned long long)r.s.memory_resident_bytes);
+	       (unsigned long long)r.s.vsock_tx_bytes, (unsigned long long)r.s.memory_resident_bytes,
+	       (unsigned long long)r.s.exits_port, (unsigned long long)r.s.exits_mmio, (unsigned long long)r.s.exits_halt,
+	       (unsigned long long)r.s.exits_signal, (unsigned long long)r.s.exits_other,
+	       (unsigned long long)r.s.net_rx_packets, (unsigned long long)r.s.net_tx_packets);
 }
 
 static void stop(const char *dir, uint32_t how)

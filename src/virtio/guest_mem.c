@@ -79,6 +79,11 @@ void guest_ram_close(struct guest_ram *ram)
 	*ram = (struct guest_ram)GUEST_RAM_INIT;
 }
 
+void guest_ram_discard(const struct guest_ram *ram, void *host, size_t len)
+{
+	madvise(host, len, ram->fd < 0 ? MADV_DONTNEED : MADV_REMOVE);   // what cannot be given back stays
+}
+
 // Of this process: anonymous pages, which are those that the guest has written and a little of ours.
 static uint64_t own_bytes(int statm_fd)
 {

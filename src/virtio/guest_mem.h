@@ -55,6 +55,9 @@ int guest_ram_open(struct guest_ram *ram, uint64_t size, struct err *e);
 int guest_ram_open_copy(struct guest_ram *ram, uint64_t size, int file_fd, struct err *e);
 void guest_ram_close(struct guest_ram *ram);
 
+/* The guest does without len bytes at host, whole pages: what it finds there later is anything of its own. Any thread. */
+void guest_ram_discard(const struct guest_ram *ram, void *host, size_t len);
+
 /* Bytes of the memory that are really there, of a private copy: its own, not the file's; 0 when unknown. */
 uint64_t guest_ram_resident(const struct guest_ram *ram);
 

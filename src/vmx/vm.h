@@ -13,6 +13,7 @@
 #include "vmx/tsc.h"
 
 struct bh_disk;
+struct balloon;
 struct blk;
 struct console;
 struct devthread;
@@ -20,6 +21,7 @@ struct engine;
 struct engine_ops;
 struct evloop;
 struct net;
+struct rng;
 struct virtio_dev;
 struct vsock;
 
@@ -52,6 +54,10 @@ struct vm {
 	struct vm_device vsock_device;
 	struct vm_disk disk[DISKS_MAX];    // config->ndisks of them
 	struct vm_net net[NETS_MAX];       // config->nnets of them, where the engine has no network cards of its own
+	struct devthread *small_thread;    // owned; of the two devices that have little to do, where the engine has none of its own
+	struct rng *rng;                   // owned
+	struct balloon *balloon;           // owned
+	struct vm_device rng_device, balloon_device;   // on small_thread
 	struct console *console;           // owned; made by the engine
 	const struct engine_ops *ops;
 	struct engine *engine;             // owned

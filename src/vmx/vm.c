@@ -260,7 +260,7 @@ void vm_status(const struct vm *vm, struct vmx_status *s)
 	vsock_stats(vm->vsock, &v);
 	s->state = vm->state;
 	s->engine = vm->ops == &engine_qemu ? 0 : 1;
-	s->pid = (uint32_t)getpid();
+	s->pid = (uint32_t)vm->pid;
 	s->engine_pid = (uint32_t)vm->ops->pid(vm->engine);
 	s->vcpus = vm->config->vcpus;
 	s->memory_mib = vm->config->memory_mib;

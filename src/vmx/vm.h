@@ -46,6 +46,7 @@ struct vm {
 	const struct vmx_config *config;   // borrowed
 	struct evloop *loop;               // borrowed: the main thread's
 	enum vmx_state state;
+	pid_t pid;                         // of this process, as the host numbers it
 	uint64_t start_real_ns, start_ns;  // when vmx started; the second on the monotonic clock
 	uint64_t engine_ns;                // monotonic: when the engine was started
 	struct tsc_mark tsc;               // taken at start

@@ -220,6 +220,16 @@ busy() {   # DIR OPERATIONS: waits until its disk has done so many
 	[[ "$output" == '{"usable":false,"reason":"open the kernel '*'No such file'* ]]
 }
 
+@test "what a guest that owns vmx would try, from inside the jail" {
+	[ "$(id -u)" = 0 ] || skip "needs root"
+	for role in control device vcpu; do
+		run "$BUILD/tests/jail_try" "$role" 200003
+		echo "$output" | grep -v ^ok
+		[ "$status" = 0 ]
+		[ "$(grep -c ^ok <<<"$output")" -gt 45 ]
+	done
+}
+
 @test "the jail: user, capabilities, namespaces, empty root, filters" {
 	[ "$(id -u)" = 0 ] || skip "needs root"
 	truncate -s 1M "$DIR/a.raw"
@@ -229,9 +239,11 @@ busy() {   # DIR OPERATIONS: waits until its disk has done so many
 	grep -q '^Uid:.200002.200002.200002.200002$' "/proc/$pid/status"
 	[ -z "$(ls -A "/proc/$pid/root/")" ]
 	! touch "/proc/$pid/root/x" 2>/dev/null
-	for n in mnt net ipc; do
+	for n in mnt net ipc pid; do
 		[ "$(readlink "/proc/$pid/ns/$n")" != "$(readlink "/proc/self/ns/$n")" ]
 	done
+	[ "$(sed -n 's/^NSpid:.*\t//p' "/proc/$pid/status")" = 1 ]   # the first of its own processes
+	[[ "$("$TOOL" status "$DIR")" == *" pid=$pid "* ]]             # which tells its number here
 	for t in /proc/"$pid"/task/*; do
 		grep -q '^CapEff:.0000000000000000$' "$t/status"
 		grep -q '^CapBnd:.0000000000000000$' "$t/status"

@@ -16,7 +16,7 @@
 #include "base/log.h"
 #include "evict.h"
 #include "queue.h"
-#include "uffd.h"
+#include "base/uffd.h"
 
 enum { BUDGET = 16, LINE = 256, EVENTS = 4, THREADS_MAX = 64 };
 #define STOP UINT64_MAX

@@ -10,7 +10,7 @@
 
 #include "base/log.h"
 #include "fault.h"
-#include "uffd.h"
+#include "base/uffd.h"
 
 static _Thread_local unsigned char buffer[PAGER_CLUSTER_MAX * PAGER_PAGE] __attribute__((aligned(4096)));
 

@@ -4,6 +4,7 @@
 
 #include <bulkhead/disk.h>
 #include <errno.h>
+#include <signal.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <string.h>
@@ -25,6 +26,7 @@
 #include "vmx/engine.h"
 
 #define GUEST_CID 3
+#define VM_FINI_S 20
 
 static const struct engine_ops *engine_find(const char *name)
 {
@@ -113,8 +115,12 @@ static int small_init(struct vm *vm, struct err *e)
 static int ram_init(struct vm *vm, struct err *e)
 {
 	uint64_t size = (uint64_t)vm->config->memory_mib << 20;
-	int saved = vm->config->restore_memory_fd;
-	return saved >= 0 && vm->ops->has_transport ? guest_ram_open_copy(&vm->ram, size, saved, e) : guest_ram_open(&vm->ram, size, e);
+	int saved = vm->config->paged ? -1 : vm->config->restore_memory_fd;   // of a paged VM the pager knows what was saved
+	if (saved >= 0 && vm->ops->has_transport)
+		return guest_ram_open_copy(&vm->ram, size, saved, e);
+	int rc = guest_ram_open(&vm->ram, size, e);
+	vm->ram.paged = vm->config->paged;
+	return rc;
 }
 
 int vm_init(struct vm *vm, const struct vmx_config *c, struct evloop *l, struct err *e)
@@ -127,6 +133,8 @@ int vm_init(struct vm *vm, const struct vmx_config *c, struct evloop *l, struct 
 	int rc = vm->ops->open ? vm->ops->open(vm, &vm->engine, e) : 0;
 	if (!rc)
 		rc = ram_init(vm, e);
+	if (!rc)
+		rc = paging_open(&vm->paging, c, &vm->ram, !vm->ops->has_transport, e);
 	if (!rc)
 		rc = vsock_init(vm, e);
 	for (unsigned i = 0; i < c->ndisks && !rc; i++)
@@ -141,6 +149,8 @@ int vm_init(struct vm *vm, const struct vmx_config *c, struct evloop *l, struct 
 int vm_start(struct vm *vm, struct err *e)
 {
 	int rc = vm->ops->start(vm, &vm->engine, e);
+	if (!rc)
+		rc = paging_own(&vm->paging, e);   // what this thread had to put into memory is there; the devices do not run yet
 	if (!rc)
 		rc = callfilter_enter(CALLFILTER_CONTROL, e);   // QEMU runs, which could not with this
 	if (rc)
@@ -168,8 +178,14 @@ static void disk_fini(struct vm_disk *d)
 		log_error("vmx", "close slot=%u: %s", d->device.slot, e.text);
 }
 
+static void on_alarm(int sig) { _exit(128 + sig); }
+
 void vm_fini(struct vm *vm)
 {
+	if (vm->paging.on) {   // a device may wait for a page that nobody brings any more: then without goodbye
+		signal(SIGALRM, on_alarm);   // without a handler the first process of a namespace would not hear it
+		alarm(VM_FINI_S);
+	}
 	if (vm->engine)
 		vm->ops->free(vm->engine);
 	if (vm->vsock_device.thread)
@@ -186,6 +202,7 @@ void vm_fini(struct vm *vm)
 	balloon_free(vm->balloon);
 	rng_free(vm->rng);
 	console_free(vm->console);
+	paging_close(&vm->paging);
 	guest_ram_close(&vm->ram);
 }
 
@@ -254,6 +271,17 @@ int vm_resize(struct vm *vm, const char *serial, uint64_t size_bytes, struct err
 	return err_set(e, ENOENT, "there is no disk with the serial \"%s\"", serial);
 }
 
+int vm_balloon(struct vm *vm, uint64_t target_bytes, struct err *e)
+{
+	uint64_t most = vm->ram.size / 4 * 3;   // a guest that has less does not live
+	if (!vm->ops->balloon)
+		return err_set(e, ENOTSUP, "this VM has no balloon");
+	if (target_bytes > most)
+		return err_set(e, EINVAL, "a guest of %llu bytes can do without %llu at most, not %llu", (unsigned long long)vm->ram.size,
+			       (unsigned long long)most, (unsigned long long)target_bytes);
+	return vm->ops->balloon(vm->engine, target_bytes, e);
+}
+
 void vm_status(const struct vm *vm, struct vmx_status *s)
 {
 	struct vsock_stats v;
@@ -287,6 +315,7 @@ void vm_status(const struct vm *vm, struct vmx_status *s)
 	if (vm->ops->exits)
 		vm->ops->exits(vm->engine, s);
 	s->memory_resident_bytes = guest_ram_resident(&vm->ram);
+	s->memory_balloon_bytes = vm->ops->ballooned ? vm->ops->ballooned(vm->engine) : 0;
 }
 
 void vm_running(struct vm *vm)

@@ -373,5 +373,6 @@ static void kvm_free(struct engine *g)
 
 const struct engine_ops engine_kvm = {
 	.name = "kvm", .has_transport = true, .open = kvm_open, .start = kvm_start, .kill = kvm_kill,
-	.power_button = kvm_power_button, .balloon = kvm_balloon, .ballooned = kvm_ballooned, .exits = kvm_exits, .pid = kvm_pid, .save = kvm_save, .free = kvm_free,
+	.power_button = kvm_power_button, .balloon = kvm_balloon, .ballooned = kvm_ballooned, .exits = kvm_exits,
+	.pid = kvm_pid, .save = kvm_save, .free = kvm_free,
 };

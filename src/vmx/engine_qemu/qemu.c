@@ -25,6 +25,7 @@
 #include "vmx/engine.h"
 #include "vmx/engine_qemu/qemu_args.h"
 #include "vmx/engine_qemu/qmp.h"
+#include "vmx/host_pid.h"
 #include "vmx/vm.h"
 
 #define STDERR_KEEP 400   // first bytes of QEMU's stderr, for the sentence that says why it ended
@@ -32,6 +33,7 @@
 struct engine {
 	struct vm *vm;
 	pid_t pid;                       // 0: not running
+	pid_t host_pid;                  // the same, as the host numbers it
 	int pidfd;                       // owned; -1: none
 	struct evwatch *exit_watch;
 	int stderr_fd;                   // owned; our end of QEMU's stderr; -1: none
@@ -273,6 +275,7 @@ static int spawn(struct engine *g, const struct qemu_args *a, struct err *e)
 	g->pidfd = (int)syscall(SYS_pidfd_open, g->pid, 0);
 	if (g->pidfd < 0)
 		return err_sys(e, errno, "watch the QEMU process");
+	g->host_pid = host_pid_of(g->pidfd);
 	g->exit_watch = evloop_add(g->vm->loop, g->pidfd, EPOLLIN, on_exit_, g);
 	g->stderr_watch = evloop_add(g->vm->loop, g->stderr_fd, EPOLLIN, on_stderr, g);
 	return g->exit_watch && g->stderr_watch ? 0 : err_set(e, ENOMEM, "no memory");
@@ -320,7 +323,7 @@ static int qemu_balloon(struct engine *g, uint64_t target_bytes, struct err *e)
 
 static uint64_t qemu_ballooned(const struct engine *g) { return g->ballooned; }
 
-static pid_t qemu_pid(const struct engine *g) { return g->pid; }
+static pid_t qemu_pid(const struct engine *g) { return g->pid ? g->host_pid : 0; }
 
 static void vhost_free(void *u) { vhost_user_free(u); }
 

@@ -35,11 +35,12 @@ void *gmem_at(const struct guest_mem *m, gpa_t gpa, uint64_t len, enum gmem_dir 
 /* Guest address of a front-end's user address. Returns 0, or -EFAULT when no region holds it. */
 int gmem_from_user(const struct guest_mem *m, uint64_t user, gpa_t *gpa);
 
-/* The memory of one VM: a memfd that cannot shrink or grow, mapped once for all devices. */
+/* The memory of one VM, mapped once for all devices: a memfd that cannot shrink or grow, or a private copy of a file. */
 struct guest_ram {
-	int fd;            // owned; -1 when closed
-	uint8_t *base;     // size bytes, owned mapping
+	int fd;            // owned; -1: a private copy, or closed
+	uint8_t *base;     // size bytes, owned mapping; NULL when closed
 	uint64_t size;
+	bool paged;        // what is not in the memfd may be with a pager
 	dev_t dev;         // identity of fd, to recognise it when a front-end hands it back
 	ino_t ino;
 };
@@ -48,9 +49,12 @@ struct guest_ram {
 
 /* size: multiple of the page size. Pages are not touched: they appear when the guest uses them. 0 or -errno. */
 int guest_ram_open(struct guest_ram *ram, uint64_t size, struct err *e);
+/* The same with the bytes of a file, which stays as it is: what the guest writes is its own. The file must not shrink while
+ * this is open. file_fd: borrowed. */
+int guest_ram_open_copy(struct guest_ram *ram, uint64_t size, int file_fd, struct err *e);
 void guest_ram_close(struct guest_ram *ram);
 
-/* Bytes of the memory that are really there; 0 when unknown. */
+/* Bytes of the memory that are really there, of a private copy: that were looked at; 0 when unknown. */
 uint64_t guest_ram_resident(const struct guest_ram *ram);
 
 #endif

@@ -15,6 +15,7 @@
 #include "base/err.h"
 #include "base/evloop.h"
 #include "base/log.h"
+#include "base/usock.h"
 #include "vmx/vm.h"
 
 #define CLIENTS_MAX 16
@@ -40,17 +41,18 @@ _Static_assert(sizeof(union message) == VMX_MSG_MAX, "every message fits");
 
 // Each handler turns the request in m into its reply. Returns the reply's length, or -errno with text in e.
 
-static int on_status(struct control *c, union message *m, struct err *e)
+static int on_status(struct control *c, union message *m, const int *fds, struct err *e)
 {
-	(void)e;
+	(void)fds, (void)e;
 	struct vmx_status s = {.head = m->head};
 	vm_status(c->vm, &s);
 	m->status = s;
 	return sizeof(s);
 }
 
-static int on_stop(struct control *c, union message *m, struct err *e)
+static int on_stop(struct control *c, union message *m, const int *fds, struct err *e)
 {
+	(void)fds;
 	switch (m->stop.how) {
 	case 0:
 		vm_kill(c->vm);
@@ -64,31 +66,41 @@ static int on_stop(struct control *c, union message *m, struct err *e)
 	}
 }
 
-static int on_resize(struct control *c, union message *m, struct err *e)
+static int on_resize(struct control *c, union message *m, const int *fds, struct err *e)
 {
+	(void)fds;
 	char serial[sizeof(m->resize.serial) + 1] = "";
 	memcpy(serial, m->resize.serial, sizeof(m->resize.serial));
 	int rc = vm_resize(c->vm, serial, m->resize.size_bytes, e);
 	return rc ? rc : (int)sizeof(m->head);
 }
 
-static int on_balloon(struct control *c, union message *m, struct err *e)
+static int on_balloon(struct control *c, union message *m, const int *fds, struct err *e)
 {
+	(void)fds;
 	(void)c, (void)m;
 	return err_set(e, ENOTSUP, "this VM has no balloon");
 }
 
+static int on_save(struct control *c, union message *m, const int *fds, struct err *e)
+{
+	int rc = vm_save(c->vm, fds[0], fds[1], e);
+	return rc ? rc : (int)sizeof(m->head);
+}
+
 static const struct handler {
-	int (*fn)(struct control *c, union message *m, struct err *e);
+	int (*fn)(struct control *c, union message *m, const int *fds, struct err *e);
 	size_t size;   // of the request
+	size_t fds;    // that come with it; borrowed by the handler
 } handlers[] = {
-	[VMX_MSG_STATUS] = {on_status, sizeof(struct vmx_msg)},
-	[VMX_MSG_STOP] = {on_stop, sizeof(struct vmx_stop)},
-	[VMX_MSG_RESIZE] = {on_resize, sizeof(struct vmx_resize)},
-	[VMX_MSG_BALLOON] = {on_balloon, sizeof(struct vmx_balloon)},
+	[VMX_MSG_STATUS] = {on_status, sizeof(struct vmx_msg), 0},
+	[VMX_MSG_STOP] = {on_stop, sizeof(struct vmx_stop), 0},
+	[VMX_MSG_RESIZE] = {on_resize, sizeof(struct vmx_resize), 0},
+	[VMX_MSG_BALLOON] = {on_balloon, sizeof(struct vmx_balloon), 0},
+	[VMX_MSG_SAVE] = {on_save, sizeof(struct vmx_msg), 2},
 };
 
-static int handle(struct control *c, union message *m, size_t len, struct err *e)
+static int handle(struct control *c, union message *m, size_t len, const int *fds, size_t nfds, struct err *e)
 {
 	if (len < sizeof(m->head))
 		return err_set(e, EINVAL, "a message of %zu bytes is shorter than its head", len);
@@ -99,7 +111,9 @@ static int handle(struct control *c, union message *m, size_t len, struct err *e
 		return err_set(e, ENOSYS, "message type %u is not known", type);
 	if (len != handlers[type].size)
 		return err_set(e, EINVAL, "message type %u has %zu bytes, not %zu", type, len, handlers[type].size);
-	return handlers[type].fn(c, m, e);
+	if (nfds != handlers[type].fds)
+		return err_set(e, EINVAL, "message type %u comes with %zu descriptors, not %zu", type, nfds, handlers[type].fds);
+	return handlers[type].fn(c, m, fds, e);
 }
 
 static void client_drop(struct control *c, struct evwatch *w);
@@ -110,13 +124,17 @@ static void on_client(struct evloop *l, struct evwatch *w, uint32_t events, void
 	(void)l, (void)events;
 	struct control *c = user;
 	union message m = {.bytes = ""};
-	ssize_t n = recv(evwatch_fd(w), &m, sizeof(m), MSG_DONTWAIT | MSG_TRUNC);
-	if (n < 0 && (errno == EAGAIN || errno == EINTR))
+	int fds[USOCK_FDS_MAX];
+	size_t nfds = USOCK_FDS_MAX;
+	ssize_t n = usock_recv(evwatch_fd(w), &m, sizeof(m), fds, &nfds);   // the socket does not block
+	if (n == -EAGAIN || n == -EINTR)
 		return;
 	if (n <= 0)
 		return client_drop(c, w);
 	struct err e = ERR_INIT;
-	int len = handle(c, &m, (size_t)n, &e);
+	int len = handle(c, &m, (size_t)n, fds, nfds, &e);
+	while (nfds)
+		close(fds[--nfds]);
 	if (len < 0) {
 		struct vmx_error reply = {.head = {VMX_MSG_VERSION, VMX_MSG_ERROR, m.head.id}, .code = -len};
 		snprintf(reply.text, sizeof(reply.text), "%s", e.text);

@@ -23,6 +23,9 @@ struct engine_ops {
 	void (*kill)(struct engine *g);                       // end the guest now; vm_ended follows
 	int (*power_button)(struct engine *g, struct err *e); // ask the guest to power off. 0 or -errno
 	pid_t (*pid)(const struct engine *g);                 // of a child process; 0: none
+	/* Pause the guest and write its state and its memory (proto/vmx_msg.h, VMX_MSG_SAVE). 0: it stays paused; -errno: it runs on.
+	 * NULL: the engine cannot. */
+	int (*save)(struct engine *g, int state_fd, int memory_fd, struct err *e);
 	/* The guest is dead or dies here; the transports are taken down, on the device threads, which still run. */
 	void (*free)(struct engine *g);
 };

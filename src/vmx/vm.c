@@ -93,6 +93,13 @@ static int net_init(struct vm *vm, unsigned n, struct err *e)
 	return 0;
 }
 
+static int ram_init(struct vm *vm, struct err *e)
+{
+	uint64_t size = (uint64_t)vm->config->memory_mib << 20;
+	int saved = vm->config->restore_memory_fd;
+	return saved >= 0 && vm->ops->has_transport ? guest_ram_open_copy(&vm->ram, size, saved, e) : guest_ram_open(&vm->ram, size, e);
+}
+
 int vm_init(struct vm *vm, const struct vmx_config *c, struct evloop *l, struct err *e)
 {
 	vm->config = c;
@@ -102,7 +109,7 @@ int vm_init(struct vm *vm, const struct vmx_config *c, struct evloop *l, struct 
 		return err_set(e, EINVAL, "engine \"%s\" is not known; there are: qemu, kvm", c->engine);
 	int rc = vm->ops->open ? vm->ops->open(vm, &vm->engine, e) : 0;
 	if (!rc)
-		rc = guest_ram_open(&vm->ram, (uint64_t)c->memory_mib << 20, e);
+		rc = ram_init(vm, e);
 	if (!rc)
 		rc = vsock_init(vm, e);
 	for (unsigned i = 0; i < c->ndisks && !rc; i++)
@@ -175,6 +182,18 @@ int vm_power_button(struct vm *vm, struct err *e)
 	vm->stop_asked = true;
 	vm->state = VMX_STOPPING;
 	return 0;
+}
+
+int vm_save(struct vm *vm, int state_fd, int memory_fd, struct err *e)
+{
+	if (!vm->ops->save)
+		return err_set(e, ENOTSUP, "the engine \"%s\" cannot save a VM", vm->ops->name);
+	if (vm->state != VMX_RUNNING)
+		return err_set(e, EBUSY, "only a running VM can be saved");
+	int rc = vm->ops->save(vm->engine, state_fd, memory_fd, e);
+	if (!rc)
+		vm->state = VMX_PAUSED;
+	return rc;
 }
 
 struct resize {

@@ -69,6 +69,8 @@ void vm_kill(struct vm *vm);                      // on request
 int vm_power_button(struct vm *vm, struct err *e);
 /* size: 0: a raw disk's file has grown by itself. -EALREADY: the guest knows that size. May wait for I/O in flight. */
 int vm_resize(struct vm *vm, const char *serial, uint64_t size_bytes, struct err *e);
+/* Pause and save; see VMX_MSG_SAVE. 0: it stays paused, -errno: it runs on. */
+int vm_save(struct vm *vm, int state_fd, int memory_fd, struct err *e);
 void vm_status(const struct vm *vm, struct vmx_status *s);         // all but head
 
 // Called by the engine, on the main thread.

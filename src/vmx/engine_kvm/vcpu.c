@@ -67,10 +67,30 @@ static void on_mmio(struct vcpu *v)
 	v->m->ops->mmio(v->m->user, r->mmio.phys_addr, r->mmio.is_write, r->mmio.len, r->mmio.data);
 }
 
+static void count(struct vcpu *v, enum machine_exit kind)
+{
+	__atomic_store_n(&v->exits[kind], v->exits[kind] + 1, __ATOMIC_RELAXED);
+}
+
+static enum machine_exit kind_of(uint32_t reason)
+{
+	switch (reason) {
+	case KVM_EXIT_IO:
+		return EXIT_PORT;
+	case KVM_EXIT_MMIO:
+		return EXIT_MMIO;
+	case KVM_EXIT_HLT:
+		return EXIT_HALT;
+	default:
+		return EXIT_OTHER;
+	}
+}
+
 // What the guest did. False: this processor is done.
 static bool serve(struct vcpu *v)
 {
 	struct kvm_run *r = v->run;
+	count(v, kind_of(r->exit_reason));
 	switch (r->exit_reason) {
 	case KVM_EXIT_IO:
 		on_port(v);
@@ -104,10 +124,21 @@ static bool enter(struct vcpu *v)
 {
 	if (!ioctl(v->fd, KVM_RUN, 0))
 		return serve(v);
-	if (errno == EINTR || errno == EAGAIN)
+	if (errno == EINTR || errno == EAGAIN) {
+		count(v, EXIT_SIGNAL);
 		return true;
+	}
 	fail(v, "KVM cannot run the guest (errno %llu)", (unsigned)errno, 0);
 	return false;
+}
+
+// An access that was served is not over for KVM until the processor is entered again: its registers would be saved as they
+// were in the middle of an instruction.
+static void settle(struct vcpu *v)
+{
+	v->run->immediate_exit = 1;
+	while (!ioctl(v->fd, KVM_RUN, 0) && serve(v))
+		;
 }
 
 static void *run(void *arg)
@@ -122,8 +153,11 @@ static void *run(void *arg)
 		fail(v, "the thread of a processor cannot be jailed (errno %llu)", (unsigned)-rc, 0);
 		return NULL;
 	}
-	while (!machine_stopping(m) && enter(v))
-		;
+	while (!machine_stopping(m)) {
+		if (!enter(v))
+			return NULL;
+	}
+	settle(v);
 	return NULL;
 }
 
@@ -152,6 +186,8 @@ void vcpu_join(struct vcpu *v)
 		until.tv_nsec %= 1000000000;
 		if (pthread_timedjoin_np(v->thread, NULL, &until) != ETIMEDOUT)
 			break;
+		if (v->m->ops->stopping)
+			v->m->ops->stopping(v->m->user);
 	}
 	v->run->immediate_exit = 0;
 	v->started = false;

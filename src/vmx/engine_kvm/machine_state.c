@@ -1,0 +1,54 @@
+// SPDX-License-Identifier: Apache-2.0
+// The state of a machine, saved and restored: interrupt controllers, clock, processors. There is no timer chip (PIT).
+#include <errno.h>
+#include <linux/kvm.h>
+#include <sys/ioctl.h>
+
+#include "vmx/engine_kvm/machine.h"
+#include "vmx/engine_kvm/state.h"
+
+static const uint32_t chips[] = {KVM_IRQCHIP_PIC_MASTER, KVM_IRQCHIP_PIC_SLAVE, KVM_IRQCHIP_IOAPIC};
+#define CHIPS (sizeof(chips) / sizeof(chips[0]))
+
+int machine_save(struct machine *m, struct buf *b, struct err *e)
+{
+	int rc = 0;
+	for (unsigned i = 0; i < m->nvcpus && !rc; i++)
+		rc = vcpu_save(&m->vcpu[i], b, e);
+	for (unsigned i = 0; i < CHIPS && !rc; i++) {
+		struct kvm_irqchip c = {.chip_id = chips[i]};
+		if (ioctl(m->vm_fd, KVM_GET_IRQCHIP, &c))
+			rc = err_sys(e, errno, "read interrupt controller %u", chips[i]);
+		else if (state_add(b, STATE_IRQCHIP, chips[i], &c, sizeof(c)))
+			rc = err_set(e, ENOMEM, "no memory");
+	}
+	struct kvm_clock_data clock = {.clock = 0};
+	if (!rc && ioctl(m->vm_fd, KVM_GET_CLOCK, &clock))
+		rc = err_sys(e, errno, "read the clock");
+	if (!rc && state_add(b, STATE_CLOCK, 0, &clock.clock, sizeof(clock.clock)))
+		rc = err_set(e, ENOMEM, "no memory");
+	return rc;
+}
+
+int machine_restore(struct machine *m, struct state *s, struct err *e)
+{
+	struct kvm_clock_data clock = {.clock = 0};
+	int rc = 0;
+	for (unsigned i = 0; i < m->nvcpus && !rc; i++)
+		rc = vcpu_restore(&m->vcpu[i], s, e);
+	for (unsigned i = 0; i < CHIPS && !rc; i++) {   // behind the processors: what waits in them goes to the local ones
+		struct kvm_irqchip c;
+		rc = state_take(s, STATE_IRQCHIP, chips[i], &c, sizeof(c), "interrupt controller", e);
+		if (!rc && c.chip_id != chips[i])
+			rc = err_set(e, EINVAL, "interrupt controller %u cannot be restored from another one's state", chips[i]);
+		if (!rc && ioctl(m->vm_fd, KVM_SET_IRQCHIP, &c))
+			rc = err_sys(e, errno, "set interrupt controller %u", chips[i]);
+	}
+	uint64_t ns = 0;
+	if (!rc)
+		rc = state_take(s, STATE_CLOCK, 0, &ns, sizeof(ns), "clock", e);
+	clock.clock = ns;
+	if (!rc && ioctl(m->vm_fd, KVM_SET_CLOCK, &clock))
+		rc = err_sys(e, errno, "set the clock");
+	return rc;
+}

@@ -20,6 +20,7 @@ struct agent {
 	const char *cgroup_dir;              // folder of the pod's cgroup
 	uint64_t init_ns, ready_ns;          // CLOCK_BOOTTIME when main began, when the agent listened
 	const char *crun;                    // path of the runtime
+	bool cloned;                         // this VM was not booted, but cloned from a template
 };
 
 #define AGENT_DIR_MAX 128     // most bytes of each folder's path, with the NUL

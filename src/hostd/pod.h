@@ -17,6 +17,7 @@
 #include "base/err.h"
 #include "host.h"
 #include "netw.h"
+#include "template.h"
 #include "vm.h"
 
 enum container_kind { CONTAINER_INIT, CONTAINER_SIDECAR, CONTAINER_APP, CONTAINER_EPHEMERAL };
@@ -77,6 +78,8 @@ struct pod {
 	size_t containers_count;        // (w)
 	bool containers_loaded;         // (w) the array has been matched with the spec
 	struct vm *vm;                  // (w)
+	struct template *template;      // (w) what the VM was cloned from, until its agent has answered
+	bool boot_next;                 // (w) the last clone did not come up
 	bool vm_ended;                  // set by the VM's watcher
 	struct agent_client *agent;     // (w)
 	bool agent_ended;               // set by the agent client's reader
@@ -110,6 +113,7 @@ struct pod {
 void pod_poke(struct pod *p);                                  // wake the worker; any thread
 void pod_wake_at(struct pod *p, uint64_t mono_ns);             // worker: look again then
 void pod_stage_add(struct pod *p, const char *name, uint64_t ns);
+void pod_stage_drop(struct pod *p, const char *name);
 
 /* pod_worker.c */
 void *pod_worker(void *pod);

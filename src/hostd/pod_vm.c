@@ -24,7 +24,9 @@
 #define VM_BACKOFF_FIRST_NS (2 * NS_PER_S)
 #define VM_BACKOFF_MAX_NS (120 * NS_PER_S)
 #define AGENT_BOOT_MS 60000
+#define AGENT_CLONE_MS 30000
 #define AGENT_ADOPT_MS 10000
+#define START_ANNOTATION "bulkhead.dev/start"   // "boot": no clone
 #define SCRATCH_DEFAULT_BYTES (10ull << 30)
 #define MEMORY_DEFAULT_MIB 512          // of a pod without memory limits
 #define MEMORY_OVERHEAD_MIB 96          // guest kernel, agent, page tables
@@ -52,6 +54,13 @@ static int64_t limit_sum(const struct pod *p, const char *resource, bool *every)
 	return sum > init_max ? sum : init_max;
 }
 
+static unsigned host_mib(void)
+{
+	struct sysinfo si;
+	sysinfo(&si);
+	return (unsigned)((uint64_t)si.totalram * si.mem_unit >> 20);
+}
+
 static unsigned memory_mib(const struct pod *p)
 {
 	bool every;
@@ -59,12 +68,10 @@ static unsigned memory_mib(const struct pod *p)
 	if (!every)
 		mib += MEMORY_DEFAULT_MIB;
 	mib += MEMORY_OVERHEAD_MIB;
-	struct sysinfo si;
-	sysinfo(&si);
-	int64_t host = (int64_t)((uint64_t)si.totalram * si.mem_unit >> 20);
+	int64_t host = host_mib();
 	if (mib > host)
 		mib = host;   // a limit is a promise of the pod, not of the host
-	return mib < MEMORY_MIN_MIB ? MEMORY_MIN_MIB : (unsigned)((mib + 1) / 2 * 2);
+	return templates_memory_class(mib < MEMORY_MIN_MIB ? MEMORY_MIN_MIB : (unsigned)((mib + 1) / 2 * 2), (unsigned)host);
 }
 
 static unsigned vcpus(const struct pod *p)
@@ -183,6 +190,42 @@ static int disks_collect(struct pod *p, struct disk_list *l, struct err *e)
 	return scratch_make(p->host->root, path, scratch_bytes(p), e);
 }
 
+/* Its clones have been told: nothing of them is left to wait for. worked: the agent answered. */
+static void template_done(struct pod *p, bool worked)
+{
+	if (p->template) {
+		template_put(take(p->template), worked);
+		p->boot_next = !worked;
+	}
+}
+
+static bool wants_boot(const struct pod *p)
+{
+	const json_t *notes = jpath_get(p->seen, "metadata.annotations");
+	const char *how = json_string_value(json_object_get(notes, START_ANNOTATION));
+	return p->boot_next || (how && !strcmp(how, "boot"));
+}
+
+/* A clone of a template where there is one that fits; else a boot. */
+static int start(struct pod *p, struct vm_config *c, struct vm **vm, struct err *e)
+{
+	p->template = wants_boot(p) ? NULL : template_take(p->host->templates, c->vcpus, c->memory_mib);
+	p->boot_next = false;
+	own_fd int state = p->template ? template_open_state(p->template) : -1;
+	own_fd int memory = p->template ? template_open_memory(p->template) : -1;
+	if (state >= 0 && memory >= 0) {
+		c->restore_state_fd = state;
+		c->restore_memory_fd = memory;
+		if (!vm_start(c, on_vm_end, p, vm, e))
+			return 0;
+		log_warn("pods", "%s/%s: template %s: %s", p->ns, p->name, template_name(p->template), e->text);
+		c->restore_state_fd = c->restore_memory_fd = -1;
+	}
+	template_done(p, false);
+	p->boot_next = false;
+	return vm_start(c, on_vm_end, p, vm, e);
+}
+
 static int vm_bring_up(struct pod *p, struct err *e)
 {
 	char mac[18], name[330];
@@ -214,12 +257,12 @@ static int vm_bring_up(struct pod *p, struct err *e)
 		struct vm_config c = {.dir = dir, .id = p->uid, .name = name, .vmx_path = p->host->vmx_path,
 			.guest_dir = p->host->guest_dir, .engine = p->host->engine, .vcpus = vcpus(p), .memory_mib = memory_mib(p),
 			.disks = disks.disks, .disks_count = disks.count, .tap_fd = p->net.tap_fd, .vnet_hdr = p->net.vnet_hdr,
-			.mac = mac, .uid = p->host->vm_uid_base + p->vm_number};
+			.mac = mac, .uid = p->host->vm_uid_base + p->vm_number, .restore_state_fd = -1, .restore_memory_fd = -1};
 		pthread_mutex_lock(&p->lock);
 		p->vm_ended = p->agent_ended = false;
 		p->boot_cancel = p->cancel;
 		pthread_mutex_unlock(&p->lock);
-		rc = vm_start(&c, on_vm_end, p, &vm, e);
+		rc = start(p, &c, &vm, e);
 	}
 	disks_free(&disks);
 	if (p->net.tap_fd >= 0)
@@ -265,10 +308,13 @@ static int bring_up(struct pod *p, struct err *e)
 		rc = vm_bring_up(p, e);
 	uint64_t t = clock_mono_ns();
 	if (!rc && !p->agent) {
-		rc = agent_connect(p, AGENT_BOOT_MS, &p->boot_cancel, &configured, e);
+		bool clone = p->template != NULL;
+		rc = agent_connect(p, clone ? AGENT_CLONE_MS : AGENT_BOOT_MS, &p->boot_cancel, &configured, e);
 		if (rc && !p->cancel && !vm_alive(p->vm))
 			rc = boot_failed(p, e);
-		pod_stage_add(p, "boot", clock_mono_ns() - t);
+		template_done(p, !rc || p->cancel);
+		pod_stage_drop(p, clone ? "boot" : "template");
+		pod_stage_add(p, clone ? "template" : "boot", clock_mono_ns() - t);
 	}
 	t = clock_mono_ns();
 	if (!rc)
@@ -389,6 +435,7 @@ static void probes_end(struct pod *p)
 
 void pod_vm_detach(struct pod *p)
 {
+	template_done(p, true);
 	probes_end(p);
 	for (size_t i = 0; i < p->containers_count; i++)
 		pod_log_end(p, &p->containers[i]);
@@ -397,6 +444,7 @@ void pod_vm_detach(struct pod *p)
 
 void pod_vm_stop(struct pod *p)
 {
+	template_done(p, p->cancel);
 	if (p->vm)
 		vm_kill(p->vm);
 	probes_end(p);   // after the VM: a probe that hangs in it ends with it

@@ -26,6 +26,9 @@ struct vm_config {
 	bool vnet_hdr;
 	const char *mac;
 	unsigned uid;              // the VM's user and group
+	const char *cmdline;       // more words for the guest's kernel; NULL: none
+	bool template;             // boots to be saved
+	int restore_state_fd, restore_memory_fd;   // borrowed: go on from there instead of a boot; -1: no
 };
 
 /* Called once on the VM's watcher thread when the VM has ended. Must not call vm_close. */
@@ -39,6 +42,9 @@ int vm_start(const struct vm_config *c, vm_end_fn *on_end, void *user, struct vm
 int vm_adopt(const char *dir, vm_end_fn *on_end, void *user, struct vm **vm, struct err *e);
 
 int vm_status(struct vm *vm, struct vmx_status *out, struct err *e);   // any thread; blocks for one round trip
+/* Pause it and write its state and memory (sparse); it stays paused. Takes seconds. */
+int vm_save(struct vm *vm, int state_fd, int memory_fd, struct err *e);
+void vm_end_leftover(const char *dir);   // a VM that an earlier hostd left in dir, if there is one
 bool vm_alive(const struct vm *vm);
 const char *vm_vsock_path(const struct vm *vm);
 

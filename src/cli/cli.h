@@ -25,6 +25,7 @@ int cmd_up(struct cli *c);
 int cmd_down(struct cli *c);
 int cmd_doctor(struct cli *c);
 int cmd_vm(struct cli *c);
+int cmd_template(struct cli *c);
 int cmd_image(struct cli *c);
 int cmd_kubeconfig(struct cli *c);
 int cmd_supervise(struct cli *c);
@@ -44,6 +45,7 @@ const char *cli_bin_dir(void);
 struct cluster {
 	char tag[8], address[46], node_name[254], pod_cidr[32];
 	char engine[8];        // what was asked for: "auto", "qemu", "kvm"
+	char templates[4];     // "on": pods start from templates; "off"
 	uint16_t api_port, kubelet_port;
 };
 int cluster_load(const char *root, struct cluster *c, struct err *e);                     // -ENOENT: never started

@@ -171,7 +171,8 @@ int cmd_supervise(struct cli *c)
 		{.name = "server", .argv = {server, "--root", c->root, "--listen", listen, "--advertise", cl.address, "--node-name",
 					    cl.node_name, "--node-addr", cl.address, "--kubelet-port", port, NULL}},
 		{.name = "hostd", .argv = {hostd, "--root", c->root, "--node-name", cl.node_name, "--node-addr", cl.address,
-					   "--kubelet-port", port, "--tag", cl.tag, "--pod-cidr", cl.pod_cidr, "--engine", engine, NULL}},
+					   "--kubelet-port", port, "--tag", cl.tag, "--pod-cidr", cl.pod_cidr, "--engine", engine, "--templates",
+					   cl.templates[0] ? cl.templates : "on", NULL}},
 	};
 	sigset_t set;
 	sigemptyset(&set);

@@ -424,7 +424,7 @@ int templates_build(struct templates *ts, unsigned vcpus, unsigned memory_mib, t
 	if (!ts)
 		return err_set(e, ENOTSUP, "this host makes no templates: hostd runs with --templates off");
 	pthread_mutex_lock(&ts->lock);
-	struct template *t = get(ts, vcpus, memory_mib, e);
+	struct template *t = get(ts, vcpus, templates_memory_class(memory_mib, UINT32_MAX), e);
 	while (t && t->busy && !ts->quit)
 		pthread_cond_wait(&ts->changed, &ts->lock);
 	int rc = !t ? -e->code : t->stored ? 0 : build(t, progress ? progress : no_progress, user, e);

@@ -15,13 +15,16 @@
 #include <linux/if_tun.h>
 #include <net/if.h>
 #include <poll.h>
+#include <sched.h>
 #include <signal.h>
+#include <stdbool.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/ioctl.h>
 #include <sys/mman.h>
 #include <sys/socket.h>
+#include <sys/syscall.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -150,7 +153,12 @@ static void run(const char *dir, const char *vmx, char **rest)
 	int log = open_or_die(path_in(dir, "vmx.log"), O_WRONLY | O_CREAT | O_TRUNC);
 	char number[16], line[2048] = "";
 	snprintf(number, sizeof(number), "%d", config);
-	pid_t pid = fork();
+	bool alone = false;   // as hostd starts a VM with a user of its own
+	for (char **a = rest; *a; a++)
+		alone |= !strcmp(*a, "--uid");
+	pid_t pid = alone ? (pid_t)syscall(SYS_clone, SIGCHLD | CLONE_NEWPID, NULL, NULL, NULL, NULL) : fork();
+	if (pid < 0)
+		die("fork");
 	if (!pid) {
 		setsid();
 		dup2(open_or_die("/dev/null", O_RDWR), 0);
@@ -199,7 +207,7 @@ static void save(const char *dir, const char *prefix)
 {
 	struct vmx_msg m = {VMX_MSG_VERSION, VMX_MSG_SAVE, 10};
 	char r[VMX_MSG_MAX];
-	int fds[] = {open_suffix(prefix, ".state", O_RDWR | O_CREAT | O_TRUNC), open_suffix(prefix, ".memory", O_RDWR | O_CREAT | O_TRUNC)};
+	int fds[] = {open_suffix(prefix, ".state", O_RDWR | O_CREAT), open_suffix(prefix, ".memory", O_RDWR | O_CREAT)};
 	control_fds(dir, &m, sizeof(m), fds, 2, r, sizeof(r));
 	puts("ok");
 }
@@ -210,12 +218,16 @@ static void status(const char *dir)
 	union { struct vmx_status s; char room[VMX_MSG_MAX]; } r;
 	control(dir, &m, sizeof(m), &r, sizeof(r));
 	printf("state=%u engine=%u pid=%u engine_pid=%u vcpus=%u memory_mib=%u setup_us=%llu boot_us=%llu "
-	       "disk_read=%llu disk_write=%llu disk_ops=%llu vsock_rx=%llu vsock_tx=%llu resident=%llu\n",
+	       "disk_read=%llu disk_write=%llu disk_ops=%llu vsock_rx=%llu vsock_tx=%llu resident=%llu exits_port=%llu "
+	       "exits_mmio=%llu exits_halt=%llu exits_signal=%llu exits_other=%llu net_rx=%llu net_tx=%llu\n",
 	       r.s.state, r.s.engine, r.s.pid, r.s.engine_pid, r.s.vcpus, r.s.memory_mib,
 	       (unsigned long long)r.s.setup_ns / 1000, (unsigned long long)r.s.boot_ns / 1000,
 	       (unsigned long long)r.s.disk_read_bytes, (unsigned long long)r.s.disk_write_bytes,
 	       (unsigned long long)r.s.disk_ops, (unsigned long long)r.s.vsock_rx_bytes,
-	       (unsigned long long)r.s.vsock_tx_bytes, (unsigned long long)r.s.memory_resident_bytes);
+	       (unsigned long long)r.s.vsock_tx_bytes, (unsigned long long)r.s.memory_resident_bytes,
+	       (unsigned long long)r.s.exits_port, (unsigned long long)r.s.exits_mmio, (unsigned long long)r.s.exits_halt,
+	       (unsigned long long)r.s.exits_signal, (unsigned long long)r.s.exits_other,
+	       (unsigned long long)r.s.net_rx_packets, (unsigned long long)r.s.net_tx_packets);
 }
 
 static void stop(const char *dir, uint32_t how)

@@ -7,6 +7,7 @@
 #include <fcntl.h>
 #include <jansson.h>
 #include <poll.h>
+#include <sched.h>
 #include <pthread.h>
 #include <signal.h>
 #include <stdatomic.h>
@@ -221,13 +222,21 @@ static int config_memfd(const json_t *config)
 	return take_fd(fd);
 }
 
+/* A process that is the first of a PID namespace of its own, where the host allows that: what runs in it, and QEMU below it,
+ * sees no other process, and all of it dies with it. */
+static pid_t fork_alone(void)
+{
+	pid_t pid = (pid_t)syscall(SYS_clone, SIGCHLD | CLONE_NEWPID, NULL, NULL, NULL, NULL);
+	return pid < 0 && (errno == EPERM || errno == EINVAL) ? fork() : pid;
+}
+
 static pid_t spawn(const struct vm_config *c, const struct inherited *in)
 {
 	own_fd int log = open_in(c->dir, "vmx.log", O_WRONLY | O_CREAT | O_TRUNC | O_APPEND, 0600);
 	char config_fd[16];
 	snprintf(config_fd, sizeof(config_fd), "%zu", 3 + in->count - 1);   // the configuration is the last one
 	const char *argv[] = {c->vmx_path, "--config-fd", config_fd, NULL};
-	pid_t pid = fork();
+	pid_t pid = c->uid ? fork_alone() : fork();
 	if (pid)
 		return pid;
 	setsid();

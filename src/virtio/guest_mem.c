@@ -4,6 +4,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <stdio.h>
 #include <sys/mman.h>
 #include <sys/stat.h>
 #include <unistd.h>
@@ -46,7 +47,7 @@ int guest_ram_open(struct guest_ram *ram, uint64_t size, struct err *e)
 	if (base == MAP_FAILED)
 		return err_sys(e, errno, "map %llu bytes of guest memory", (unsigned long long)size);
 	madvise(base, size, MADV_DONTDUMP);
-	*ram = (struct guest_ram){.fd = take_fd(fd), .base = base, .size = size, .dev = st.st_dev, .ino = st.st_ino};
+	*ram = (struct guest_ram){.fd = take_fd(fd), .base = base, .size = size, .dev = st.st_dev, .ino = st.st_ino, .statm_fd = -1};
 	return 0;
 }
 
@@ -62,7 +63,7 @@ int guest_ram_open_copy(struct guest_ram *ram, uint64_t size, int file_fd, struc
 	if (base == MAP_FAILED)
 		return err_sys(e, errno, "map the saved memory");
 	madvise(base, size, MADV_DONTDUMP);
-	*ram = (struct guest_ram){.fd = -1, .base = base, .size = size};
+	*ram = (struct guest_ram){.fd = -1, .base = base, .size = size, .statm_fd = open("/proc/self/statm", O_RDONLY | O_CLOEXEC)};
 	return 0;
 }
 
@@ -73,28 +74,32 @@ void guest_ram_close(struct guest_ram *ram)
 	munmap(ram->base, ram->size);
 	if (ram->fd >= 0)
 		close(ram->fd);
+	if (ram->statm_fd >= 0)
+		close(ram->statm_fd);
 	*ram = (struct guest_ram)GUEST_RAM_INIT;
 }
 
-// Pages of a private copy that are mapped, the guest's own and the file's.
-static uint64_t mapped_bytes(const struct guest_ram *ram)
+void guest_ram_discard(const struct guest_ram *ram, void *host, size_t len)
 {
-	unsigned char there[4096];
-	uint64_t pages = 0, step = sizeof(there) * 4096ull;
-	for (uint64_t at = 0; at < ram->size; at += step) {
-		uint64_t len = ram->size - at < step ? ram->size - at : step;
-		if (mincore(ram->base + at, len, there))
-			return 0;
-		for (uint64_t i = 0; i < len / 4096; i++)
-			pages += there[i] & 1;
-	}
-	return pages * 4096;
+	madvise(host, len, ram->fd < 0 ? MADV_DONTNEED : MADV_REMOVE);   // what cannot be given back stays
+}
+
+// Of this process: anonymous pages, which are those that the guest has written and a little of ours.
+static uint64_t own_bytes(int statm_fd)
+{
+	char text[128];
+	unsigned long long size, resident, shared;
+	ssize_t n = pread(statm_fd, text, sizeof(text) - 1, 0);
+	if (n <= 0)
+		return 0;
+	text[n] = '\0';
+	return sscanf(text, "%llu %llu %llu", &size, &resident, &shared) == 3 ? (resident - shared) * 4096 : 0;
 }
 
 uint64_t guest_ram_resident(const struct guest_ram *ram)
 {
 	struct stat st;
 	if (ram->fd < 0)
-		return ram->base ? mapped_bytes(ram) : 0;
+		return own_bytes(ram->statm_fd);
 	return fstat(ram->fd, &st) ? 0 : (uint64_t)st.st_blocks * 512;
 }

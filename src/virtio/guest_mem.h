@@ -41,11 +41,12 @@ struct guest_ram {
 	uint8_t *base;     // size bytes, owned mapping; NULL when closed
 	uint64_t size;
 	bool paged;        // what is not in the memfd may be with a pager
+	int statm_fd;      // owned; of a private copy: tells how much of it is there; -1: none
 	dev_t dev;         // identity of fd, to recognise it when a front-end hands it back
 	ino_t ino;
 };
 
-#define GUEST_RAM_INIT { .fd = -1 }
+#define GUEST_RAM_INIT { .fd = -1, .statm_fd = -1 }
 
 /* size: multiple of the page size. Pages are not touched: they appear when the guest uses them. 0 or -errno. */
 int guest_ram_open(struct guest_ram *ram, uint64_t size, struct err *e);
@@ -54,7 +55,10 @@ int guest_ram_open(struct guest_ram *ram, uint64_t size, struct err *e);
 int guest_ram_open_copy(struct guest_ram *ram, uint64_t size, int file_fd, struct err *e);
 void guest_ram_close(struct guest_ram *ram);
 
-/* Bytes of the memory that are really there, of a private copy: that were looked at; 0 when unknown. */
+/* The guest does without len bytes at host, whole pages: what it finds there later is anything of its own. Any thread. */
+void guest_ram_discard(const struct guest_ram *ram, void *host, size_t len);
+
+/* Bytes of the memory that are really there, of a private copy: its own, not the file's; 0 when unknown. */
 uint64_t guest_ram_resident(const struct guest_ram *ram);
 
 #endif

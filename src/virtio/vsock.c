@@ -257,6 +257,10 @@ static void restored(struct virtio_dev *d, const void *config, size_t len)
 {
 	struct vsock *v = vsock_of(d);
 	(void)config, (void)len;
+	// Ports are counted from somewhere else: what the guest still sends to its old connections must not meet a new one.
+	uint32_t use = (uint32_t)(clock_real_ns() / 1000);
+	for (unsigned i = 0; i < VSOCK_CONNS_MAX; i++)
+		v->conn[i].use = use;
 	v->reset = v->a.nqueues <= QUEUE_EVENT ? RESET_NONE : d->carry ? RESET_TOLD : RESET_OWED;
 	if (v->reset != RESET_NONE)
 		evloop_timer_set(v->reset_timer, RESET_MS, 0);

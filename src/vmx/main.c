@@ -24,6 +24,7 @@
 #include "vmx/control.h"
 #include "vmx/engine.h"
 #include "vmx/engine_kvm/probe.h"
+#include "vmx/host_pid.h"
 #include "vmx/jail.h"
 #include "vmx/vm.h"
 
@@ -144,7 +145,8 @@ static int probe(int argc, char **argv)
 
 int main(int argc, char **argv)
 {
-	struct vm vm = {.start_real_ns = clock_real_ns(), .start_ns = clock_mono_ns(), .ram = GUEST_RAM_INIT};
+	struct vm vm = {.start_real_ns = clock_real_ns(), .start_ns = clock_mono_ns(), .ram = GUEST_RAM_INIT,
+			.pid = host_pid_self()};
 	tsc_mark(&vm.tsc);
 	log_init("bulkhead-vmx");
 	if (argc == 2 && !strcmp(argv[1], "--version"))

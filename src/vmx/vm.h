@@ -13,6 +13,7 @@
 #include "vmx/tsc.h"
 
 struct bh_disk;
+struct balloon;
 struct blk;
 struct console;
 struct devthread;
@@ -20,6 +21,7 @@ struct engine;
 struct engine_ops;
 struct evloop;
 struct net;
+struct rng;
 struct virtio_dev;
 struct vsock;
 
@@ -44,6 +46,7 @@ struct vm {
 	const struct vmx_config *config;   // borrowed
 	struct evloop *loop;               // borrowed: the main thread's
 	enum vmx_state state;
+	pid_t pid;                         // of this process, as the host numbers it
 	uint64_t start_real_ns, start_ns;  // when vmx started; the second on the monotonic clock
 	uint64_t engine_ns;                // monotonic: when the engine was started
 	struct tsc_mark tsc;               // taken at start
@@ -52,6 +55,10 @@ struct vm {
 	struct vm_device vsock_device;
 	struct vm_disk disk[DISKS_MAX];    // config->ndisks of them
 	struct vm_net net[NETS_MAX];       // config->nnets of them, where the engine has no network cards of its own
+	struct devthread *small_thread;    // owned; of the two devices that have little to do, where the engine has none of its own
+	struct rng *rng;                   // owned
+	struct balloon *balloon;           // owned
+	struct vm_device rng_device, balloon_device;   // on small_thread
 	struct console *console;           // owned; made by the engine
 	const struct engine_ops *ops;
 	struct engine *engine;             // owned

@@ -43,7 +43,6 @@ static uint8_t read_port(struct bus *b, uint16_t port)
 
 void bus_port(struct bus *b, uint16_t port, bool write, unsigned len, uint8_t *data)
 {
-	__atomic_fetch_add(&b->exits, 1, __ATOMIC_RELAXED);
 	if (port == PORT_EVENTS && !write && len == 4) {
 		uint32_t v = __atomic_exchange_n(&b->events, 0, __ATOMIC_SEQ_CST);
 		memcpy(data, &v, sizeof(v));
@@ -69,7 +68,6 @@ static void read_empty(unsigned off, unsigned len, uint8_t *data)
 void bus_mmio(struct bus *b, gpa_t at, bool write, unsigned len, uint8_t *data)
 {
 	uint64_t v = 0, off = at - DEVICES_BASE;
-	__atomic_fetch_add(&b->exits, 1, __ATOMIC_RELAXED);
 	struct virtio_mmio *m = at >= DEVICES_BASE && off / VIRTIO_MMIO_SIZE < SLOTS ? b->slot[off / VIRTIO_MMIO_SIZE] : NULL;
 	off %= VIRTIO_MMIO_SIZE;
 	if (!m && at >= DEVICES_BASE && at - DEVICES_BASE < SLOTS * VIRTIO_MMIO_SIZE && !write) {

@@ -85,8 +85,6 @@ static const struct model *model_find(const char *name)
 	return NULL;
 }
 
-bool cpuid_model_known(const char *name) { return !strcmp(name, "host") || model_find(name); }
-
 int cpuid_model(struct cpuid *c, const char *name, struct err *e)
 {
 	if (!name || !strcmp(name, "host"))

@@ -27,7 +27,6 @@ void cpuid_number(struct cpuid *c, unsigned n, unsigned count);
  * NULL or "host": leave it. Features against attacks stay as the host has them. 0, or -errno: no such model, or this host is
  * less than that. */
 int cpuid_model(struct cpuid *c, const char *model, struct err *e);
-bool cpuid_model_known(const char *model);
 
 /* Whether a processor that was saved can go on here: every feature it has must be there. 0 or -EINVAL and a sentence. */
 int cpuid_check(const struct cpuid *saved, const struct cpuid *host, struct err *e);

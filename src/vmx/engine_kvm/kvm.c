@@ -222,6 +222,10 @@ static int connect_all(struct engine *g, struct err *e)
 {
 	struct vm *vm = g->vm;
 	int rc = connect_device(g, &vm->vsock_device, e);
+	if (!rc)
+		rc = connect_device(g, &vm->rng_device, e);
+	if (!rc)
+		rc = connect_device(g, &vm->balloon_device, e);
 	for (unsigned i = 0; i < vm->config->nnets && !rc; i++)
 		rc = connect_device(g, &vm->net[i].device, e);
 	for (unsigned i = 0; i < vm->config->ndisks && !rc; i++)
@@ -311,6 +315,16 @@ static int kvm_save(struct engine *g, int state_fd, int memory_fd, struct err *e
 	return rc;
 }
 
+static void kvm_exits(const struct engine *g, struct vmx_status *s)
+{
+	uint64_t *const to[EXIT_KINDS] = {[EXIT_PORT] = &s->exits_port, [EXIT_MMIO] = &s->exits_mmio, [EXIT_HALT] = &s->exits_halt,
+					  [EXIT_SIGNAL] = &s->exits_signal, [EXIT_OTHER] = &s->exits_other};
+	for (unsigned i = 0; i < g->machine.nvcpus; i++) {
+		for (unsigned k = 0; k < EXIT_KINDS; k++)
+			*to[k] += __atomic_load_n(&g->machine.vcpu[i].exits[k], __ATOMIC_RELAXED);
+	}
+}
+
 static pid_t kvm_pid(const struct engine *g) { (void)g; return 0; }
 
 static void mmio_free(void *m) { virtio_mmio_free(m); }
@@ -337,5 +351,5 @@ static void kvm_free(struct engine *g)
 
 const struct engine_ops engine_kvm = {
 	.name = "kvm", .has_transport = true, .open = kvm_open, .start = kvm_start, .kill = kvm_kill,
-	.power_button = kvm_power_button, .pid = kvm_pid, .save = kvm_save, .free = kvm_free,
+	.power_button = kvm_power_button, .exits = kvm_exits, .pid = kvm_pid, .save = kvm_save, .free = kvm_free,
 };

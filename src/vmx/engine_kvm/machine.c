@@ -117,19 +117,24 @@ int machine_setup(struct machine *m, void *ram, uint64_t size, unsigned nvcpus, 
 	return 0;
 }
 
-int machine_boot(struct machine *m, const struct boot_entry *b, const char *cpu_model, struct err *e)
+int machine_identify(struct machine *m, struct err *e)
 {
-	struct cpuid host;
-	int rc = cpuid_read(m->kvm_fd, &host, e);
-	if (!rc)
-		rc = cpuid_model(&host, cpu_model, e);
-	for (unsigned i = 0; i < m->nvcpus && !rc; i++) {
-		struct cpuid c = host;
+	for (unsigned i = 0; i < m->nvcpus; i++) {
+		struct cpuid c = m->cpuid;
 		cpuid_number(&c, i, m->nvcpus);
 		if (ioctl(m->vcpu[i].fd, KVM_SET_CPUID2, &c))
-			rc = err_sys(e, errno, "say to processor %u what it is", i);
+			return err_sys(e, errno, "say to processor %u what it is", i);
 	}
-	return rc ? rc : vcpu_setup(&m->vcpu[0], b, e);
+	return 0;
+}
+
+int machine_boot(struct machine *m, const struct boot_entry *b, const char *cpu_model, struct err *e)
+{
+	int rc;
+	if ((rc = cpuid_read(m->kvm_fd, &m->cpuid, e)) || (rc = cpuid_model(&m->cpuid, cpu_model, e)) ||
+	    (rc = machine_identify(m, e)))
+		return rc;
+	return vcpu_setup(&m->vcpu[0], b, e);
 }
 
 void machine_close(struct machine *m)

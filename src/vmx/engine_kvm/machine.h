@@ -10,6 +10,7 @@
 
 #include "base/err.h"
 #include "virtio/guest_mem.h"
+#include "vmx/engine_kvm/cpuid.h"
 
 struct boot_entry;
 struct buf;
@@ -48,6 +49,7 @@ struct machine {
 	int kvm_fd, vm_fd;            // owned; -1: none
 	size_t run_bytes;
 	struct guest_mem mem;         // the guest's address space
+	struct cpuid cpuid;           // what its processors are, before they are numbered
 	unsigned nvcpus;
 	struct vcpu vcpu[MACHINE_VCPUS_MAX];
 	bool stop;                    // atomic: the threads end
@@ -81,6 +83,8 @@ void machine_stop(struct machine *m);
 int machine_save(struct machine *m, struct buf *b, struct err *e);   // stopped. 0 or -errno
 /* Whether the processors are to end: what one waits for on their behalf is not coming. */
 bool machine_stopping(const struct machine *m);
+
+int machine_identify(struct machine *m, struct err *e);   // to all processors, from m->cpuid
 
 // vcpu.c
 int vcpu_setup(struct vcpu *v, const struct boot_entry *b, struct err *e);

@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
-// The state of a machine, saved and restored: interrupt controllers, clock, processors. There is no timer chip (PIT).
+// The state of a machine, saved and restored: what the processors are, they, interrupt controllers, clock. There is no timer chip (PIT).
 #include <errno.h>
 #include <linux/kvm.h>
+#include <string.h>
 #include <sys/ioctl.h>
 
 #include "vmx/engine_kvm/machine.h"
@@ -10,9 +11,30 @@
 static const uint32_t chips[] = {KVM_IRQCHIP_PIC_MASTER, KVM_IRQCHIP_PIC_SLAVE, KVM_IRQCHIP_IOAPIC};
 #define CHIPS (sizeof(chips) / sizeof(chips[0]))
 
+static int save_cpuid(const struct machine *m, struct buf *b, struct err *e)
+{
+	const struct cpuid *c = &m->cpuid;
+	return state_add(b, STATE_CPUID, 0, c->entry, c->nent * sizeof(c->entry[0])) ? err_set(e, ENOMEM, "no memory") : 0;
+}
+
+static int restore_cpuid(struct machine *m, struct state *s, struct err *e)
+{
+	struct cpuid host, *c = &m->cpuid;
+	size_t len = 0;
+	const void *entries = state_find(s, STATE_CPUID, 0, &len);
+	if (!entries || len % sizeof(c->entry[0]) || len > sizeof(c->entry))
+		return err_set(e, EINVAL, "the saved state does not say what its processors are");
+	c->nent = (uint32_t)(len / sizeof(c->entry[0]));
+	memcpy(c->entry, entries, len);
+	int rc = cpuid_read(m->kvm_fd, &host, e);
+	if (!rc)
+		rc = cpuid_check(c, &host, e);
+	return rc ? rc : machine_identify(m, e);
+}
+
 int machine_save(struct machine *m, struct buf *b, struct err *e)
 {
-	int rc = 0;
+	int rc = save_cpuid(m, b, e);
 	for (unsigned i = 0; i < m->nvcpus && !rc; i++)
 		rc = vcpu_save(&m->vcpu[i], b, e);
 	for (unsigned i = 0; i < CHIPS && !rc; i++) {
@@ -33,7 +55,7 @@ int machine_save(struct machine *m, struct buf *b, struct err *e)
 int machine_restore(struct machine *m, struct state *s, struct err *e)
 {
 	struct kvm_clock_data clock = {.clock = 0};
-	int rc = 0;
+	int rc = restore_cpuid(m, s, e);
 	for (unsigned i = 0; i < m->nvcpus && !rc; i++)
 		rc = vcpu_restore(&m->vcpu[i], s, e);
 	for (unsigned i = 0; i < CHIPS && !rc; i++) {   // behind the processors: what waits in them goes to the local ones

@@ -67,6 +67,12 @@ static void on_mmio(struct vcpu *v)
 	v->m->ops->mmio(v->m->user, r->mmio.phys_addr, r->mmio.is_write, r->mmio.len, r->mmio.data);
 }
 
+static uint64_t instruction(struct vcpu *v)
+{
+	struct kvm_regs r = {.rip = 0};
+	return ioctl(v->fd, KVM_GET_REGS, &r) ? 0 : r.rip;
+}
+
 static void count(struct vcpu *v, enum machine_exit kind)
 {
 	__atomic_store_n(&v->exits[kind], v->exits[kind] + 1, __ATOMIC_RELAXED);
@@ -112,7 +118,7 @@ static bool serve(struct vcpu *v)
 		fail(v, "KVM cannot enter the guest (reason 0x%llx)", r->fail_entry.hardware_entry_failure_reason, 0);
 		return false;
 	case KVM_EXIT_INTERNAL_ERROR:
-		fail(v, "KVM failed (error %llu, 0x%llx)", r->internal.suberror, r->internal.ndata ? r->internal.data[0] : 0);
+		fail(v, "KVM failed (error %llu, at instruction 0x%llx)", r->internal.suberror, instruction(v));
 		return false;
 	default:
 		fail(v, "KVM left the guest for reason %llu, which is unknown here", r->exit_reason, 0);

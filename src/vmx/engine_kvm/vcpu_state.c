@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // The state of one processor, saved and restored. The processor must not run, and none other of its machine either.
 // The order matters. Saving: the processing state first, because asking for it makes KVM deliver what is pending, which
-// changes the rest. Restoring: identification before everything; the special registers hold the address of the local APIC, so
+// changes the rest. Restoring: the special registers hold the address of the local APIC, so
 // they go before it; the deadline of its timer is a model-specific register, so those go behind it.
 #include <errno.h>
 #include <linux/kvm.h>
@@ -10,7 +10,6 @@
 #include <sys/ioctl.h>
 
 #include "base/own.h"
-#include "vmx/engine_kvm/cpuid.h"
 #include "vmx/engine_kvm/machine.h"
 #include "vmx/engine_kvm/state.h"
 
@@ -155,7 +154,7 @@ static int set_msrs(struct vcpu *v, struct state *s, struct err *e)
 	return rc;
 }
 
-// ---- clock and identification
+// ---- clock
 
 static int set_tsc_khz(struct vcpu *v, struct state *s, struct err *e)
 {
@@ -171,38 +170,13 @@ static int set_tsc_khz(struct vcpu *v, struct state *s, struct err *e)
 		       saved, here);
 }
 
-static int get_cpuid(struct vcpu *v, struct buf *b, struct err *e)
-{
-	struct cpuid c = {.nent = CPUID_ENTRIES_MAX};
-	if (ioctl(v->fd, KVM_GET_CPUID2, &c))
-		return err_sys(e, errno, "read what processor %u is", v->n);
-	return state_add(b, STATE_CPUID, v->n, c.entry, c.nent * sizeof(c.entry[0])) ? err_set(e, ENOMEM, "no memory") : 0;
-}
-
-static int set_cpuid(struct vcpu *v, struct state *s, struct err *e)
-{
-	struct cpuid saved = {.nent = 0}, host;
-	size_t len = 0;
-	const void *entries = state_find(s, STATE_CPUID, v->n, &len);
-	if (!entries || len % sizeof(saved.entry[0]) || len > sizeof(saved.entry))
-		return err_set(e, EINVAL, "the saved state does not say what processor %u is", v->n);
-	saved.nent = (uint32_t)(len / sizeof(saved.entry[0]));
-	memcpy(saved.entry, entries, len);
-	int rc = cpuid_read(v->m->kvm_fd, &host, e);
-	if (!rc)
-		rc = cpuid_check(&saved, &host, e);
-	if (rc)
-		return rc;
-	return ioctl(v->fd, KVM_SET_CPUID2, &saved) ? err_sys(e, errno, "say to processor %u what it is", v->n) : 0;
-}
-
 // ---- the whole
 
 int vcpu_save(struct vcpu *v, struct buf *b, struct err *e)
 {
 	int khz = ioctl(v->fd, KVM_GET_TSC_KHZ, 0), rc;
 	uint32_t tsc_khz = khz > 0 ? (uint32_t)khz : 0;
-	if ((rc = get_cpuid(v, b, e)) || (rc = get_simple(v, STATE_MP, b, e)) || (rc = get_simple(v, STATE_REGS, b, e)) ||
+	if ((rc = get_simple(v, STATE_MP, b, e)) || (rc = get_simple(v, STATE_REGS, b, e)) ||
 	    (rc = get_simple(v, STATE_SREGS, b, e)) || (rc = get_xsave(v, b, e)) || (rc = get_simple(v, STATE_DEBUG, b, e)) ||
 	    (rc = get_simple(v, STATE_LAPIC, b, e)) || (rc = get_msrs(v, b, e)) || (rc = get_simple(v, STATE_EVENTS, b, e)))
 		return rc;
@@ -212,7 +186,7 @@ int vcpu_save(struct vcpu *v, struct buf *b, struct err *e)
 int vcpu_restore(struct vcpu *v, struct state *s, struct err *e)
 {
 	int rc;
-	if ((rc = set_cpuid(v, s, e)) || (rc = set_tsc_khz(v, s, e)) || (rc = set_simple(v, STATE_MP, s, e)) ||
+	if ((rc = set_tsc_khz(v, s, e)) || (rc = set_simple(v, STATE_MP, s, e)) ||
 	    (rc = set_simple(v, STATE_REGS, s, e)) || (rc = set_simple(v, STATE_SREGS, s, e)) || (rc = set_xsave(v, s, e)) ||
 	    (rc = set_simple(v, STATE_DEBUG, s, e)) || (rc = set_simple(v, STATE_LAPIC, s, e)) || (rc = set_msrs(v, s, e)) ||
 	    (rc = set_simple(v, STATE_EVENTS, s, e)))

@@ -27,6 +27,7 @@
 #include "vmx/engine_qemu/qemu_slots.h"
 #include "vmx/engine_qemu/qemu_state.h"
 #include "vmx/engine_qemu/qmp.h"
+#include "vmx/host_pid.h"
 #include "vmx/memory_file.h"
 #include "vmx/vm.h"
 
@@ -35,6 +36,7 @@
 struct engine {
 	struct vm *vm;
 	pid_t pid;                       // 0: not running
+	pid_t host_pid;                  // the same, as the host numbers it
 	int pidfd;                       // owned; -1: none
 	struct evwatch *exit_watch;
 	int stderr_fd;                   // owned; our end of QEMU's stderr; -1: none
@@ -285,6 +287,7 @@ static int spawn(struct engine *g, const struct qemu_args *a, struct err *e)
 	g->pidfd = (int)syscall(SYS_pidfd_open, g->pid, 0);
 	if (g->pidfd < 0)
 		return err_sys(e, errno, "watch the QEMU process");
+	g->host_pid = host_pid_of(g->pidfd);
 	g->exit_watch = evloop_add(g->vm->loop, g->pidfd, EPOLLIN, on_exit_, g);
 	g->stderr_watch = evloop_add(g->vm->loop, g->stderr_fd, EPOLLIN, on_stderr, g);
 	return g->exit_watch && g->stderr_watch ? 0 : err_set(e, ENOMEM, "no memory");
@@ -340,7 +343,7 @@ static int qemu_save(struct engine *g, int state_fd, int memory_fd, struct err *
 	return qemu_state_save(&g->state, state_fd, memory_fd, e);
 }
 
-static pid_t qemu_pid(const struct engine *g) { return g->pid; }
+static pid_t qemu_pid(const struct engine *g) { return g->pid ? g->host_pid : 0; }
 
 static void vhost_free(void *u) { vhost_user_free(u); }
 

@@ -82,8 +82,8 @@ static void devices_take_their_slots(void **state)
 			    "virtio-net-device,id=dev-net3,netdev=net3,mac=02:00:00:00:00:01,bus=virtio-mmio-bus.6");
 	assert_string_equal(option(&a, "-device", 5),
 			    "vhost-user-blk,id=dev-disk0,chardev=disk0,num-queues=1,bus=virtio-mmio-bus.7");
-	assert_non_null(strstr(option(&a, "-device", 21), "id=dev-disk16,chardev=disk16,num-queues=1,bus=virtio-mmio-bus.23"));
-	assert_string_equal(option(&a, "-device", 22), "(absent)");
+	assert_non_null(strstr(option(&a, "-device", 20), "id=dev-disk15,chardev=disk15,num-queues=1,bus=virtio-mmio-bus.22"));
+	assert_string_equal(option(&a, "-device", 21), "(absent)");
 	assert_null(strstr(option(&a, "-append", 0), "noreplace-smp"));
 	qemu_args_fini(&a);
 }

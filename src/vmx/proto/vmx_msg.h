@@ -67,6 +67,9 @@ struct vmx_status {
 	uint64_t disk_read_bytes, disk_write_bytes, disk_ops;
 	uint64_t vsock_rx_bytes, vsock_tx_bytes;
 	uint64_t memory_resident_bytes;   // of the guest memory memfd
+	// Engine kvm: how often the guest's processors came back to vmx, by what for. 0 with qemu.
+	uint64_t exits_port, exits_mmio, exits_halt, exits_signal, exits_other;
+	uint64_t net_rx_packets, net_tx_packets, net_rx_bytes, net_tx_bytes;   // rx: to the guest; engine kvm
 };
 
 struct vmx_stop { struct vmx_msg head; uint32_t how; };       // 0: kill the VM now; 1: power button

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// Virtio slots of QEMU's microvm that are empty when a template boots, so that clones can have devices in them: QEMU's own
+// Virtio slots of QEMU's microvm that are empty when a template boots (all but 0 and the balloon's, 2), so that clones can have devices in them: QEMU's own
 // tables declare the filled ones only. The guest's kernel takes this table from the beginning of its initramfs.
 DefinitionBlock ("", "SSDT", 2, "BLKHD", "SLOTS", 1)
 {
@@ -16,7 +16,6 @@ DefinitionBlock ("", "SSDT", 2, "BLKHD", "SLOTS", 1)
 	Scope (\_SB)
 	{
 		SLOT (BS01, 1, 0xFEB00200, 25)
-		SLOT (BS02, 2, 0xFEB00400, 26)
 		SLOT (BS03, 3, 0xFEB00600, 27)
 		SLOT (BS04, 4, 0xFEB00800, 28)
 		SLOT (BS05, 5, 0xFEB00A00, 29)

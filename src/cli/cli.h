@@ -47,6 +47,7 @@ struct cluster {
 	char engine[8];        // what was asked for: "auto", "qemu", "kvm"
 	char templates[4];     // "on": pods start from templates; "off"
 	uint16_t api_port, kubelet_port;
+	unsigned memory_mib;   // what all VMs together may have; 0: what the host has
 };
 int cluster_load(const char *root, struct cluster *c, struct err *e);                     // -ENOENT: never started
 int cluster_choose(const char *root, const struct cluster *wish, struct cluster *c, struct err *e);   // fills what is empty, saves

@@ -36,6 +36,8 @@ struct vmx_config {
 	char *cpu_model;               // owned; NULL: all that the host has
 	bool template;                 // every virtio slot is declared to the guest, filled or not
 	int restore_state_fd, restore_memory_fd;   // -1: the VM boots
+	bool paged;
+	int userfault_fd;              // -1: none was given
 	uid_t uid;                     // 0: stay what we are
 	gid_t gid;
 };

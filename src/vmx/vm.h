@@ -9,6 +9,7 @@
 #include "base/err.h"
 #include "virtio/guest_mem.h"
 #include "vmx/config.h"
+#include "vmx/paging.h"
 #include "vmx/proto/vmx_msg.h"
 #include "vmx/tsc.h"
 
@@ -51,6 +52,7 @@ struct vm {
 	uint64_t engine_ns;                // monotonic: when the engine was started
 	struct tsc_mark tsc;               // taken at start
 	struct guest_ram ram;
+	struct paging paging;
 	struct vsock *vsock;               // owned
 	struct vm_device vsock_device;
 	struct vm_disk disk[DISKS_MAX];    // config->ndisks of them
@@ -78,6 +80,7 @@ int vm_power_button(struct vm *vm, struct err *e);
 int vm_resize(struct vm *vm, const char *serial, uint64_t size_bytes, struct err *e);
 /* Pause and save; see VMX_MSG_SAVE. 0: it stays paused, -errno: it runs on. */
 int vm_save(struct vm *vm, int state_fd, int memory_fd, struct err *e);
+int vm_balloon(struct vm *vm, uint64_t target_bytes, struct err *e);   // the guest shall do without so much. 0 or -errno
 void vm_status(const struct vm *vm, struct vmx_status *s);         // all but head
 
 // Called by the engine, on the main thread.

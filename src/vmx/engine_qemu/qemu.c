@@ -50,6 +50,7 @@ struct engine {
 		struct devthread *thread;   // borrowed: u is used on it
 	} vhost[1 + DISKS_MAX];
 	unsigned nvhost;
+	uint64_t ballooned;              // bytes, as QEMU said last
 	bool shutdown;                   // QEMU announced the end, for this reason:
 	char reason[32];
 };
@@ -74,6 +75,9 @@ static void on_event(void *user, const char *name, const json_t *data)
 	if (!strcmp(name, "SHUTDOWN")) {
 		g->shutdown = true;
 		snprintf(g->reason, sizeof(g->reason), "%s", jpath_str(data, "reason", "unknown"));
+	} else if (!strcmp(name, "BALLOON_CHANGE")) {
+		uint64_t left = (uint64_t)jpath_int(data, "actual", (long long)g->vm->ram.size);
+		g->ballooned = left < g->vm->ram.size ? g->vm->ram.size - left : 0;
 	}
 }
 
@@ -152,16 +156,18 @@ static void on_exit_(struct evloop *l, struct evwatch *w, uint32_t events, void 
 
 // ---- start
 
-static int pair(int *ours, int *theirs, struct err *e)
+static int pair_of(int type, int *ours, int *theirs, struct err *e)
 {
 	int s[2];
-	if (socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, s))
+	if (socketpair(AF_UNIX, type | SOCK_CLOEXEC, 0, s))
 		return err_sys(e, errno, "make a socket pair for QEMU");
 	fcntl(s[0], F_SETFL, O_NONBLOCK);
 	*ours = s[0];
 	*theirs = s[1];
 	return 0;
 }
+
+static int pair(int *ours, int *theirs, struct err *e) { return pair_of(SOCK_STREAM, ours, theirs, e); }
 
 struct ends {                            // of the sockets between us and QEMU; owned
 	struct qemu_fds ours, theirs;
@@ -170,15 +176,16 @@ struct ends {                            // of the sockets between us and QEMU; 
 
 static void fds_close(struct qemu_fds *f, unsigned ndisks)
 {
-	own_fd int a = take_fd(f->console), b = take_fd(f->qmp), c = take_fd(f->vsock), i = take_fd(f->initrd);
-	(void)a, (void)b, (void)c, (void)i;
+	own_fd int a = take_fd(f->console), b = take_fd(f->qmp), c = take_fd(f->vsock), i = take_fd(f->initrd),
+		p = take_fd(f->pager);
+	(void)a, (void)b, (void)c, (void)i, (void)p;
 	for (unsigned n = 0; n < ndisks; n++) {
 		own_fd int d = take_fd(f->disk[n]);
 		(void)d;
 	}
 }
 
-static int ends_open(struct ends *s, unsigned ndisks, struct err *e)
+static int ends_open(struct ends *s, unsigned ndisks, bool paged, struct err *e)
 {
 	memset(s, -1, sizeof(*s));
 	s->ndisks = ndisks;
@@ -187,6 +194,8 @@ static int ends_open(struct ends *s, unsigned ndisks, struct err *e)
 		rc = pair(&s->ours.qmp, &s->theirs.qmp, e);
 	if (!rc)
 		rc = pair(&s->ours.vsock, &s->theirs.vsock, e);
+	if (!rc && paged)
+		rc = pair_of(SOCK_SEQPACKET, &s->ours.pager, &s->theirs.pager, e);
 	for (unsigned i = 0; i < ndisks && !rc; i++)
 		rc = pair(&s->ours.disk[i], &s->theirs.disk[i], e);
 	return rc;
@@ -240,7 +249,9 @@ static int connect_all(struct engine *g, struct ends *s, struct err *e)
 		return err_set(e, ENOMEM, "no memory");
 	s->ours.qmp = -1;
 	g->state = (struct qemu_state){.vm = vm, .qmp = g->qmp};
-	int rc = vm->config->template ? 0 : connect_device(g, &vm->vsock_device, &s->ours.vsock, e);
+	int rc = vm->paging.on ? paging_expect(&vm->paging, vm->loop, take_fd(s->ours.pager), e) : 0;
+	if (!rc && !vm->config->template)
+		rc = connect_device(g, &vm->vsock_device, &s->ours.vsock, e);
 	for (unsigned i = 0; i < s->ndisks && !rc; i++)
 		rc = connect_device(g, &vm->disk[i].device, &s->ours.disk[i], e);
 	return rc;
@@ -309,7 +320,7 @@ static int qemu_start(struct vm *vm, struct engine **out, struct err *e)
 	*g = (struct engine){.vm = vm, .pidfd = -1, .stderr_fd = -1};
 	struct ends s;
 	struct qemu_args a = {.argc = 0};
-	int rc = ends_open(&s, vm->config->ndisks, e);
+	int rc = ends_open(&s, vm->config->ndisks, vm->paging.on, e);
 	if (!rc)
 		rc = template_initrd(vm->config, &s, e);
 	if (!rc)
@@ -344,6 +355,13 @@ static int qemu_save(struct engine *g, int state_fd, int memory_fd, struct err *
 }
 
 static pid_t qemu_pid(const struct engine *g) { return g->pid ? g->host_pid : 0; }
+static int qemu_balloon(struct engine *g, uint64_t target_bytes, struct err *e)
+{
+	return qmp_command_number(g->qmp, "balloon", "value", g->vm->ram.size - target_bytes, e);
+}
+
+static uint64_t qemu_ballooned(const struct engine *g) { return g->ballooned; }
+
 
 static void vhost_free(void *u) { vhost_user_free(u); }
 
@@ -368,6 +386,6 @@ static void qemu_free(struct engine *g)
 }
 
 const struct engine_ops engine_qemu = {
-	.name = "qemu", .start = qemu_start, .kill = qemu_kill, .power_button = qemu_power_button, .pid = qemu_pid,
-	.save = qemu_save, .free = qemu_free,
+	.name = "qemu", .start = qemu_start, .kill = qemu_kill, .power_button = qemu_power_button,
+	.balloon = qemu_balloon, .ballooned = qemu_ballooned, .pid = qemu_pid, .save = qemu_save, .free = qemu_free,
 };

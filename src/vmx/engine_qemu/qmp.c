@@ -128,6 +128,11 @@ int qmp_send(struct qmp *q, const char *name, json_t *args, int fd, qmp_done_fn 
 
 int qmp_command(struct qmp *q, const char *name, struct err *e) { return qmp_send(q, name, NULL, -1, NULL, NULL, e); }
 
+int qmp_command_number(struct qmp *q, const char *name, const char *argument, uint64_t value, struct err *e)
+{
+	return qmp_send(q, name, json_pack("{s:I}", argument, (json_int_t)value), -1, NULL, NULL, e);
+}
+
 int qmp_wait(struct qmp *q, const bool *flag, int timeout_ms)
 {
 	uint64_t end = clock_mono_ns() + (uint64_t)timeout_ms * NS_PER_MS;

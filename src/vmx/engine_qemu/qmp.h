@@ -6,6 +6,7 @@
 
 #include <jansson.h>
 #include <stdbool.h>
+#include <stdint.h>
 
 #include "base/err.h"
 
@@ -31,6 +32,7 @@ typedef void qmp_done_fn(void *user, const json_t *value, const char *why);
  * come in the order of the commands. Returns 0 or -errno. */
 int qmp_send(struct qmp *q, const char *name, json_t *args, int fd, qmp_done_fn *done, void *user, struct err *e);
 int qmp_command(struct qmp *q, const char *name, struct err *e);   // without arguments, done NULL
+int qmp_command_number(struct qmp *q, const char *name, const char *argument, uint64_t value, struct err *e);
 
 /* Handle what QEMU says, and nothing else, until *flag. 0, -ETIMEDOUT, -EPIPE: QEMU has ended. */
 int qmp_wait(struct qmp *q, const bool *flag, int timeout_ms);

@@ -37,7 +37,7 @@ enum vmx_msg_type {
 	VMX_MSG_STATUS = 1,    // request: no payload. reply: struct vmx_status
 	VMX_MSG_STOP = 2,      // request: struct vmx_stop. reply: no payload, at once; the end shows as end of stream
 	VMX_MSG_RESIZE = 3,    // request: struct vmx_resize: give a disk a new size. reply: no payload
-	VMX_MSG_BALLOON = 4,   // request: struct vmx_balloon. reply: no payload
+	VMX_MSG_BALLOON = 4,   // request: struct vmx_balloon. reply: no payload, at once; the guest takes its time
 	VMX_MSG_MEMORY = 5,    // request: no payload. reply: struct vmx_memory with descriptors, held back until the engine has
 	                       // mapped the memory; answered at any time after that, too. ENODATA: this VM is not paged
 	VMX_MSG_SAVE = 6,      // request: no payload, two descriptors: state file, memory file (sparse: page n at n * 4096, zero
@@ -70,6 +70,7 @@ struct vmx_status {
 	// Engine kvm: how often the guest's processors came back to vmx, by what for. 0 with qemu.
 	uint64_t exits_port, exits_mmio, exits_halt, exits_signal, exits_other;
 	uint64_t net_rx_packets, net_tx_packets, net_rx_bytes, net_tx_bytes;   // rx: to the guest; engine kvm
+	uint64_t memory_balloon_bytes;    // taken from the guest
 };
 
 struct vmx_stop { struct vmx_msg head; uint32_t how; };       // 0: kill the VM now; 1: power button
@@ -88,7 +89,7 @@ struct vmx_memory {
 	uint32_t maps, fds;
 	struct { uint64_t address, offset, length; uint32_t fd, zero; } map[VMX_MAPS_MAX];   // as struct pager_map
 };
-struct vmx_balloon { struct vmx_msg head; uint64_t target_bytes; };
+struct vmx_balloon { struct vmx_msg head; uint64_t target_bytes; };   // what the guest shall do without; 0: all is its own
 struct vmx_error { struct vmx_msg head; int32_t code; char text[256]; };
 
 #define VMX_MSG_MAX 512

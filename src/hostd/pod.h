@@ -79,6 +79,7 @@ struct pod {
 	bool containers_loaded;         // (w) the array has been matched with the spec
 	struct vm *vm;                  // (w)
 	struct template *template;      // (w) what the VM was cloned from, until its agent has answered
+	char sample[20];                // (w) template whose working set this pod is to show when its first container runs; ""
 	bool boot_next;                 // (w) the last clone did not come up
 	bool vm_ended;                  // set by the VM's watcher
 	struct agent_client *agent;     // (w)
@@ -128,6 +129,7 @@ int pod_configure(struct pod *p, struct err *e);               // give the agent
 /* pod_vm.c: from images to a configured agent, and back. All from the worker. */
 int pod_vm_ensure(struct pod *p, struct err *e);               // network, disks, VM, agent, identity
 int pod_vm_adopt(struct pod *p);                               // after a hostd restart; -EAGAIN: the VM is busy, again later
+void pod_vm_sample(struct pod *p);                             // the first container runs: what it took is the working set
 void pod_vm_detach(struct pod *p);                             // before one: let go, the VM goes on
 void pod_vm_lost(struct pod *p);                               // the VM has ended by itself
 void pod_vm_stop(struct pod *p);                               // end the VM, keep network and logs

@@ -18,8 +18,10 @@
 #include "k8s/quantity.h"
 #include "pod.h"
 #include "pod_probes.h"
+#include "pager_client.h"
 #include "pods.h"
 #include "scratch.h"
+#include "template_link.h"
 
 #define VM_BACKOFF_FIRST_NS (2 * NS_PER_S)
 #define VM_BACKOFF_MAX_NS (120 * NS_PER_S)
@@ -205,21 +207,60 @@ static bool wants_boot(const struct pod *p)
 	return p->boot_next || (how && !strcmp(how, "boot"));
 }
 
-/* A clone of a template where there is one that fits; else a boot. */
-static int start(struct pod *p, struct vm_config *c, struct vm **vm, struct err *e)
+struct clone { int state, memory, image; struct pager_vad vad; struct vm_paging paging; };   // what a clone starts with; owned
+
+static void clone_close(struct clone *k)
 {
-	p->template = wants_boot(p) ? NULL : template_take(p->host->templates, c->vcpus, c->memory_mib);
-	p->boot_next = false;
-	own_fd int state = p->template ? template_open_state(p->template) : -1;
-	own_fd int memory = p->template ? template_open_memory(p->template) : -1;
-	if (state >= 0 && memory >= 0) {
-		c->restore_state_fd = state;
-		c->restore_memory_fd = memory;
-		if (!vm_start(c, on_vm_end, p, vm, e))
-			return 0;
-		log_warn("pods", "%s/%s: template %s: %s", p->ns, p->name, template_name(p->template), e->text);
-		c->restore_state_fd = c->restore_memory_fd = -1;
+	own_fd int a = take_fd(k->state), b = take_fd(k->memory), c = take_fd(k->image);
+	(void)a, (void)b, (void)c;
+}
+
+/* A paged clone gets its working set at once, and from pagerd what it touches beyond; another one gets everything. */
+static int clone_open(struct pod *p, const struct vm_config *c, struct clone *k, struct err *e)
+{
+	k->state = template_open_state(p->template);
+	k->memory = c->paging ? template_open_set(p->template) : template_open_memory(p->template);
+	if (k->state < 0 || k->memory < 0)
+		return err_set(e, EIO, "its files cannot be opened");
+	if (!c->paging)
+		return 0;
+	k->image = template_open_memory(p->template);
+	k->vad = (struct pager_vad){.kind = PAGER_VAD_TEMPLATE, .pages = (uint64_t)c->memory_mib << 8};
+	k->paging = *c->paging;
+	k->paging.vad = &k->vad;
+	k->paging.vads = k->paging.vad_fds = 1;
+	k->paging.vad_fd = &k->image;
+	return k->image < 0 ? err_set(e, EIO, "its memory cannot be opened") : template_link_to(p->template, c->dir, e);
+}
+
+static int start_clone(struct pod *p, const struct vm_config *boot, struct vm **vm, struct err *e)
+{
+	struct clone k = {.state = -1, .memory = -1, .image = -1};
+	struct vm_config c = *boot;
+	if (strcmp(c.engine, "qemu"))
+		c.paging = NULL;   // kvm maps the template's memory copy-on-write
+	int rc = clone_open(p, &c, &k, e);
+	if (!rc) {
+		c.restore_state_fd = k.state;
+		c.restore_memory_fd = k.memory;
+		c.paging = c.paging ? &k.paging : NULL;
+		rc = vm_start(&c, on_vm_end, p, vm, e);
 	}
+	snprintf(p->sample, sizeof(p->sample), "%s", !rc && c.paging && template_wants_sample(p->template) ? template_name(p->template) : "");
+	clone_close(&k);
+	return rc;
+}
+
+/* A clone of a template where there is one that fits; else a boot. */
+static int start(struct pod *p, const struct vm_config *c, struct vm **vm, struct err *e)
+{
+	template_unlink(c->dir);
+	p->template = wants_boot(p) ? NULL : template_take(p->host->templates, c->vcpus, c->memory_mib);
+	if (p->template && !start_clone(p, c, vm, e))
+		return 0;
+	if (p->template)
+		log_warn("pods", "%s/%s: template %s: %s", p->ns, p->name, template_name(p->template), e->text);
+	template_unlink(c->dir);
 	template_done(p, false);
 	p->boot_next = false;
 	return vm_start(c, on_vm_end, p, vm, e);
@@ -372,6 +413,36 @@ static void restore_network(struct pod *p)
 	pthread_mutex_unlock(&p->lock);
 }
 
+/* If the VM is a paged clone: where the pages come from that it has not touched yet. */
+static int clone_memory(const char *dir, struct vm_paging *paging, struct pager_vad *vad, int *image, struct err *e)
+{
+	uint64_t bytes;
+	int fd = paging ? template_linked(dir, &bytes, e) : -ENOENT;
+	if (fd == -ENOENT)
+		return 0;
+	if (fd < 0) {
+		log_error("pods", "%s: a clone that cannot go on: %s", dir, e->text);
+		vm_end_leftover(dir);
+		return fd;
+	}
+	*image = fd;
+	*vad = (struct pager_vad){.kind = PAGER_VAD_TEMPLATE, .pages = bytes / 4096};
+	paging->vad = vad;
+	paging->vads = paging->vad_fds = 1;
+	paging->vad_fd = image;
+	return 0;
+}
+
+void pod_vm_sample(struct pod *p)
+{
+	if (!*p->sample || !p->vm || !p->host->templates)
+		return;
+	own_fd int memory = vm_memory_fd(p->vm, NULL);
+	if (memory >= 0)
+		templates_sample(p->host->templates, p->sample, memory);
+	p->sample[0] = '\0';
+}
+
 int pod_vm_adopt(struct pod *p)
 {
 	own_free char *dir = NULL;
@@ -385,7 +456,11 @@ int pod_vm_adopt(struct pod *p)
 		return -EAGAIN;
 	restore_network(p);
 	struct vm_paging paging;
-	int rc = p->vm ? 0 : vm_adopt(dir, pod_paging(p, memory_mib(p), &paging), on_vm_end, p, &vm, &e);
+	struct pager_vad vad;
+	own_fd int image = -1;
+	int rc = p->vm ? 0 : clone_memory(dir, pod_paging(p, memory_mib(p), &paging) ? &paging : NULL, &vad, &image, &e);
+	if (!rc && !p->vm)
+		rc = vm_adopt(dir, p->host->pager ? &paging : NULL, on_vm_end, p, &vm, &e);
 	if (!rc && !p->vm) {
 		pthread_mutex_lock(&p->lock);
 		p->vm = vm;

@@ -12,6 +12,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mman.h>
 #include <unistd.h>
 
 #include "base/buf.h"
@@ -24,9 +25,12 @@
 #include "template_build.h"
 #include "template_image.h"
 #include "template_key.h"
+#include "template_link.h"
+#include "template_set.h"
 #include "vm.h"
 
 #define NAME_LEN 16                        // of the key, in folder names: paths of sockets are short
+#define SET_FILE "workingset"
 #define USUAL_VCPUS 1
 #define USUAL_MIB 608                      // of a pod without limits
 #define TEMPLATES_MAX 32
@@ -49,6 +53,8 @@ struct template {
 	uint64_t last_used_ns, retry_ns;   // monotonic
 	char made[CLOCK_TEXT_MAX], why[ERR_TEXT_MAX];
 	uint64_t used_bytes, distinct_bytes, file_bytes;
+	char digest[DIGEST_MAX];           // of the memory image
+	struct template_set set;           // while memory is there
 };
 
 struct templates {
@@ -81,7 +87,8 @@ static struct template *add(struct templates *ts, const char *key, unsigned vcpu
 	struct template *t = n < TEMPLATES_MAX ? calloc(1, sizeof(*t)) : NULL;
 	if (!t)
 		return NULL;
-	*t = (struct template){.all = ts, .next = ts->list, .vcpus = vcpus, .memory_mib = memory_mib, .state = -1, .memory = -1};
+	*t = (struct template){.all = ts, .next = ts->list, .vcpus = vcpus, .memory_mib = memory_mib, .state = -1, .memory = -1,
+				.set = TEMPLATE_SET_INIT};
 	snprintf(t->key, sizeof(t->key), "%s", key);
 	return ts->list = t;
 }
@@ -90,6 +97,8 @@ static void forget_memory(struct template *t)
 {
 	own_fd int a = take_fd(t->state), b = take_fd(t->memory);
 	(void)a, (void)b;
+	template_memory_forget(t->digest);
+	template_set_clear(&t->set);
 }
 
 static void unlink_template(struct template *t)
@@ -156,21 +165,26 @@ static int read_description(const struct templates *ts, const char *name, json_t
 	return 0;
 }
 
-static int read_files(const struct templates *ts, const struct template *t, int *state, int *memory, struct err *e)
+static int read_files(const struct templates *ts, const struct template *t, int *state, int *memory, char digest[DIGEST_MAX],
+		      struct template_set *set, struct err *e)
 {
-	own_free char *dir = folder(ts, t->key), *state_path = NULL, *memory_path = NULL;
+	own_free char *dir = folder(ts, t->key), *state_path = NULL, *memory_path = NULL, *set_path = NULL;
+	uint64_t bytes = (uint64_t)t->memory_mib << 20;
 	own_json json_t *o = NULL;
 	int rc = read_description(ts, t->key, &o, e);
 	if (rc)
 		return rc;
-	if (!dir || asprintf(&state_path, "%s/state", dir) < 0 || asprintf(&memory_path, "%s/memory", dir) < 0)
+	if (!dir || asprintf(&state_path, "%s/state", dir) < 0 || asprintf(&memory_path, "%s/memory", dir) < 0 ||
+	    asprintf(&set_path, "%s/" SET_FILE, dir) < 0)
 		return err_sys(e, ENOMEM, "read a template");
 	own_fd int s = template_file_read(state_path, jpath_str(o, "stateSHA256", ""), e);
 	if (s < 0)
 		return s;
-	int m = template_image_read(memory_path, jpath_str(o, "memorySHA256", ""), (uint64_t)t->memory_mib << 20, e);
+	snprintf(digest, DIGEST_MAX, "%s", jpath_str(o, "memorySHA256", ""));
+	int m = template_memory(memory_path, digest, bytes, e);
 	if (m < 0)
 		return m;
+	template_set_read(set, set_path, bytes / 4096, m);
 	*state = take_fd(s);
 	*memory = m;
 	return 0;
@@ -182,14 +196,18 @@ static bool load(struct template *t)
 	struct templates *ts = t->all;
 	struct err e = ERR_INIT;
 	int state = -1, memory = -1;
+	char digest[DIGEST_MAX] = "";
+	struct template_set set = TEMPLATE_SET_INIT;
 	uint64_t began = clock_mono_ns();
 	t->busy = true;
 	pthread_mutex_unlock(&ts->lock);
-	int rc = read_files(ts, t, &state, &memory, &e);
+	int rc = read_files(ts, t, &state, &memory, digest, &set, &e);
 	pthread_mutex_lock(&ts->lock);
 	t->busy = false;
 	t->state = state;
 	t->memory = memory;
+	t->set = set;
+	memcpy(t->digest, digest, sizeof(digest));
 	if (rc) {
 		log_warn("template", "refused and removed name=%s: %s", template_name(t), e.text);
 		remove_folder(ts, t);
@@ -346,6 +364,52 @@ static int open_again(int fd)
 int template_open_state(const struct template *t) { return open_again(t->state); }
 int template_open_memory(const struct template *t) { return open_again(t->memory); }
 
+int template_open_set(struct template *t)
+{
+	struct templates *ts = t->all;
+	pthread_mutex_lock(&ts->lock);
+	bool known = t->set.fd >= 0 && t->set.samples >= TEMPLATE_SAMPLES;
+	int fd = known ? open_again(t->set.fd) : memfd_create("template-set", MFD_CLOEXEC);
+	pthread_mutex_unlock(&ts->lock);
+	if (fd >= 0 && !known && ftruncate(fd, (off_t)t->memory_mib << 20)) {
+		close(fd);
+		return -EIO;
+	}
+	return fd < 0 && !known ? -errno : fd;
+}
+
+int template_link_to(const struct template *t, const char *vm_dir, struct err *e)
+{
+	own_free char *dir = folder(t->all, t->key), *image = NULL;
+	if (!dir || asprintf(&image, "%s/memory", dir) < 0)
+		return err_sys(e, ENOMEM, "link a template");
+	return template_link(vm_dir, image, t->digest, (uint64_t)t->memory_mib << 20, e);
+}
+
+bool template_wants_sample(const struct template *t)
+{
+	pthread_mutex_lock(&t->all->lock);
+	bool wants = t->set.samples < TEMPLATE_SAMPLES;
+	pthread_mutex_unlock(&t->all->lock);
+	return wants;
+}
+
+void templates_sample(struct templates *ts, const char *name, int memory)
+{
+	struct err e = ERR_INIT;
+	pthread_mutex_lock(&ts->lock);
+	struct template *t = ts->list;
+	while (t && strncmp(t->key, name, strlen(name)))
+		t = t->next;
+	if (t && !t->busy && t->stored && t->memory >= 0 && t->set.samples < TEMPLATE_SAMPLES) {
+		own_free char *dir = folder(ts, t->key), *path = NULL;
+		if (dir && asprintf(&path, "%s/" SET_FILE, dir) >= 0 &&
+		    template_set_sample(&t->set, path, (uint64_t)t->memory_mib << 8, t->memory, memory, &e))
+			log_warn("template", "working set of %s: %s", template_name(t), e.text);
+	}
+	pthread_mutex_unlock(&ts->lock);
+}
+
 // ---- the thread
 
 static struct template *next_wanted(struct templates *ts)
@@ -399,10 +463,11 @@ static json_t *row(const struct template *t)
 {
 	const char *state = t->stale ? "Stale" : t->busy && t->stored ? "Reading" : t->busy ? "Building" : t->stored ? "Ready" :
 			    *t->why ? "Failed" : t->wanted ? "Wanted" : "Absent";
-	return json_pack("{s:s, s:s, s:s, s:s, s:i, s:i, s:s, s:I, s:I, s:I, s:b, s:i, s:I, s:s}", "name", template_name(t), "key", t->key,
+	return json_pack("{s:s, s:s, s:s, s:s, s:i, s:i, s:s, s:I, s:I, s:I, s:i, s:I, s:b, s:i, s:I, s:s}", "name", template_name(t), "key", t->key,
 			 "state", state, "engine", t->all->host->engine, "vcpus", (int)t->vcpus, "memoryMiB", (int)t->memory_mib, "made", t->made,
 			 "usedBytes", (json_int_t)t->used_bytes, "distinctBytes", (json_int_t)t->distinct_bytes, "fileBytes",
-			 (json_int_t)t->file_bytes, "loaded", t->memory >= 0, "users", (int)t->users, "clones", (json_int_t)t->clones, "error",
+			 (json_int_t)t->file_bytes, "samples", (int)t->set.samples, "workingSetBytes",
+			 (json_int_t)template_set_count(&t->set) * 4096, "loaded", t->memory >= 0, "users", (int)t->users, "clones", (json_int_t)t->clones, "error",
 			 t->why);
 }
 

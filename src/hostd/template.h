@@ -33,6 +33,14 @@ const char *template_name(const struct template *t);       // short, for people
 int template_open_state(const struct template *t);         // descriptors of their own, the caller's; -errno
 int template_open_memory(const struct template *t);
 
+/* For paged clones: a sparse image of the pages that are brought at once (empty while these are not known), the caller's;
+ * the rest comes from template_open_memory's, to which a link is put into the VM's folder (template_link.h). */
+int template_open_set(struct template *t);
+int template_link_to(const struct template *t, const char *vm_dir, struct err *e);
+bool template_wants_sample(const struct template *t);
+/* The first container of a clone of the template of that name runs; memory: its memfd, borrowed. */
+void templates_sample(struct templates *ts, const char *name, int memory);
+
 /* For the operator. progress may be NULL. */
 typedef void template_progress_fn(void *user, const char *stage);
 json_t *templates_list(struct templates *ts);

@@ -82,6 +82,25 @@ static int ask(int sock, uint32_t type, void *reply, size_t len, int *fds, size_
 	return 0;
 }
 
+int vm_memory_fd(struct vm *vm, struct err *e)
+{
+	own_free char *path = join(vm->dir, "control.sock");
+	struct timeval limit = {.tv_sec = REPLY_TIMEOUT_MS / 1000};
+	struct vmx_memory memory;
+	int fds[1 + VMX_MAPS_MAX];
+	size_t nfds = sizeof(fds) / sizeof(fds[0]);
+	own_fd int sock = path ? usock_connect(path, SOCK_SEQPACKET, e) : -ENOMEM;
+	if (sock < 0)
+		return sock;
+	setsockopt(sock, SOL_SOCKET, SO_RCVTIMEO, &limit, sizeof(limit));
+	int rc = ask(sock, VMX_MSG_MEMORY, &memory, sizeof(memory), fds, &nfds, e);
+	if (rc)
+		return rc;
+	for (size_t i = 1; i < nfds; i++)
+		close(fds[i]);
+	return nfds ? fds[0] : -EPROTO;
+}
+
 /* What no two runs of VMs have in common: when the process started, and its number. */
 static void memory_id(const struct vmx_status *st, uint8_t id[16])
 {

@@ -61,6 +61,7 @@ int vm_status(struct vm *vm, struct vmx_status *out, struct err *e);   // any th
 int vm_save(struct vm *vm, int state_fd, int memory_fd, struct err *e);
 void vm_end_leftover(const char *dir);   // a VM that an earlier hostd left in dir, if there is one
 bool vm_alive(const struct vm *vm);
+int vm_memory_fd(struct vm *vm, struct err *e);   // its memfd, the caller's; -ENODATA: it is not paged; -errno
 /* What pagerd says of the VM's memory. -ENODATA: it is not paged; -errno. Any thread. */
 struct pager_stats;
 int vm_memory_stats(struct vm *vm, struct pager_stats *out, struct err *e);

@@ -115,7 +115,7 @@ static int ram_init(struct vm *vm, struct err *e)
 {
 	uint64_t size = (uint64_t)vm->config->memory_mib << 20;
 	int saved = vm->config->restore_memory_fd;
-	return saved >= 0 && vm->ops->has_transport ? guest_ram_open_copy(&vm->ram, size, saved, e) : guest_ram_open(&vm->ram, size, e);
+	return saved >= 0 && vm->ops->has_transport && !vm->config->paged ? guest_ram_open_copy(&vm->ram, size, saved, e) : guest_ram_open(&vm->ram, size, e);
 }
 
 int vm_init(struct vm *vm, const struct vmx_config *c, struct evloop *l, struct err *e)

@@ -179,8 +179,8 @@ int cmd_supervise(struct cli *c)
 		{.name = "pagerd", .argv = {pagerd, "--control", pager_socket, "--store", store, "--memory-mib", memory, NULL},
 		 .backoff_max_ms = BACKOFF_FIRST_MS},   // whoever faults waits for it
 		{.name = "hostd", .argv = {hostd, "--root", c->root, "--node-name", cl.node_name, "--node-addr", cl.address,
-					   "--kubelet-port", port, "--tag", cl.tag, "--pod-cidr", cl.pod_cidr, "--engine", engine, "--pager",
-					   pager_socket, NULL}},
+					   "--kubelet-port", port, "--tag", cl.tag, "--pod-cidr", cl.pod_cidr, "--engine", engine, "--templates",
+					   cl.templates[0] ? cl.templates : "on", "--pager", pager_socket, NULL}},
 	};
 	sigset_t set;
 	sigemptyset(&set);

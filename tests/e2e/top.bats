@@ -3,7 +3,7 @@
 load lib.bash
 
 setup_file() {
-	need jq nft qemu-system-x86_64 crun
+	need jq nft qemu-system-x86_64 crun curl
 	cluster_up top
 	image busybox
 	"$BIN/bulkhead-pagerd" --control "$ROOT/pagerd.sock" --store "$ROOT/pagerd.store" --store-mib 16 --frames-mib 64 \
@@ -85,7 +85,8 @@ more_than() { [ "$(value "$1")" -gt "$2" ]; }
 }
 
 @test "hostd's /metrics has the counters of all programs" {
-	run $K get --raw "/api/v1/nodes/$($K get nodes -o jsonpath='{.items[0].metadata.name}')/proxy/metrics"
+	run curl -sk --cert "$ROOT/pki/kubelet-client.crt" --key "$ROOT/pki/kubelet-client.key" \
+		"https://$(jq -r .address "$ROOT/cluster.json"):$(jq -r .kubeletPort "$ROOT/cluster.json")/metrics"
 	[ "$status" = 0 ]
 	[[ "$output" == *bulkhead_disk_writes_total{program=\"vmx\"*vm=\"default/io\"* ]]
 	[[ "$output" == *bulkhead_pager_faults_total{program=\"pagerd\"* ]]

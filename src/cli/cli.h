@@ -46,6 +46,7 @@ struct cluster {
 	char tag[8], address[46], node_name[254], pod_cidr[32];
 	char engine[8];        // what was asked for: "auto", "qemu", "kvm"
 	uint16_t api_port, kubelet_port;
+	unsigned memory_mib;   // what all VMs together may have; 0: what the host has
 };
 int cluster_load(const char *root, struct cluster *c, struct err *e);                     // -ENOENT: never started
 int cluster_choose(const char *root, const struct cluster *wish, struct cluster *c, struct err *e);   // fills what is empty, saves

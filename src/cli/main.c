@@ -10,7 +10,7 @@
 #include "cli.h"
 
 static const struct cli_command commands[] = {
-	{"up", "up [--address IP] [--port N] [--node-name NAME] [--engine E]", "start a one-host cluster; idempotent", cmd_up},
+	{"up", "up [--address IP] [--port N] [--node-name NAME] [--engine E] [--vm-memory-mib N]", "start a one-host cluster; idempotent", cmd_up},
 	{"down", "down [--purge]", "stop it; --purge also removes everything it kept", cmd_down},
 	{"doctor", "doctor", "say what this machine offers and what was chosen", cmd_doctor},
 	{"vm", "vm ls", "the pod VMs of this host", cmd_vm},

@@ -11,6 +11,7 @@ struct netw;
 struct k8s_client;
 struct events;
 struct log_collector;
+struct pager_client;
 struct pods;
 
 struct host {
@@ -33,6 +34,7 @@ struct host {
 	struct netw *net;
 	struct events *events;
 	struct log_collector *logs;
+	struct pager_client *pager;   // NULL: memory is not paged
 	struct pods *pods;
 };
 

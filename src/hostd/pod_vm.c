@@ -29,7 +29,6 @@
 #define AGENT_ADOPT_MS 10000
 #define SCRATCH_DEFAULT_BYTES (10ull << 30)
 #define MEMORY_DEFAULT_MIB 512          // of a pod without memory limits
-#define MEMORY_OVERHEAD_MIB 96          // guest kernel, agent, page tables
 #define MEMORY_MIN_MIB 192
 
 /* --- size --- */
@@ -60,7 +59,7 @@ static unsigned memory_mib(const struct pod *p)
 	int64_t mib = limit_sum(p, "memory", &every) / 1000 / (1 << 20);
 	if (!every)
 		mib += MEMORY_DEFAULT_MIB;
-	mib += MEMORY_OVERHEAD_MIB;
+	mib += POD_MEMORY_OVERHEAD_MIB;
 	struct sysinfo si;
 	sysinfo(&si);
 	int64_t host = (int64_t)((uint64_t)si.totalram * si.mem_unit >> 20);
@@ -220,6 +219,8 @@ static int vm_bring_up(struct pod *p, struct err *e)
 			.guest_dir = p->host->guest_dir, .engine = p->host->engine, .vcpus = vcpus(p), .memory_mib = memory_mib(p),
 			.disks = disks.disks, .disks_count = disks.count, .tap_fd = p->net.tap_fd, .vnet_hdr = p->net.vnet_hdr,
 			.mac = mac, .metrics_dir = p->host->metrics_dir, .uid = p->host->vm_uid_base + p->vm_number};
+		struct vm_paging paging;
+		c.paging = pod_paging_works(p) ? pod_paging(p, c.memory_mib, &paging) : NULL;
 		pthread_mutex_lock(&p->lock);
 		p->vm_ended = p->agent_ended = false;
 		p->boot_cancel = p->cancel;
@@ -344,7 +345,8 @@ int pod_vm_adopt(struct pod *p)
 	if (asprintf(&dir, "%s/vm", p->dir) < 0)
 		return -EAGAIN;
 	restore_network(p);
-	int rc = p->vm ? 0 : vm_adopt(dir, on_vm_end, p, &vm, &e);
+	struct vm_paging paging;
+	int rc = p->vm ? 0 : vm_adopt(dir, pod_paging(p, memory_mib(p), &paging), on_vm_end, p, &vm, &e);
 	if (!rc && !p->vm) {
 		pthread_mutex_lock(&p->lock);
 		p->vm = vm;

@@ -18,7 +18,7 @@
 #include "evict.h"
 #include "prda/metrics.h"
 #include "queue.h"
-#include "uffd.h"
+#include "base/uffd.h"
 
 enum { BUDGET = 16, LINE = 256, EVENTS = 4, THREADS_MAX = 64 };
 #define STOP UINT64_MAX

@@ -19,6 +19,7 @@
 #include "evict.h"
 #include "fault.h"
 #include "prda/metrics.h"
+#include "pressure.h"
 #include "server.h"
 
 struct options {
@@ -28,12 +29,13 @@ struct options {
 	enum store_codec codec;
 };
 
+static struct pressure pressure;
 static struct guests guests = { .epoll = -1, .lock = PTHREAD_MUTEX_INITIALIZER };
 
 static const char usage[] =
 	"Usage: bulkhead-pagerd --control SOCKET --store FILE [options]\n"
 	"  --store-mib N       size of a new compressed store (4096)\n"
-	"  --memory-mib N      evict when all guests together have more (0: no limit)\n"
+	"  --memory-mib N      evict when all guests together have more (0: when the host runs short)\n"
 	"  --frames-mib N      guest memory, resident and compressed, there are records for (65536)\n"
 	"  --readers N         threads that take faults (number of processors, at most 8)\n"
 	"  --workers N         threads for faults that must wait (4)\n"
@@ -130,6 +132,7 @@ static void on_sweep(struct evloop *l, struct evwatch *w, uint32_t events, void 
 static int serve(const struct options *o, struct err *e)
 {
 	sigset_t set;
+	pressure.max_pages = o->memory_mib << 8;
 	sigemptyset(&set);
 	sigaddset(&set, SIGTERM);
 	sigaddset(&set, SIGINT);
@@ -144,12 +147,12 @@ static int serve(const struct options *o, struct err *e)
 	if (!rc)
 		rc = faults_start(&guests, (uint32_t)o->readers, (uint32_t)o->workers, (uint32_t)o->cluster, &faults, e);
 	if (!rc)
-		rc = reclaim_start(&guests, o->memory_mib << 8, &reclaim, e);
+		rc = reclaim_start(&guests, &pressure, &reclaim, e);
 	own_fd int listener = rc ? -1 : usock_listen(o->control, SOCK_SEQPACKET, 0600, e);
 	if (!rc && listener < 0)
 		rc = listener;
 	if (!rc)
-		rc = server_start(loop, listener, &guests, (uint32_t)o->cluster, o->memory_mib << 8, &server, e);
+		rc = server_start(loop, listener, &guests, (uint32_t)o->cluster, &pressure, &server, e);
 	if (!rc) {
 		(void)take_fd(listener);
 		log_info("main", "ready control=%s store=%s", o->control, o->store);

@@ -28,7 +28,7 @@
 #include "pager/pager.h"
 #include "prda/metrics_view.h"
 #include "proto/pager_msg.h"
-#include "uffd.h"
+#include "base/uffd.h"
 
 enum { PAGES = 4096, HALF = PAGES / 2, THREADS = 4, SLOTS = 2 * THREADS };
 #define BYTES ((uint64_t)PAGES * PAGER_PAGE)

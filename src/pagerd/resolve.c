@@ -11,7 +11,7 @@
 #include "base/log.h"
 #include "bulkhead/prda.h"
 #include "fault.h"
-#include "uffd.h"
+#include "base/uffd.h"
 
 PRDA_DEFINE_COUNTER(zero, "bulkhead_pager_loaded_zero_total", "pages given as zeros");
 PRDA_DEFINE_COUNTER(copied, "bulkhead_pager_loaded_copied_total", "pages copied from a backing file");

@@ -34,6 +34,8 @@ struct vmx_config {
 	unsigned ndisks, nnets;
 	struct vmx_disk_config disk[DISKS_MAX];
 	struct vmx_net_config net[NETS_MAX];
+	bool paged;
+	int userfault_fd;              // -1: none was given
 	uid_t uid;                     // 0: stay what we are
 	gid_t gid;
 };

@@ -155,7 +155,8 @@ static int probe(int argc, char **argv)
 
 int main(int argc, char **argv)
 {
-	struct vm vm = {.start_real_ns = clock_real_ns(), .start_ns = clock_mono_ns(), .ram = GUEST_RAM_INIT};
+	struct vm vm = {.start_real_ns = clock_real_ns(), .start_ns = clock_mono_ns(), .ram = GUEST_RAM_INIT,
+			.paging = PAGING_INIT};
 	tsc_mark(&vm.tsc);
 	log_init("bulkhead-vmx");
 	if (argc == 2 && !strcmp(argv[1], "--version"))

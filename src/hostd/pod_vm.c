@@ -225,7 +225,7 @@ static int clone_open(struct pod *p, const struct vm_config *c, struct clone *k,
 	if (!c->paging)
 		return 0;
 	k->image = template_open_memory(p->template);
-	k->vad = (struct pager_vad){.kind = PAGER_VAD_TEMPLATE, .pages = (uint64_t)c->memory_mib << 8};
+	k->vad = (struct pager_vad){.kind = template_wants_sample(p->template) ? PAGER_VAD_TEMPLATE_SINGLE : PAGER_VAD_TEMPLATE, .pages = (uint64_t)c->memory_mib << 8};
 	k->paging = *c->paging;
 	k->paging.vad = &k->vad;
 	k->paging.vads = k->paging.vad_fds = 1;

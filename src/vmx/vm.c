@@ -4,6 +4,7 @@
 
 #include <bulkhead/disk.h>
 #include <errno.h>
+#include <signal.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <string.h>
@@ -114,8 +115,12 @@ static int small_init(struct vm *vm, struct err *e)
 static int ram_init(struct vm *vm, struct err *e)
 {
 	uint64_t size = (uint64_t)vm->config->memory_mib << 20;
-	int saved = vm->config->restore_memory_fd;
-	return saved >= 0 && vm->ops->has_transport && !vm->config->paged ? guest_ram_open_copy(&vm->ram, size, saved, e) : guest_ram_open(&vm->ram, size, e);
+	int saved = vm->config->paged ? -1 : vm->config->restore_memory_fd;   // of a paged VM the pager knows what was saved
+	if (saved >= 0 && vm->ops->has_transport)
+		return guest_ram_open_copy(&vm->ram, size, saved, e);
+	int rc = guest_ram_open(&vm->ram, size, e);
+	vm->ram.paged = vm->config->paged;
+	return rc;
 }
 
 int vm_init(struct vm *vm, const struct vmx_config *c, struct evloop *l, struct err *e)
@@ -173,10 +178,14 @@ static void disk_fini(struct vm_disk *d)
 		log_error("vmx", "close slot=%u: %s", d->device.slot, e.text);
 }
 
+static void on_alarm(int sig) { _exit(128 + sig); }
+
 void vm_fini(struct vm *vm)
 {
-	if (vm->paging.on)
-		alarm(VM_FINI_S);   // a device may wait for a page that nobody brings any more: then without goodbye
+	if (vm->paging.on) {   // a device may wait for a page that nobody brings any more: then without goodbye
+		signal(SIGALRM, on_alarm);   // without a handler the first process of a namespace would not hear it
+		alarm(VM_FINI_S);
+	}
 	if (vm->engine)
 		vm->ops->free(vm->engine);
 	if (vm->vsock_device.thread)

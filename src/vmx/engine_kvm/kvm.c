@@ -15,6 +15,7 @@
 #include "base/file.h"
 #include "base/log.h"
 #include "base/own.h"
+#include "virtio/balloon.h"
 #include "virtio/mmio.h"
 #include "vmx/callfilter.h"
 #include "vmx/console.h"
@@ -315,6 +316,27 @@ static int kvm_save(struct engine *g, int state_fd, int memory_fd, struct err *e
 	return rc;
 }
 
+struct balloon_target {
+	struct balloon *balloon;
+	uint64_t bytes;
+};
+
+static void set_balloon(void *arg)
+{
+	struct balloon_target *t = arg;
+	balloon_set(t->balloon, t->bytes);
+}
+
+static int kvm_balloon(struct engine *g, uint64_t target_bytes, struct err *e)
+{
+	struct balloon_target t = {.balloon = g->vm->balloon, .bytes = target_bytes};
+	(void)e;
+	devthread_call(g->vm->balloon_device.thread, set_balloon, &t);
+	return 0;
+}
+
+static uint64_t kvm_ballooned(const struct engine *g) { return balloon_actual(g->vm->balloon); }
+
 static void kvm_exits(const struct engine *g, struct vmx_status *s)
 {
 	uint64_t *const to[EXIT_KINDS] = {[EXIT_PORT] = &s->exits_port, [EXIT_MMIO] = &s->exits_mmio, [EXIT_HALT] = &s->exits_halt,
@@ -351,5 +373,6 @@ static void kvm_free(struct engine *g)
 
 const struct engine_ops engine_kvm = {
 	.name = "kvm", .has_transport = true, .open = kvm_open, .start = kvm_start, .kill = kvm_kill,
-	.power_button = kvm_power_button, .exits = kvm_exits, .pid = kvm_pid, .save = kvm_save, .free = kvm_free,
+	.power_button = kvm_power_button, .balloon = kvm_balloon, .ballooned = kvm_ballooned, .exits = kvm_exits,
+	.pid = kvm_pid, .save = kvm_save, .free = kvm_free,
 };

@@ -156,7 +156,7 @@ static int run_tiny(int limit_ms, struct err *e)
 	if (rc)
 		return rc;
 	memcpy(p->ram + HIGH_START, tiny, sizeof(tiny));
-	struct boot_entry b = {.eip = HIGH_START};
+	struct boot_entry b = {.rip = HIGH_START};
 	rc = run(p, &b, limit_ms, e);
 	if (rc < 0)
 		err_wrap(e, "a guest of eight instructions");

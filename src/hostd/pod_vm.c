@@ -28,7 +28,6 @@
 #define VM_BACKOFF_FIRST_NS (2 * NS_PER_S)
 #define VM_BACKOFF_MAX_NS (120 * NS_PER_S)
 #define AGENT_BOOT_MS 60000
-#define AGENT_CLONE_MS 30000
 #define AGENT_ADOPT_MS 10000
 #define START_ANNOTATION "bulkhead.dev/start"   // "boot": no clone
 #define SCRATCH_DEFAULT_BYTES (10ull << 30)
@@ -356,7 +355,7 @@ static int bring_up(struct pod *p, struct err *e)
 	uint64_t t = clock_mono_ns();
 	if (!rc && !p->agent) {
 		bool clone = p->template != NULL;
-		rc = agent_connect(p, clone ? AGENT_CLONE_MS : AGENT_BOOT_MS, &p->boot_cancel, &configured, e);
+		rc = agent_connect(p, AGENT_BOOT_MS, &p->boot_cancel, &configured, e);
 		if (rc && !p->cancel && !vm_alive(p->vm))
 			rc = boot_failed(p, e);
 		template_done(p, !rc || p->cancel);

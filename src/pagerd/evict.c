@@ -77,7 +77,8 @@ static uint64_t evict_run(struct guests *g, struct guest *guest, struct run *r)
 			atomic_fetch_add_explicit(&guest->dropped, 1, memory_order_relaxed);
 		}
 	}
-	protect(guest, r->first, r->count, false);
+	if (protect(guest, r->first, r->count, false))
+		guest_wake(guest, r->first, r->count);         // who runs into it again has it lifted by the fault
 	return saved;
 }
 

@@ -15,6 +15,7 @@
 //                           ({"state":"failed","error":"sentence"}), then closed
 //     "disks": [ { "serial": "img0", "path": "/path/of/disk", "read_only": true } ],     opened before the jail is closed
 //     "nets": [ { "tap_fd": N, "mac": "02:...", "vnet_hdr": true } ],
+//     "metrics_dir": "/path",    optional: where to link its counters, NAME.PID (src/prda/metrics.h)
 //     "paged": true,        left out: false. Nothing of the guest's memory is there until somebody attaches what VMX_MSG_MEMORY
 //                           hands out to pagerd; who touches it waits until then, and the guest does not run before.
 //     "userfault_fd": N,    an open /dev/userfaultfd; left out: vmx makes userfaultfds with the system call (engine kvm only)

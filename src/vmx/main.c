@@ -25,6 +25,7 @@
 #include "vmx/control.h"
 #include "vmx/engine.h"
 #include "vmx/engine_kvm/probe.h"
+#include "vmx/host_pid.h"
 #include "vmx/jail.h"
 #include "vmx/vm.h"
 
@@ -156,7 +157,7 @@ static int probe(int argc, char **argv)
 int main(int argc, char **argv)
 {
 	struct vm vm = {.start_real_ns = clock_real_ns(), .start_ns = clock_mono_ns(), .ram = GUEST_RAM_INIT,
-			.paging = PAGING_INIT};
+			.pid = host_pid_self(), .paging = PAGING_INIT};
 	tsc_mark(&vm.tsc);
 	log_init("bulkhead-vmx");
 	if (argc == 2 && !strcmp(argv[1], "--version"))

@@ -29,6 +29,7 @@ int cmd_image(struct cli *c);
 int cmd_kubeconfig(struct cli *c);
 int cmd_supervise(struct cli *c);
 int cmd_disk(struct cli *c);
+int cmd_top(struct cli *c);
 
 /* Exit codes: 0 done, 1 failed (one sentence on stderr), 2 wrong usage. */
 int cli_fail(const struct err *e);

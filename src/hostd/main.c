@@ -31,6 +31,7 @@
 #include "node.h"
 #include "pager_client.h"
 #include "pods.h"
+#include "prda/metrics.h"
 #include "streaming.h"
 #include "vm.h"
 
@@ -234,6 +235,7 @@ int main(int argc, char **argv)
 	struct node *node = NULL;
 	struct admin *admin = NULL;
 	struct streaming *streaming = NULL;
+	struct metrics *metrics = NULL;
 	sigset_t set;
 	int sig;
 
@@ -251,6 +253,9 @@ int main(int argc, char **argv)
 	sigaddset(&set, SIGTERM);
 	sigaddset(&set, SIGINT);
 	pthread_sigmask(SIG_BLOCK, &set, NULL);   // before any thread; helpers unblock it for their children
+	o.host.metrics_dir = default_path("%s/run/metrics", o.host.root);
+	if (metrics_open(o.host.metrics_dir, "hostd", NULL, &metrics, &e))   // before threads
+		log_warn("main", "%s", e.text);
 	curl_global_init(CURL_GLOBAL_DEFAULT);
 
 	if (start(&o, &node, &admin, &streaming, &e)) {
@@ -270,5 +275,6 @@ int main(int argc, char **argv)
 	netw_close(o.host.net);
 	image_store_close(o.host.images);
 	k8s_client_close(o.host.api);
+	metrics_close(metrics);
 	return 0;
 }

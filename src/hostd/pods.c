@@ -20,6 +20,7 @@
 #include "pagerd/proto/pager_msg.h"
 #include "pod.h"
 #include "pods_stats.h"
+#include "prda/metrics.h"
 
 #define WORKER_STACK (256 * 1024)
 #define VM_NUMBERS 4096
@@ -543,6 +544,7 @@ static char *start_metrics(struct pods *ps)
 	buf_printf(&b, "# HELP kubelet_running_pods Number of pods that have a running pod sandbox\n# TYPE kubelet_running_pods gauge\n"
 		       "kubelet_running_pods %u\n# HELP bulkhead_pods Number of pods on this host\n# TYPE bulkhead_pods gauge\n"
 		       "bulkhead_pods %u\n", vms, pods);
+	metrics_text(ps->host->metrics_dir, &b, NULL);
 	return buf_take(&b);
 }
 

@@ -256,8 +256,8 @@ static json_t *describe(const struct vm_config *c)
 	for (size_t i = 0; i < c->disks_count; i++)
 		json_array_append_new(disks, json_pack("{s:s, s:s, s:b}", "serial", c->disks[i].serial, "path",
 						       c->disks[i].path, "read_only", c->disks[i].read_only));
-	return json_pack("{s:i, s:s, s:s, s:s, s:i, s:i, s:s, s:i, s:o, s:i, s:i}", "version", 1, "id", c->id, "name", c->name,
-			 "engine", c->engine, "vcpus", c->vcpus, "memory_mib", c->memory_mib, "cmdline", "",
+	return json_pack("{s:i, s:s, s:s, s:s, s:s*, s:i, s:i, s:s, s:i, s:o, s:i, s:i}", "version", 1, "id", c->id, "name", c->name,
+			 "engine", c->engine, "metrics_dir", c->metrics_dir, "vcpus", c->vcpus, "memory_mib", c->memory_mib, "cmdline", "",
 			 "console_max_bytes", CONSOLE_MAX_BYTES, "disks", disks, "uid", c->uid, "gid", c->uid);
 }
 

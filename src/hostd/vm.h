@@ -38,6 +38,7 @@ struct vm_config {
 	int tap_fd;                // borrowed; -1: no network
 	bool vnet_hdr;
 	const char *mac;
+	const char *metrics_dir;   // where vmx links its counters; NULL: nowhere
 	unsigned uid;              // the VM's user and group
 	const struct vm_paging *paging;   // NULL: ordinary memory
 };

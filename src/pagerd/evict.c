@@ -17,9 +17,14 @@
 #include "base/clock.h"
 #include "base/log.h"
 #include "base/uffd.h"
+#include "prda/metrics.h"
 #include "pressure.h"
 
 enum { RUN = 32 };
+
+PRDA_DEFINE_COUNTER(evictions, "bulkhead_pager_evictions_total", "pages put into the store and taken out of guests");
+PRDA_DEFINE_COUNTER(dropped, "bulkhead_pager_dropped_total", "pages taken out of guests that could be had again without the store");
+PRDA_DEFINE_GAUGE(resident_pages, "bulkhead_pager_resident_pages", "pages of all guests in memory, when eviction last looked");
 
 struct run {
 	struct pager_claim claim[RUN];
@@ -72,9 +77,11 @@ static uint64_t evict_run(struct guests *g, struct guest *guest, struct run *r)
 		} else if (r->handle[i]) {
 			pager_evicted(&r->claim[i], r->handle[i]);
 			atomic_fetch_add_explicit(&guest->evictions, 1, memory_order_relaxed);
+			prda_add(evictions, 1);
 		} else {
 			pager_dropped(&r->claim[i]);
 			atomic_fetch_add_explicit(&guest->dropped, 1, memory_order_relaxed);
+			prda_add(dropped, 1);
 		}
 	}
 	protect(guest, r->first, r->count, false);
@@ -242,7 +249,9 @@ static bool reclaim_once(struct reclaim *r)
 {
 	struct guest *fattest;
 	pager_set_time(r->g->pager, now_ticks());
-	uint64_t over = pressure_excess(r->pressure, survey(r->g, &fattest)), went = 0;
+	uint64_t sum = survey(r->g, &fattest);
+	metrics_gauge_set(resident_pages, (int64_t)sum);
+	uint64_t over = pressure_excess(r->pressure, sum), went = 0;
 	if (!fattest)
 		return false;
 	if (over) {

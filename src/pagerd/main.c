@@ -18,11 +18,12 @@
 #include "base/usock.h"
 #include "evict.h"
 #include "fault.h"
+#include "prda/metrics.h"
 #include "pressure.h"
 #include "server.h"
 
 struct options {
-	const char *control, *store;
+	const char *control, *store, *metrics;
 	uint64_t store_mib, memory_mib, frames_mib;
 	uint64_t readers, workers, cluster, sweep_s;
 	enum store_codec codec;
@@ -41,6 +42,7 @@ static const char usage[] =
 	"  --cluster N         pages loaded at once, a power of two up to 64 (16)\n"
 	"  --codec lz4|zstd|raw\n"
 	"  --sweep-seconds N   drop compressed pages whose guest has not come back by then (600)\n"
+	"  --metrics DIR       link the counters there for \"bulkhead top\" to read\n"
 	"  --help, --version\n";
 
 static bool number(const char *text, uint64_t min, uint64_t max, uint64_t *v)
@@ -71,7 +73,7 @@ static int parse(int argc, char **argv, struct options *o)
 	static const struct option names[] = {
 		{ "control", 1, 0, 'c' }, { "store", 1, 0, 's' }, { "store-mib", 1, 0, 'S' }, { "memory-mib", 1, 0, 'm' },
 		{ "frames-mib", 1, 0, 'f' }, { "readers", 1, 0, 'r' }, { "workers", 1, 0, 'w' }, { "cluster", 1, 0, 'k' },
-		{ "codec", 1, 0, 'z' }, { "sweep-seconds", 1, 0, 'x' }, { "help", 0, 0, 'h' }, { "version", 0, 0, 'v' }, { 0 },
+		{ "codec", 1, 0, 'z' }, { "sweep-seconds", 1, 0, 'x' }, { "metrics", 1, 0, 'M' }, { "help", 0, 0, 'h' }, { "version", 0, 0, 'v' }, { 0 },
 	};
 	int c, at = 0;
 	while ((c = getopt_long(argc, argv, "", names, &at)) != -1) {
@@ -87,6 +89,7 @@ static int parse(int argc, char **argv, struct options *o)
 		case 'k': good = number(optarg, 1, 64, &o->cluster) && !(o->cluster & (o->cluster - 1)); break;
 		case 'z': good = codec(optarg, &o->codec); break;
 		case 'x': good = number(optarg, 0, 1 << 20, &o->sweep_s); break;
+		case 'M': o->metrics = optarg; break;
 		case 'h': fputs(usage, stdout); return 0;
 		case 'v': puts("bulkhead-pagerd " BULKHEAD_VERSION); return 0;
 		default: fputs(usage, stderr); return 2;
@@ -175,7 +178,10 @@ int main(int argc, char **argv)
 	if (rc >= 0)
 		return rc;
 	log_init("bulkhead-pagerd");
-	rc = store_open_file(&o, &e);
+	struct metrics *metrics = NULL;
+	rc = metrics_open(o.metrics, "pagerd", NULL, &metrics, &e);   // before threads
+	if (!rc)
+		rc = store_open_file(&o, &e);
 	if (!rc)
 		rc = pager_new(&(struct pager_options){ .frames = (uint32_t)((o.frames_mib << 8) - 1), .vads = 1u << 20,
 			.vms = GUESTS_MAX, .store = guests.store }, &guests.pager, &e);
@@ -185,5 +191,6 @@ int main(int argc, char **argv)
 		log_error("main", "%s", e.text);
 	pager_free(guests.pager);
 	backing_put(guests.store);
+	metrics_close(metrics);
 	return rc ? 1 : 0;
 }

@@ -164,6 +164,7 @@ static int read_scalars(const json_t *o, struct vmx_config *c, struct err *e)
 	    (rc = read_text(o, "cmdline", CMDLINE_MAX, &c->cmdline, e)) ||
 	    (rc = read_number(o, "vcpus", 1, VCPUS_MAX, &vcpus, e)) ||
 	    (rc = read_number(o, "memory_mib", MEMORY_MIB_MIN, MEMORY_MIB_MAX, &memory, e)) ||
+	    (json_object_get(o, "metrics_dir") && (rc = read_text(o, "metrics_dir", 4000, &c->metrics_dir, e))) ||
 	    (json_object_get(o, "console_max_bytes") &&
 	     (rc = read_number(o, "console_max_bytes", 0, 1ll << 40, &console, e))) ||
 	    (json_object_get(o, "uid") && (rc = read_number(o, "uid", 0, UINT32_MAX - 1, &uid, e))) ||
@@ -275,5 +276,6 @@ void vmx_config_free(struct vmx_config *c)
 	free(c->cmdline);
 	free(c->engine);
 	free(c->cpu_model);
+	free(c->metrics_dir);
 	free(c);
 }

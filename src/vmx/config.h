@@ -25,6 +25,7 @@ struct vmx_net_config {
 struct vmx_config {
 	char *id, *name, *cmdline;     // owned
 	char *engine;                  // owned; "qemu" or "kvm"
+	char *metrics_dir;             // owned; NULL: nobody reads its counters
 	unsigned vcpus;
 	unsigned memory_mib;
 	int kernel_fd, initrd_fd;      // descriptors of this process, as started; close-on-exec

@@ -18,13 +18,14 @@
 #include "base/clock.h"
 #include "base/evloop.h"
 #include "base/file.h"
+#include "base/host_pid.h"
 #include "base/log.h"
 #include "base/own.h"
+#include "prda/metrics.h"
 #include "vmx/config.h"
 #include "vmx/control.h"
 #include "vmx/engine.h"
 #include "vmx/engine_kvm/probe.h"
-#include "vmx/host_pid.h"
 #include "vmx/jail.h"
 #include "vmx/vm.h"
 
@@ -84,6 +85,16 @@ static void report_failure(int ready_fd, const struct err *e)
 		fd_write_all(ready_fd, text, strlen(text));
 		fd_write_all(ready_fd, "\n", 1);
 	}
+}
+
+// Counters that others may read, or, if that cannot be, that nobody reads: no reason not to run the VM.
+static struct metrics *count(const struct vmx_config *c)
+{
+	struct err e = ERR_INIT;
+	struct metrics *m = NULL;
+	if (metrics_open(c->metrics_dir, "vmx", strchr(c->name, '/') ? c->name : NULL, &m, &e))
+		log_warn("vmx", "%s", e.text);
+	return m;
 }
 
 // Everything up to the running guest. On failure e says why.
@@ -168,7 +179,9 @@ int main(int argc, char **argv)
 	if (!rc) {
 		close(config_fd);
 		log_identity(c->name);
+		struct metrics *m = count(c);
 		rc = run(&vm, c, &e);
+		metrics_close(m);
 	}
 	if (rc)
 		report_failure(ready_fd, &e);

@@ -11,6 +11,7 @@
 #include <time.h>
 
 #include "base/log.h"
+#include "bulkhead/prda.h"
 #include "vmx/engine_kvm/boot.h"
 #include "vmx/engine_kvm/machine.h"
 
@@ -87,9 +88,14 @@ static uint64_t instruction(struct vcpu *v)
 	return ioctl(v->fd, KVM_GET_REGS, &r) ? 0 : r.rip;
 }
 
+PRDA_DEFINE_COUNTER(exits_port, "bulkhead_vm_exits_port_total", "exits for an I/O port");
+PRDA_DEFINE_COUNTER(exits_mmio, "bulkhead_vm_exits_mmio_total", "exits for memory-mapped devices");
+PRDA_DEFINE_COUNTER(exits_other, "bulkhead_vm_exits_other_total", "exits for signals, interrupts and the guest's end");
+
 static void count(struct vcpu *v, enum machine_exit kind)
 {
 	__atomic_store_n(&v->exits[kind], v->exits[kind] + 1, __ATOMIC_RELAXED);
+	prda_add(kind == EXIT_PORT ? exits_port : kind == EXIT_MMIO ? exits_mmio : exits_other, 1);
 }
 
 static enum machine_exit kind_of(uint32_t reason)

@@ -16,6 +16,7 @@
 #include <unistd.h>
 
 #include "base/evloop.h"
+#include "base/host_pid.h"
 #include "base/jpath.h"
 #include "base/log.h"
 #include "base/own.h"
@@ -25,7 +26,6 @@
 #include "vmx/engine.h"
 #include "vmx/engine_qemu/qemu_args.h"
 #include "vmx/engine_qemu/qmp.h"
-#include "vmx/host_pid.h"
 #include "vmx/vm.h"
 
 #define STDERR_KEEP 400   // first bytes of QEMU's stderr, for the sentence that says why it ended

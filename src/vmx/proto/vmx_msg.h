@@ -23,6 +23,7 @@
 //     "paged": true,        left out: false. Nothing of the guest's memory is there until somebody attaches what VMX_MSG_MEMORY
 //                           hands out to pagerd; who touches it waits until then, and the guest does not run before.
 //     "userfault_fd": N,    an open /dev/userfaultfd; left out: vmx makes userfaultfds with the system call (engine kvm only)
+//     "metrics_dir": "/path",    optional: where to link its counters, NAME.PID (src/prda/metrics.h)
 //     "uid": 200001, "gid": 200001 }   what vmx becomes after start (0: stay, for tests)
 // vmx is started in its own session and lives on when hostd dies; the listening sockets keep their names, so that a
 // new hostd connects to VMDIR/control.sock and adopts it. vmx exits when the guest has powered off or failed.

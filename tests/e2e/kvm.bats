@@ -180,6 +180,31 @@ busy() {   # DIR OPERATIONS: waits until its disk has done so many
 	! grep -q FAILED "$DIR/$now/console.log"
 }
 
+@test "memory that comes page by page: from boot, saved, and restored from the file" {
+	truncate -s 1M "$DIR/a.raw"
+	mkdir "$DIR"/{0,1}
+	work "$DIR/0" --paged yes
+	"$TOOL" page "$DIR/0" >"$DIR/faults" &
+	busy "$DIR/0" 20
+	"$TOOL" echo "$DIR/0" 7 2 3000
+	[ "$("$TOOL" save "$DIR/0" "$DIR/s")" = ok ]
+	killed "$DIR/0"
+	wait $!
+	[ "$(cat "$DIR/faults")" -gt 3 ]
+	work "$DIR/1" --paged yes --restore "$DIR/s"
+	sleep 0.3   # nobody brings a page yet; the VM waits, vmx does not
+	[[ "$("$TOOL" status "$DIR/1")" == "state=1 "*" disk_ops=0 "* ]]
+	"$TOOL" page "$DIR/1" "$DIR/s.memory" >"$DIR/faults" &
+	busy "$DIR/1" 20
+	"$TOOL" echo "$DIR/1" 7 2 3000
+	"$TOOL" button "$DIR/1"
+	wait $!
+	cat "$DIR/1/console.log" "$DIR/faults"
+	grep -q '^done' "$DIR/1/console.log"
+	[ "$(cat "$DIR/faults")" -gt 3 ]
+	[ "$(cat "$DIR/faults")" -lt 100 ]   # of 8192
+}
+
 @test "what cannot be restored is refused in one sentence" {
 	truncate -s 1M "$DIR/a.raw"
 	mkdir "$DIR"/{0,1}

@@ -6,7 +6,7 @@ setup_file() {
 	[ -w /dev/kvm ] || skip "/dev/kvm cannot be used"
 	export BUILD=${BULKHEAD_BUILD:-$BATS_TEST_DIRNAME/../../build}
 	export TOOL=$BUILD/tests/vmx_tool VMX=$BUILD/bin/bulkhead-vmx TINY=$BATS_FILE_TMPDIR
-	for t in hello disk storm ends work; do
+	for t in hello disk rogue storm ends work; do
 		"$BATS_TEST_DIRNAME/../tiny/build" "$TINY/$t" "$BATS_TEST_DIRNAME/../tiny/$t.c"
 	done
 	"$BATS_TEST_DIRNAME/../tiny/build-linux" "$TINY"
@@ -55,6 +55,16 @@ passed() {   # the guest said "ok" to everything, to the end
 	passed
 	cmp <(tail -c +1537 "$DIR/a.raw" | head -c 512) <(head -c 512 /dev/zero | tr '\0' W)
 	cmp <(head -c 1536 "$DIR/a.raw") <(head -c 1536 /dev/zero | tr '\0' B)
+}
+
+@test "a driver that breaks the rules of every device, changes descriptors in use, touches every port" {
+	truncate -s 1M "$DIR/a.raw"
+	start rogue --disk "a=$DIR/a.raw"
+	gone 60
+	cat "$DIR/console.log"
+	grep -q '^done' "$DIR/console.log"
+	! grep -q FAILED "$DIR/console.log"
+	grep -q 'ended: the guest powered off' "$DIR/vmx.log"
 }
 
 @test "the ways to end are told apart" {

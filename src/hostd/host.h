@@ -13,6 +13,7 @@ struct events;
 struct log_collector;
 struct pager_client;
 struct pods;
+struct templates;
 
 struct host {
 	const char *root;          // the cluster's folder
@@ -36,6 +37,7 @@ struct host {
 	struct log_collector *logs;
 	struct pager_client *pager;   // NULL: memory is not paged
 	struct pods *pods;
+	struct templates *templates;   // NULL: every VM is booted
 };
 
 #endif

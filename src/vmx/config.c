@@ -212,8 +212,8 @@ static int config_parse(const json_t *o, struct vmx_config *c, struct err *e)
 	    (rc = read_fd(o, "initrd_fd", FD_FILE, &c->initrd_fd, e)) ||
 	    (rc = read_fd(o, "control_fd", FD_SEQPACKET_LISTENER, &c->control_fd, e)) ||
 	    (rc = read_fd(o, "vsock_fd", FD_STREAM_LISTENER, &c->vsock_fd, e)) ||
-	    (rc = read_fd(o, "console_fd", FD_ANY, &c->console_fd, e)) || (rc = read_paging(o, c, e)) || (rc = read_restore(o, c, e)) ||
-	    (rc = read_list(o, "disks", DISKS_MAX, c, read_disk, e)) ||
+	    (rc = read_fd(o, "console_fd", FD_ANY, &c->console_fd, e)) ||
+	    (rc = read_restore(o, c, e)) || (rc = read_paging(o, c, e)) || (rc = read_list(o, "disks", DISKS_MAX, c, read_disk, e)) ||
 	    (rc = read_list(o, "nets", NETS_MAX, c, read_net, e)))
 		return rc;
 	return 0;
@@ -275,7 +275,7 @@ void vmx_config_free(struct vmx_config *c)
 	free(c->name);
 	free(c->cmdline);
 	free(c->engine);
-	free(c->cpu_model);
 	free(c->metrics_dir);
+	free(c->cpu_model);
 	free(c);
 }

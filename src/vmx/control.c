@@ -115,8 +115,8 @@ static const struct handler {
 	[VMX_MSG_STOP] = {on_stop, sizeof(struct vmx_stop), 0},
 	[VMX_MSG_RESIZE] = {on_resize, sizeof(struct vmx_resize), 0},
 	[VMX_MSG_BALLOON] = {on_balloon, sizeof(struct vmx_balloon), 0},
-	[VMX_MSG_SAVE] = {on_save, sizeof(struct vmx_msg), 2},
 	[VMX_MSG_MEMORY] = {on_memory, sizeof(struct vmx_msg), 0},
+	[VMX_MSG_SAVE] = {on_save, sizeof(struct vmx_msg), 2},
 };
 
 static int handle(struct control *c, union message *m, size_t len, const int *fds, size_t nfds, struct err *e)

@@ -5,6 +5,8 @@
 #include <errno.h>
 #include <stdbool.h>
 #include <string.h>
+#include <sys/mman.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #define PAGE 4096u
@@ -70,6 +72,43 @@ int memory_file_write(const struct guest_ram *ram, int fd, struct err *e)
 		int rc = write_range(ram, fd, from, to);
 		if (rc)
 			return err_sys(e, -rc, "write the memory's file");
+	}
+	return 0;
+}
+
+static int copy_range(const struct guest_ram *ram, int fd, uint64_t from, uint64_t to)
+{
+	for (uint64_t at = from, n; at < to; at += n) {
+		n = to - at < PIECE ? to - at : PIECE;
+		void *piece = mmap(NULL, n, PROT_READ, MAP_SHARED | MAP_POPULATE, fd, (off_t)at);
+		if (piece == MAP_FAILED)
+			return -errno;
+		int rc = write_at(ram->fd, piece, n, at);   // if the file shrinks, the kernel finds out, not this thread
+		munmap(piece, n);
+		if (rc)
+			return rc;
+	}
+	return 0;
+}
+
+int memory_file_read(const struct guest_ram *ram, int fd, struct err *e)
+{
+	struct stat st;
+	if (fstat(fd, &st))
+		return err_sys(e, errno, "look at the saved memory");
+	if ((uint64_t)st.st_size != ram->size)
+		return err_set(e, EINVAL, "the saved memory has %llu bytes, and this VM has %llu", (unsigned long long)st.st_size,
+			       (unsigned long long)ram->size);
+	off_t from, to;
+	for (off_t at = 0; (from = lseek(fd, at, SEEK_DATA)) >= 0; at = to) {
+		from &= ~(off_t)(PAGE - 1);
+		to = lseek(fd, from, SEEK_HOLE);
+		to = to < 0 || to > st.st_size ? st.st_size : to;
+		int rc = copy_range(ram, fd, (uint64_t)from, (uint64_t)to);
+		if (rc)
+			return err_sys(e, -rc, "read the saved memory");
+		if (to == st.st_size)
+			break;
 	}
 	return 0;
 }

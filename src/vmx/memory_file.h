@@ -9,4 +9,7 @@
 /* Write it. fd: a file open for writing, at whatever length. Nothing may change the memory meanwhile. 0 or -errno. */
 int memory_file_write(const struct guest_ram *ram, int fd, struct err *e);
 
+/* Put a file that was written so into memory that nobody has touched. 0 or -errno. */
+int memory_file_read(const struct guest_ram *ram, int fd, struct err *e);
+
 #endif

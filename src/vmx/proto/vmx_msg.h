@@ -15,6 +15,7 @@
 //                           ({"state":"failed","error":"sentence"}), then closed
 //     "disks": [ { "serial": "img0", "path": "/path/of/disk", "read_only": true } ],     opened before the jail is closed
 //     "nets": [ { "tap_fd": N, "mac": "02:...", "vnet_hdr": true } ],
+//     "metrics_dir": "/path",    optional: where to link its counters, NAME.PID (src/prda/metrics.h)
 //     "restore_state_fd": N, "restore_memory_fd": N,   both or neither: go on as a VM that VMX_MSG_SAVE wrote, with the same
 //                           vcpus, memory and engine; kernel, initramfs and command line are not used. A device that is not in
 //                           the state appears fresh in its slot; one that is in the state must be here.
@@ -23,7 +24,6 @@
 //     "paged": true,        left out: false. Nothing of the guest's memory is there until somebody attaches what VMX_MSG_MEMORY
 //                           hands out to pagerd; who touches it waits until then, and the guest does not run before.
 //     "userfault_fd": N,    an open /dev/userfaultfd; left out: vmx makes userfaultfds with the system call (engine kvm only)
-//     "metrics_dir": "/path",    optional: where to link its counters, NAME.PID (src/prda/metrics.h)
 //     "uid": 200001, "gid": 200001 }   what vmx becomes after start (0: stay, for tests)
 // vmx is started in its own session and lives on when hostd dies; the listening sockets keep their names, so that a
 // new hostd connects to VMDIR/control.sock and adopts it. vmx exits when the guest has powered off or failed.

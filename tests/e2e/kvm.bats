@@ -158,6 +158,20 @@ busy() {   # DIR OPERATIONS: waits until its disk has done so many
 	return 1
 }
 
+@test "disk requests and vsock packets leave the guest for the kernel only: no exit to vmx" {
+	truncate -s 1M "$DIR/a.raw"
+	mkdir "$DIR/0"
+	value() { "$TOOL" status "$DIR/0" | sed "s/.* $1=\([0-9]*\).*/\1/"; }
+	work "$DIR/0"
+	busy "$DIR/0" 20
+	local before; before=$(value exits_mmio)
+	busy "$DIR/0" 400
+	"$TOOL" echo "$DIR/0" 7 1 100000
+	echo "exits to vmx for device registers: $before after 20 requests, $(value exits_mmio) after $(value disk_ops) and 100 kB of echo"
+	[ "$before" -gt 50 ]                     # the drivers' set-up
+	[ "$(value exits_mmio)" = "$before" ]
+}
+
 @test "a VM is saved and restored again and again, in the middle of disk and vsock I/O" {
 	truncate -s 1M "$DIR/a.raw"
 	mkdir "$DIR"/{0,1}

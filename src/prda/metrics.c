@@ -10,6 +10,7 @@
 
 #include "base/err.h"
 #include "base/file.h"
+#include "base/host_pid.h"
 #include "base/log.h"
 #include "base/own.h"
 #include "metrics_name.h"
@@ -46,18 +47,9 @@ static int link_region(const char *dir, const struct metrics_source *s, char **l
 	return 0;
 }
 
-/* As those number it who will follow the link: /proc is the host's even where this is the first process of a namespace. */
-static uint32_t own_pid(void)
-{
-	char text[32];
-	ssize_t n = readlink("/proc/self", text, sizeof(text) - 1);
-	text[n > 0 ? n : 0] = '\0';
-	return n > 0 && atoi(text) > 0 ? (uint32_t)atoi(text) : (uint32_t)getpid();
-}
-
 int metrics_open(const char *dir, const char *program, const char *vm, struct metrics **out, struct err *e)
 {
-	struct metrics_source s = { .pid = own_pid() };
+	struct metrics_source s = { .pid = (uint32_t)host_pid_self() };
 	if (strlen(program) >= sizeof(s.program) || (vm && strlen(vm) >= sizeof(s.vm)))
 		return err_set(e, EINVAL, "metrics of program '%.40s', VM '%.200s': the name is too long", program, vm ? vm : "");
 	strcpy(s.program, program);

@@ -157,6 +157,18 @@ const struct k8s_kind k8s_kind_rows[] = {
 	  .namespaced = true, .storage = true, .check_name = k8s_check_path_segment, PRINT(created_at),
 	  .validate = k8s_validate_role },
 
+	{ TYPE("snapshot.storage.k8s.io", "v1", snapshot, VolumeSnapshot), .plural = "volumesnapshots",
+	  .singular = "volumesnapshot", .short_names = LIST("vs"), .namespaced = true, .storage = true,
+	  .subresources = LIST("status"), .status_subresource = true, .has_generation = true, PRINT(volumesnapshot),
+	  .validate = k8s_validate_volumesnapshot, .prepare_create = k8s_drop_status },
+	{ TYPE("snapshot.storage.k8s.io", "v1", snapshot, VolumeSnapshotClass), .plural = "volumesnapshotclasses",
+	  .singular = "volumesnapshotclass", .short_names = LIST("vsclass", "vsclasses"), .storage = true,
+	  .has_generation = true, PRINT(volumesnapshotclass), .validate = k8s_validate_volumesnapshotclass },
+	{ TYPE("snapshot.storage.k8s.io", "v1", snapshot, VolumeSnapshotContent), .plural = "volumesnapshotcontents",
+	  .singular = "volumesnapshotcontent", .short_names = LIST("vsc", "vscs"), .storage = true,
+	  .subresources = LIST("status"), .status_subresource = true, .has_generation = true, PRINT(volumesnapshotcontent),
+	  .validate = k8s_validate_volumesnapshotcontent, .prepare_create = k8s_drop_status },
+
 	{ TYPE("storage.k8s.io", "v1", storage, CSIDriver), .plural = "csidrivers", .singular = "csidriver",
 	  .storage = true, .has_generation = true, .set_defaults = k8s_defaults_csidriver },
 	{ TYPE("storage.k8s.io", "v1", storage, CSINode), .plural = "csinodes", .singular = "csinode",

@@ -28,7 +28,8 @@
 enum vmx_msg_type {
 	VMX_MSG_STATUS = 1,    // request: no payload. reply: struct vmx_status
 	VMX_MSG_STOP = 2,      // request: struct vmx_stop. reply: no payload, at once; the end shows as end of stream
-	VMX_MSG_RESIZE = 3,    // request: struct vmx_resize: give a disk a new size. reply: no payload
+	VMX_MSG_RESIZE = 3,    // request: struct vmx_resize: give a disk a new size; with a uid of its own vmx cannot write the
+	                       // descriptor: whoever asks has done so. reply: no payload
 	VMX_MSG_BALLOON = 4,   // request: struct vmx_balloon. reply: no payload
 	VMX_MSG_MEMORY = 5,    // request: no payload. reply: struct vmx_memory with descriptors, when the engine has mapped it
 	VMX_MSG_SAVE = 6,      // request: no payload, two descriptors: state file, memory file (sparse: page n at n * 4096, zero

@@ -18,6 +18,7 @@
 #include "base/own.h"
 #include "boot.h"
 #include "container.h"
+#include "diskfs.h"
 #include "endpoint.h"
 #include "frame.h"
 #include "message.h"
@@ -180,6 +181,8 @@ static control_fn *const handlers[] = {
 	[REQUEST(UPDATE_RESOURCES)] = container_update,
 	[REQUEST(SHUTDOWN)] = shut_down,
 	[REQUEST(ATTACH_DISK)] = volume_attach_disk,
+	[REQUEST(GROW_DISK)] = diskfs_grow_request,
+	[REQUEST(FREEZE_DISK)] = diskfs_freeze_request,
 };
 
 /* Answers one request; false: it cannot be read at all. */

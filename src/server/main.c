@@ -141,7 +141,7 @@ static const struct unit_ops *const workloads[] = {
 	&replicaset_unit, &replication_controller_unit, &deployment_unit, &job_unit, &cronjob_unit, &statefulset_unit,
 	&daemonset_unit, NULL,
 };
-static const struct unit_ops *const network[] = { &endpoints_unit, &disruption_unit, NULL };
+static const struct unit_ops *const network[] = { &endpoints_unit, &disruption_unit, &volume_binder_unit, &volume_protect_unit, NULL };
 static const struct unit_ops *const garbage[] = { &garbage_unit, NULL };
 
 /* No request may be suspended when the listener stops: end what waits for events or nodes, let commits finish. */

@@ -220,6 +220,8 @@ static json_t *prepare_update(struct reg_write *w, json_t *next, const json_t *c
 		w->kind->prepare_update(next, cur);
 	meta_touch_generation(w->kind, next, cur);
 	s = admit_who(w, next, cur);
+	if (!s && !*w->subresource)
+		s = admit_update(w->srv, w->kind, next, cur);
 	if (!s)
 		s = record_owner(w, next, cur);
 	if (s)

@@ -19,6 +19,7 @@
 #include "server/registry.h"
 #include "server/sched_cache.h"
 #include "server/sched_fit.h"
+#include "server/sched_volumes.h"
 
 #define NAME "default-scheduler"
 #define BACKOFF_MIN_NS NS_PER_S
@@ -216,7 +217,8 @@ static void put_summary(struct buf *out, struct reasons *list, int n, int nodes)
 }
 
 /* The best node, or NULL and why not in summary. */
-static struct sched_node *find_node(struct scheduler *s, const json_t *pod, const struct sched_need *need, struct buf *summary)
+static struct sched_node *find_node(struct scheduler *s, const json_t *pod, const struct sched_need *need,
+				    const struct sched_volumes *volumes, struct buf *summary)
 {
 	struct reasons reasons[32];
 	struct sched_node *n, *best = NULL;
@@ -230,7 +232,10 @@ static struct sched_node *find_node(struct scheduler *s, const json_t *pod, cons
 		if (!n->known)
 			continue;
 		nodes++;
-		if (!sched_fits(pod, need, n, why)) {
+		const char *misfit = sched_fits(pod, need, n, why) ? sched_volumes_misfit(s->srv, volumes, n) : why;
+		if (misfit) {
+			if (misfit != why)
+				snprintf(why, sizeof why, "%s", misfit);
 			count_reasons(reasons, &count, 32, why);
 			continue;
 		}
@@ -277,21 +282,38 @@ static bool schedule_one(struct scheduler *s, struct pending *p, uint64_t now)
 {
 	own_json json_t *pod = obj_json(p->obj);
 	own_buf struct buf summary = BUF_INIT;
+	__attribute__((cleanup(sched_volumes_fini))) struct sched_volumes volumes = { .count = 0 };
 	struct sched_need need;
 	struct sched_node *n;
 	struct err e = ERR_INIT;
+	char why[256];
 	int r;
 
 	if (!pod || sched_need_parse(pod, &need)) {
 		back_off(p, now);
 		return false;
 	}
-	n = find_node(s, pod, &need, &summary);
-	sched_need_fini(&need);
+	if (!sched_volumes_load(s->srv, pod, &volumes, why)) {
+		sched_need_fini(&need);
+		buf_printf(&summary, "0/%zu nodes are available: %s.", s->cache.nodes.count, why);
+		n = NULL;
+	} else {
+		n = find_node(s, pod, &need, &volumes, &summary);
+		sched_need_fini(&need);
+	}
 	if (!n) {
 		p->parked = true;
 		back_off(p, now);
 		report_unschedulable(s, pod, summary.data ? summary.data : "");
+		return false;
+	}
+	if (volumes.unbound) {   // the node is the pod's when its volumes are there: the claims' changes wake it
+		p->parked = true;
+		p->not_before = now;
+		if (sched_volumes_select(s->srv, &volumes, n->name)) {
+			p->parked = false;
+			back_off(p, now);
+		}
 		return false;
 	}
 	jpath_set(pod, "spec.nodeName", json_string(n->name));
@@ -377,8 +399,19 @@ static void scheduler_close(void *unit)
 	free(s);
 }
 
+static void volume_changed(void *unit, int type, struct obj *o)
+{
+	struct scheduler *s = unit;
+
+	(void)type, (void)o;
+	s->changed = true;
+}
+
 static const struct unit_source sources[] = {
 	{ "", "v1", "nodes", node_changed, nodes_reset },
+	{ "", "v1", "persistentvolumeclaims", volume_changed, NULL },
+	{ "", "v1", "persistentvolumes", volume_changed, NULL },
+	{ "storage.k8s.io", "v1", "storageclasses", volume_changed, NULL },
 	{ "", "v1", "pods", pod_changed, pods_reset },
 	{ .plural = NULL },
 };

@@ -23,4 +23,7 @@ extern const struct unit_ops daemonset_unit;
 extern const struct unit_ops disruption_unit;              // status of PodDisruptionBudgets
 extern const struct unit_ops endpoints_unit;               // Endpoints and EndpointSlices of Services
 
+extern const struct unit_ops volume_binder_unit;           // claims and volumes
+extern const struct unit_ops volume_protect_unit;          // their finalizers; claims of ephemeral volumes
+
 #endif

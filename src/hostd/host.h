@@ -12,6 +12,8 @@ struct k8s_client;
 struct events;
 struct log_collector;
 struct pods;
+struct volume_store;
+struct claims;
 
 struct host {
 	const char *root;          // the cluster's folder
@@ -33,6 +35,8 @@ struct host {
 	struct events *events;
 	struct log_collector *logs;
 	struct pods *pods;
+	struct volume_store *volumes;
+	struct claims *claims;
 };
 
 #endif

@@ -22,6 +22,7 @@
 #include "base/file.h"
 #include "base/log.h"
 #include "base/own.h"
+#include "claims.h"
 #include "events.h"
 #include "host.h"
 #include "image.h"
@@ -32,6 +33,7 @@
 #include "pods.h"
 #include "streaming.h"
 #include "vm.h"
+#include "volume_store.h"
 
 #define KUBECONFIG_WAIT_MS 10000
 
@@ -166,6 +168,8 @@ static int start(struct options *o, struct node **node, struct admin **admin, st
 	if (!rc)
 		rc = log_collector_start(&h->logs, e);
 	if (!rc)
+		rc = volume_store_open(h->root, &h->volumes, e);
+	if (!rc)
 		rc = pods_open(h, &h->pods, e);
 	char *cert = default_path("%s/pki/node-serving.crt", h->root), *key = default_path("%s/pki/node-serving.key", h->root);
 	char *ca = default_path("%s/pki/ca.crt", h->root);
@@ -178,6 +182,8 @@ static int start(struct options *o, struct node **node, struct admin **admin, st
 		rc = admin_start(h, admin, e);
 	if (!rc)
 		rc = pods_watch(h->pods, e);
+	if (!rc)
+		rc = claims_start(h, &h->claims, e);
 	if (!rc)
 		rc = node_start(h, node, e);
 	return rc;
@@ -258,7 +264,9 @@ int main(int argc, char **argv)
 	node_stop(node);
 	admin_stop(admin);
 	streaming_stop(streaming);
+	claims_stop(take(o.host.claims));
 	pods_close(o.host.pods);
+	volume_store_close(o.host.volumes);
 	log_collector_stop(o.host.logs);
 	events_stop(o.host.events);
 	netw_close(o.host.net);

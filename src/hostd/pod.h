@@ -17,6 +17,7 @@
 #include "base/err.h"
 #include "host.h"
 #include "netw.h"
+#include "pod_claims.h"
 #include "vm.h"
 
 enum container_kind { CONTAINER_INIT, CONTAINER_SIDECAR, CONTAINER_APP, CONTAINER_EPHEMERAL };
@@ -87,6 +88,8 @@ struct pod {
 	unsigned vm_number;             // (w) VM's user id is base + number; 0: none
 	unsigned vm_generation;         // (w) how many VMs this pod has had
 	uint64_t vm_retry_mono_ns, vm_backoff_ns;   // (w)
+	struct pod_claim *claims;       // (w)
+	size_t claims_count;            // (w)
 	struct netw_pod net;            // (w)
 	bool have_net;                  // (w)
 	char host_ip[46], pod_ip[46];   // (w)

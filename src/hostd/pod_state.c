@@ -41,10 +41,10 @@ int pod_state_save(struct pod *p, struct err *e)
 		json_array_append_new(list, container_to_json(&p->containers[i]));
 	for (size_t i = 0; i < p->stages_count; i++)
 		json_object_set_new(stages, p->stages[i].name, json_integer((json_int_t)p->stages[i].ns));
-	own_json json_t *state = json_pack("{s:i, s:s, s:s, s:s*, s:I, s:i, s:i, s:s, s:b, s:O?, s:O, s:O}", "version", 1, "phase", p->phase,
+	own_json json_t *state = json_pack("{s:i, s:s, s:s, s:s*, s:I, s:i, s:i, s:s, s:b, s:o, s:O?, s:O, s:O}", "version", 1, "phase", p->phase,
 					   "reason", p->reason, "message", p->message, "startNs", (json_int_t)p->start_ns,
 					   "vmNumber", (int)p->vm_number, "vmGeneration", (int)p->vm_generation, "podIP", p->pod_ip,
-					   "volumesWritten", p->volumes_written,
+					   "volumesWritten", p->volumes_written, "claims", pod_claims_to_json(p),
 					   "reported", p->reported, "containers", list, "stages", stages);
 	rc = write_json(p, "state.json", state, e);
 	own_free char *path = NULL;
@@ -109,6 +109,7 @@ int pod_state_load(struct pod *p)
 	p->vm_number = (unsigned)jpath_int(j, "vmNumber", 0);
 	p->volumes_written = jpath_bool(j, "volumesWritten", false);
 	p->vm_generation = (unsigned)jpath_int(j, "vmGeneration", 0);
+	pod_claims_from_json(p, json_object_get(j, "claims"));
 	json_t *reported = json_object_get(j, "reported");
 	p->reported = json_is_object(reported) ? json_incref(reported) : NULL;
 	return 0;

@@ -13,6 +13,7 @@
 #include "base/jpath.h"
 #include "base/log.h"
 #include "base/own.h"
+#include "claims.h"
 #include "events.h"
 #include "image.h"
 #include "k8s/quantity.h"
@@ -20,6 +21,7 @@
 #include "pod_probes.h"
 #include "pods.h"
 #include "scratch.h"
+#include "volume_store.h"
 
 #define VM_BACKOFF_FIRST_NS (2 * NS_PER_S)
 #define VM_BACKOFF_MAX_NS (120 * NS_PER_S)
@@ -159,6 +161,18 @@ static void disks_free(struct disk_list *l)
 		free((char *)l->disks[i].serial), free((char *)l->disks[i].path);
 }
 
+static int claim_disk(struct pod *p, const struct pod_claim *c, struct disk_list *l, struct err *e)
+{
+	struct volume_info info;
+	int rc = c->read_only ? volume_get(p->host->volumes, c->id, &info, e) : volume_open(p->host->volumes, c->id, &info, e);
+	if (rc)
+		return err_wrap(e, "volume %s", c->pv);
+	if (l->count + 1 >= sizeof(l->disks) / sizeof(l->disks[0]))
+		return err_set(e, EINVAL, "a pod's images and claims can be %zu disks at most", sizeof(l->disks) / sizeof(l->disks[0]) - 1);
+	l->disks[l->count++] = (struct vm_disk){strdup(c->serial), strdup(info.path), c->read_only};
+	return 0;
+}
+
 static int disks_collect(struct pod *p, struct disk_list *l, struct err *e)
 {
 	for (size_t i = 0; i < p->containers_count; i++) {
@@ -176,6 +190,11 @@ static int disks_collect(struct pod *p, struct disk_list *l, struct err *e)
 		l->disks[l->count++] = (struct vm_disk){strdup(c->image_serial), strdup(img->disk_path), true};
 		image_free(img);
 	}
+	for (size_t i = 0; i < p->claims_count; i++) {
+		int rc = claim_disk(p, &p->claims[i], l, e);
+		if (rc)
+			return rc;
+	}
 	char *path;
 	if (asprintf(&path, "%s/scratch.bhd", p->dir) < 0)
 		return err_sys(e, ENOMEM, "scratch disk");
@@ -188,6 +207,9 @@ static int vm_bring_up(struct pod *p, struct err *e)
 	char mac[18], name[330];
 	struct disk_list disks = {.count = 0};
 	own_free char *dir = NULL;
+	int rc = pod_claims_resolve(p, e);
+	if (rc)
+		return rc;
 	if (!p->vm_number)
 		p->vm_number = pods_number_take(p->host->pods);
 	if (!p->vm_number)
@@ -195,7 +217,7 @@ static int vm_bring_up(struct pod *p, struct err *e)
 	uint64_t t = clock_mono_ns();
 	p->vm_generation++;
 	p->volumes_written = false;
-	int rc = pod_state_save(p, e);
+	rc = pod_state_save(p, e);
 	if (!rc)
 		rc = network_ensure(p, e);
 	if (rc)
@@ -293,6 +315,8 @@ int pod_vm_ensure(struct pod *p, struct err *e)
 	int rc = bring_up(p, e);
 	if (!rc) {
 		p->vm_backoff_ns = 0;
+		if (p->claims_count)
+			claims_poke(p->host->claims);
 		if (!p->probes)
 			p->probes = pod_probes_start(p);
 		return pod_state_save(p, e);
@@ -442,7 +466,11 @@ void pod_release(struct pod *p)
 	}
 	if (p->vm_number) {
 		pods_number_drop(p->host->pods, p->vm_number);
+		pthread_mutex_lock(&p->lock);
 		p->vm_number = 0;
+		pthread_mutex_unlock(&p->lock);
+		if (p->claims_count)
+			claims_poke(p->host->claims);
 		pod_state_save(p, NULL);
 	}
 }

@@ -39,6 +39,8 @@ int vm_start(const struct vm_config *c, vm_end_fn *on_end, void *user, struct vm
 int vm_adopt(const char *dir, vm_end_fn *on_end, void *user, struct vm **vm, struct err *e);
 
 int vm_status(struct vm *vm, struct vmx_status *out, struct err *e);   // any thread; blocks for one round trip
+/* Tell the VM that a disk has this size now. -EALREADY: it knows. */
+int vm_resize(struct vm *vm, const char *serial, uint64_t size_bytes, struct err *e);
 bool vm_alive(const struct vm *vm);
 const char *vm_vsock_path(const struct vm *vm);
 

@@ -23,6 +23,7 @@
 #include "frame.h"
 #include "message.h"
 #include "pod.h"
+#include "share.h"
 #include "stats.h"
 #include "volume.h"
 
@@ -183,6 +184,7 @@ static control_fn *const handlers[] = {
 	[REQUEST(ATTACH_DISK)] = volume_attach_disk,
 	[REQUEST(GROW_DISK)] = diskfs_grow_request,
 	[REQUEST(FREEZE_DISK)] = diskfs_freeze_request,
+	[REQUEST(ATTACH_IMAGE)] = share_attach_image,
 };
 
 /* Answers one request; false: it cannot be read at all. */

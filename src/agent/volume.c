@@ -22,6 +22,7 @@
 #include "base/own.h"
 #include "diskfs.h"
 #include "machine.h"
+#include "share.h"
 #include "volume_files.h"
 
 bool volume_name_ok(const char *name)
@@ -185,6 +186,8 @@ int volume_prepare(struct agent *a, const Bulkhead__Agent__Mount *m, uint32_t fs
 		break;
 	case BULKHEAD__AGENT__MOUNT__KIND__BLOCK:
 		return find_block(a, m, out, e);
+	case BULKHEAD__AGENT__MOUNT__KIND__SHARE:
+		return share_place(a, m->source, out->path, e);
 	default:
 		return err_set(e, EINVAL, "mount kind %d is unknown", (int)m->kind);
 	}

@@ -22,6 +22,7 @@ struct host {
 	const char *node_addr;     // InternalIP
 	uint16_t kubelet_port;
 	const char *vmx_path;      // bulkhead-vmx
+	const char *share_path;    // bulkhead-share
 	const char *guest_dir;     // vmlinux, initramfs.cpio
 	const char *engine;        // "qemu" or "kvm": what new VMs use
 	const char *cluster_dns;   // nameserver for dnsPolicy ClusterFirst, or NULL

@@ -127,6 +127,7 @@ static void parse(int argc, char **argv, struct options *o)
 		h->kubeconfig = default_path("%s/node.kubeconfig", h->root);
 	if (!h->vmx_path)
 		h->vmx_path = sibling("bulkhead-vmx");
+	h->share_path = sibling("bulkhead-share");
 	if (!h->guest_dir)
 		h->guest_dir = sibling("../guest");
 }

@@ -7,6 +7,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 
 #include "base/jpath.h"
 #include "base/own.h"
@@ -109,6 +110,22 @@ static int resolve_one(struct pod *p, const json_t *volume, const char *claim_na
 	return rc ? rc : check_use(p, c->volume, c->block, e);
 }
 
+/* hostPath of type BlockDevice: a disk of the VM. */
+static int resolve_device(const json_t *volume, const char *path, struct pod_claim *c, struct err *e)
+{
+	struct stat st;
+	if (stat(path, &st))
+		return err_set(e, EAGAIN, "hostPath type check failed: %s does not exist", path);
+	if (!S_ISBLK(st.st_mode))
+		return err_set(e, EINVAL, "hostPath type check failed: %s is not a block device", path);
+	snprintf(c->volume, sizeof(c->volume), "%s", jpath_str(volume, "name", ""));
+	make_serial(c->volume, c->serial);
+	c->block = true;
+	c->path = strdup(path);
+	c->pv = strdup(path);
+	return c->path && c->pv ? 0 : err_sys(e, ENOMEM, "device %s", path);
+}
+
 static void claims_reset(struct pod_claim *list, size_t count)
 {
 	for (size_t i = 0; i < count; i++)
@@ -149,12 +166,15 @@ static int resolve_all(struct pod *p, struct pod_claim *list, size_t *count, str
 	json_t *volume;
 	json_array_foreach(jpath_get(p->seen, "spec.volumes"), i, volume) {
 		const char *name = claim_of(p, volume, buf);
-		if (!name)
+		const json_t *device = json_object_get(volume, "hostPath");
+		if (strcmp(jpath_str(device, "type", ""), "BlockDevice"))
+			device = NULL;
+		if (!name && !device)
 			continue;
 		if (*count == POD_CLAIMS_MAX)
-			return err_set(e, EINVAL, "a pod can have %d claims at most", POD_CLAIMS_MAX);
+			return err_set(e, EINVAL, "a pod can have %d claims and devices at most", POD_CLAIMS_MAX);
 		struct pod_claim *c = &list[(*count)++];
-		int rc = resolve_one(p, volume, name, c, e);
+		int rc = name ? resolve_one(p, volume, name, c, e) : resolve_device(volume, jpath_str(device, "path", ""), c, e);
 		if (rc)
 			return err_wrap(e, "MountVolume.SetUp failed for volume \"%s\" ", jpath_str(volume, "name", ""));
 		if (c->id && pods_volume_user(p->host->pods, c->id, p->uid, !c->read_only, user, sizeof(user)))

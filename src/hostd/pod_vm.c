@@ -164,20 +164,21 @@ static void disks_free(struct disk_list *l)
 static int claim_disk(struct pod *p, const struct pod_claim *c, struct disk_list *l, struct err *e)
 {
 	struct volume_info info;
-	int rc = c->read_only ? volume_get(p->host->volumes, c->id, &info, e) : volume_open(p->host->volumes, c->id, &info, e);
+	int rc = !c->id ? 0 : c->read_only ? volume_get(p->host->volumes, c->id, &info, e) : volume_open(p->host->volumes, c->id, &info, e);
 	if (rc)
 		return err_wrap(e, "volume %s", c->pv);
-	if (l->count + 1 >= sizeof(l->disks) / sizeof(l->disks[0]))
-		return err_set(e, EINVAL, "a pod's images and claims can be %zu disks at most", sizeof(l->disks) / sizeof(l->disks[0]) - 1);
-	l->disks[l->count++] = (struct vm_disk){strdup(c->serial), strdup(info.path), c->read_only};
+	if (l->count == 16)
+		return err_set(e, EINVAL, "the images and claims of a pod can be 16 disks at most");
+	l->disks[l->count++] = (struct vm_disk){strdup(c->serial), strdup(c->id ? info.path : c->path), c->read_only};
 	return 0;
 }
 
 static int disks_collect(struct pod *p, struct disk_list *l, struct err *e)
 {
 	for (size_t i = 0; i < p->containers_count; i++) {
-		const struct container *c = &p->containers[i];
+		struct container *c = &p->containers[i];
 		bool have = !c->image_id;
+		c->image_late = false;
 		for (size_t j = 0; j < l->count; j++)
 			have |= !strcmp(l->disks[j].serial, c->image_serial);
 		if (have)
@@ -295,6 +296,8 @@ static int bring_up(struct pod *p, struct err *e)
 	t = clock_mono_ns();
 	if (!rc)
 		rc = pod_configure(p, e);
+	if (!rc)
+		rc = pod_shares_ensure(p, e);
 	if (!rc)
 		rc = pod_volumes_write(p, true, e);
 	p->volumes_written = !rc;
@@ -458,6 +461,7 @@ void pod_release(struct pod *p)
 		scratch_remove(path);
 	if (asprintf(&dir, "%s/vm", p->dir) >= 0)
 		dir_remove(dir, NULL);
+	pod_shares_release(p);
 	for (size_t i = 0; i < p->containers_count; i++) {
 		struct container *c = &p->containers[i];
 		if (c->image_held)

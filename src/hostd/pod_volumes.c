@@ -298,6 +298,13 @@ static int mount_source(struct pod *p, const json_t *volume, const char *name, B
 		return 0;
 	}
 	const struct pod_claim *claim = pod_claim_find(p, name);
+	if (claim && json_object_get(volume, "hostPath")) {   // a device of the host
+		m->kind = BULKHEAD__AGENT__MOUNT__KIND__BLOCK;
+		m->source = (char *)claim->serial;
+		return 0;
+	}
+	if (json_object_get(volume, "hostPath") || json_object_get(volume, "image"))
+		return pod_share_mount(p, volume, m, e);
 	if (claim) {
 		m->kind = BULKHEAD__AGENT__MOUNT__KIND__DISK;
 		m->source = (char *)claim->serial;
@@ -305,7 +312,7 @@ static int mount_source(struct pod *p, const json_t *volume, const char *name, B
 		return 0;
 	}
 	return err_set(e, ENOTSUP, "volume \"%s\" is of a kind this host does not offer (emptyDir, configMap, secret, downwardAPI, "
-				   "projected and persistentVolumeClaim volumes work)", name);
+				   "projected, hostPath, image, ephemeral and persistentVolumeClaim volumes work)", name);
 }
 
 static char *sub_path(struct pod *p, const struct container *c, const json_t *spec, const json_t *vm, struct err *e)

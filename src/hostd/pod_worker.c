@@ -186,6 +186,7 @@ static void run(struct pod *p)
 		log_warn("pods", "%s/%s: %s", p->ns, p->name, e.text);
 	if (!rc) {
 		pod_containers_drive(p);
+		pod_resize(p);
 		refresh_volumes(p);
 	}
 	pod_phase_update(p);

@@ -96,6 +96,7 @@ static void pod_free(struct pod *p)
 		free(c->image_id), free(c->image_ref), free(c->waiting_message), free(c->message);
 		json_decref(c->image_config);
 		json_decref(c->last_state);
+		json_decref(c->resources);
 	}
 	free(p->containers);
 	pod_claims_free(p);

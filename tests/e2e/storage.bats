@@ -135,7 +135,7 @@ no_disks() { [ "$(disks)" = 0 ]; }
 	provisioner: disk.bulkhead.dev
 	reclaimPolicy: Retain
 	allowVolumeExpansion: true
-	parameters: {filters: "throttle:iops=100000 checksum compress:codec=zstd"}
+	parameters: {filters: "throttle:iops=100000 checksum compress:algorithm=zstd"}
 	END
 	claim raw 32Mi "volumeMode: Block, storageClassName: raw"
 	wait_for 20 claim_is raw Bound

@@ -31,6 +31,7 @@
 #include "netw.h"
 #include "node.h"
 #include "pods.h"
+#include "pressure.h"
 #include "streaming.h"
 #include "vm.h"
 #include "volume_store.h"
@@ -41,6 +42,7 @@ struct options {
 	struct host host;
 	const char *tag, *pod_cidr, *cni_conf, *cni_bin;
 	bool shutdown;
+	struct pressure *pressure;
 };
 
 static const char usage[] =
@@ -186,6 +188,8 @@ static int start(struct options *o, struct node **node, struct admin **admin, st
 	if (!rc)
 		rc = claims_start(h, &h->claims, e);
 	if (!rc)
+		rc = pressure_start(h, &o->pressure, e);
+	if (!rc)
 		rc = node_start(h, node, e);
 	return rc;
 }
@@ -241,6 +245,7 @@ int main(int argc, char **argv)
 
 	mallopt(M_ARENA_MAX, 2);   // a thread per pod must not mean a heap per pod
 	log_init("hostd");
+	log_rotate(LOG_ROTATE_BYTES);
 	parse(argc, argv, &o);
 	if (o.shutdown)
 		return shut_down(&o);
@@ -265,6 +270,7 @@ int main(int argc, char **argv)
 	node_stop(node);
 	admin_stop(admin);
 	streaming_stop(streaming);
+	pressure_stop(o.pressure);
 	claims_stop(take(o.host.claims));
 	pods_close(o.host.pods);
 	volume_store_close(o.host.volumes);

@@ -22,14 +22,13 @@
 #include "events.h"
 #include "image.h"
 #include "k8s/client.h"
+#include "pressure.h"
 
 #define LEASE_PERIOD_S 10
 #define LEASE_DURATION_S 40
 #define STATUS_PERIOD_NS (300 * NS_PER_S)
 #define RETRY_S 1
 #define MEMORY_RESERVED_BYTES (256ull << 20)   // for the host itself
-#define DISK_PRESSURE_PART 10                  // pressure when less than 1/10 of ROOT's file system is free
-#define MEMORY_PRESSURE_BYTES (100ull << 20)
 #define IMAGES_SHOWN 50
 
 struct node {
@@ -68,17 +67,6 @@ static char *os_image(void)
 	return name ? name : strdup("Linux");
 }
 
-static unsigned long long available_memory(void)
-{
-	struct buf b = BUF_INIT;
-	unsigned long long kib = 0;
-	char *at;
-	if (!file_read("/proc/meminfo", 65536, &b, NULL) && b.data && (at = strstr(b.data, "MemAvailable:")))
-		kib = strtoull(at + 13, NULL, 10);
-	buf_fini(&b);
-	return kib << 10;
-}
-
 static json_t *amounts(const struct host *h, bool allocatable)
 {
 	struct sysinfo si;
@@ -114,9 +102,9 @@ static json_t *condition(const struct node *n, const char *type, bool on, const 
 
 static json_t *conditions(const struct node *n)
 {
-	struct statvfs fs = {0};
-	bool disk_low = !statvfs(n->host->root, &fs) && fs.f_bavail < fs.f_blocks / DISK_PRESSURE_PART;
-	bool memory_low = available_memory() < MEMORY_PRESSURE_BYTES;
+	struct pressure_state now;
+	pressure_read(n->host->root, &now);
+	bool disk_low = now.disk, memory_low = now.memory;
 	json_t *c = json_array();
 	json_array_append_new(c, condition(n, "MemoryPressure", memory_low, memory_low ? "KubeletHasInsufficientMemory" :
 		"KubeletHasSufficientMemory", memory_low ? "kubelet has insufficient memory available" : "kubelet has sufficient memory available"));

@@ -70,6 +70,7 @@ struct pod {
 	bool gone;                      // the object is no longer in the API: clean up without asking
 	bool quit;                      // hostd is stopping: leave everything as it is
 	bool finished;                  // the worker has ended; pods.c reaps
+	char evicted[96];               // the host is short of something: why this pod must go; ""
 	volatile int cancel;            // long steps give up: deleted, gone or quit
 	volatile int boot_cancel;       // the same, or the VM that boots has ended
 	volatile int leave;             // hostd is stopping

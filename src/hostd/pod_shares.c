@@ -170,7 +170,8 @@ int pod_share_mount(struct pod *p, const json_t *volume, Bulkhead__Agent__Mount 
 	char serial[20];
 	pod_image_serial(id, serial);
 	snprintf(key, sizeof(key), "serial/%.63s", jpath_str(volume, "name", ""));
-	json_object_set_new(pod_remembered(p), key, json_string(serial));
+	if (strcmp(serial, jpath_str(json_object_get(pod_remembered(p), key), "", "")))   // another mount of this message may point to it
+		json_object_set_new(pod_remembered(p), key, json_string(serial));
 	m->kind = BULKHEAD__AGENT__MOUNT__KIND__DISK;
 	m->source = (char *)json_string_value(json_object_get(pod_remembered(p), key));
 	m->fs_type = (char *)"erofs";

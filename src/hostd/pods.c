@@ -18,6 +18,7 @@
 #include "k8s/client.h"
 #include "netw.h"
 #include "pod.h"
+#include "pods_evict.h"
 #include "pods_stats.h"
 
 #define WORKER_STACK (256 * 1024)
@@ -353,6 +354,15 @@ void pods_close(struct pods *ps)
 }
 
 /* --- what others ask --- */
+
+void pods_evict_one(struct pods *ps, const char *resource)
+{
+	pthread_mutex_lock(&ps->lock);
+	struct pod *p = pods_evict_choose(ps->head, !strcmp(resource, "memory"));
+	if (p)
+		pods_evict_mark(p, resource);
+	pthread_mutex_unlock(&ps->lock);
+}
 
 static const struct pod_claim *claim_on(const struct pod *p, const char *volume)
 {

@@ -25,6 +25,9 @@ struct vm *pods_volume_vm(struct pods *ps, const char *volume, char serial[21]);
 /* Is it used by a pod other than the one with this uid, in a way that excludes ours? who: "ns/name". */
 bool pods_volume_user(struct pods *ps, const char *volume, const char *uid, bool writes, char *who, size_t who_len);
 
+/* The host is short of this resource ("memory", "ephemeral-storage"): the pod that is missed least goes. */
+void pods_evict_one(struct pods *ps, const char *resource);
+
 extern const struct streaming_ops pods_streaming_ops;   // ctx: struct pods *
 
 #endif

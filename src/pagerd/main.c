@@ -172,6 +172,7 @@ int main(int argc, char **argv)
 	if (rc >= 0)
 		return rc;
 	log_init("bulkhead-pagerd");
+	log_rotate(LOG_ROTATE_BYTES);
 	rc = store_open_file(&o, &e);
 	if (!rc)
 		rc = pager_new(&(struct pager_options){ .frames = (uint32_t)((o.frames_mib << 8) - 1), .vads = 1u << 20,

@@ -40,6 +40,7 @@ debug() {   # debug POD NAME IMAGE TARGET COMMAND: what kubectl debug sends
 ephemeral_is() { $K get pod "$1" -o json | jq -e ".status.ephemeralContainerStatuses[] | select(.name == \"$2\") | .state.$3" >/dev/null; }
 logs_say() { $K logs "$1" | grep -q "$2"; }
 reason_is() { [ "$($K get pod "$1" -o jsonpath='{.status.containerStatuses[0].state.terminated.reason}')" = "$2" ]; }
+no_image() { ! "$BIN/bulkhead" image ls --root "$ROOT" | grep -q "$1"; }
 cpu_max() { $K exec "$1" -- cat /sys/fs/cgroup/cpu.max; }
 cpu_max_is() { [ "$(cpu_max "$1")" = "$2" ]; }
 
@@ -162,4 +163,21 @@ cpu_max_is() { [ "$(cpu_max "$1")" = "$2" ]; }
 	$K delete pod hooks
 	[ $((SECONDS - start)) -lt 16 ]   # one after another they take 18 s and more
 	$K delete pod message deadline --wait=false
+}
+
+@test "pressure: images that nobody uses go first, then pods by their class of service" {
+	pod best 'command: [sleep, "1000"]'
+	pod burst 'command: [sleep, "1000"], resources: {requests: {memory: 32Mi}}'
+	pod sure 'command: [sleep, "1000"], resources: {limits: {memory: 64Mi, cpu: 100m}}'
+	for p in best burst sure; do wait_for 120 phase_is $p Running; done
+	echo '{"imageGCHighPercent": 0, "imageGCLowPercent": 0}' > "$ROOT/pressure.json"
+	wait_for 60 no_image bulkhead.example/nginx:latest
+	"$BIN/bulkhead" image ls --root "$ROOT" | grep -q busybox   # pods use it
+	echo '{"memoryAvailableMiB": 100000000}' > "$ROOT/pressure.json"
+	for p in best burst sure; do wait_for 120 phase_is $p Failed; done
+	[ "$($K get pod best -o jsonpath='{.status.reason} {.status.message}')" = "Evicted The node was low on resource: memory." ]
+	[ "$(sed -n 's/.*evicting pod=default\/\([a-z]*\):.*/\1/p' "$ROOT/log/hostd.log" | grep -E 'best|burst|sure' | tr '\n' ' ')" = "best burst sure " ]
+	wait_for 60 bash -c "$K get node -o json | jq -e '.items[0].status.conditions[] | select(.type == \"MemoryPressure\") | .status == \"True\"'"
+	rm "$ROOT/pressure.json"
+	wait_for 60 bash -c "$K get node -o json | jq -e '.items[0].status.conditions[] | select(.type == \"MemoryPressure\") | .status == \"False\"'"
 }

@@ -85,7 +85,7 @@ no_shares() { [ "$(shares)" = 0 ]; }
 
 @test "shares end with their pod and survive hostd" {
 	kill -9 "$(pgrep -f "bulkhead-hostd.*$ROOT")"
-	[ "$($K exec folder -- cat /host/file 2>/dev/null || sleep 5; $K exec folder -- cat /host/file)" = "from the host" ]
+	wait_for 60 file_says folder /host/file "from the host"
 	$K delete pod folder
 	wait_for 60 no_shares
 }

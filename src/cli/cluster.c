@@ -31,13 +31,14 @@ static void from_json(const json_t *j, struct cluster *c)
 	snprintf(c->engine, sizeof(c->engine), "%s", jpath_str(j, "engine", ""));
 	c->api_port = (uint16_t)jpath_int(j, "apiPort", 0);
 	c->kubelet_port = (uint16_t)jpath_int(j, "kubeletPort", 0);
+	c->memory_mib = (unsigned)jpath_int(j, "memoryMiB", 0);
 }
 
 static json_t *to_json(const char *root, const struct cluster *c)
 {
-	return json_pack("{s:i, s:s, s:s, s:s, s:s, s:s, s:s, s:i, s:i}", "version", 1, "root", root, "tag", c->tag, "address", c->address,
+	return json_pack("{s:i, s:s, s:s, s:s, s:s, s:s, s:s, s:i, s:i, s:i}", "version", 1, "root", root, "tag", c->tag, "address", c->address,
 			 "nodeName", c->node_name, "podCIDR", c->pod_cidr, "engine", c->engine, "apiPort", c->api_port, "kubeletPort",
-			 c->kubelet_port);
+			 c->kubelet_port, "memoryMiB", (int)c->memory_mib);
 }
 
 static json_t *read_json(const char *path)
@@ -165,6 +166,8 @@ int cluster_choose(const char *root, const struct cluster *wish, struct cluster 
 		strcpy(c.engine, wish->engine);
 	if (wish->api_port)
 		c.api_port = wish->api_port;
+	if (wish->memory_mib)
+		c.memory_mib = wish->memory_mib;
 	rc = choose_missing(root, &c, e);
 	if (rc)
 		return rc;

@@ -11,6 +11,7 @@ struct netw;
 struct k8s_client;
 struct events;
 struct log_collector;
+struct pager_client;
 struct pods;
 struct volume_store;
 struct claims;
@@ -24,6 +25,7 @@ struct host {
 	const char *vmx_path;      // bulkhead-vmx
 	const char *share_path;    // bulkhead-share
 	const char *guest_dir;     // vmlinux, initramfs.cpio
+	const char *metrics_dir;   // counters of all programs of the cluster (prda/metrics.h)
 	const char *engine;        // "qemu" or "kvm": what new VMs use
 	const char *cluster_dns;   // nameserver for dnsPolicy ClusterFirst, or NULL
 	const char *cluster_domain;
@@ -35,6 +37,7 @@ struct host {
 	struct netw *net;
 	struct events *events;
 	struct log_collector *logs;
+	struct pager_client *pager;   // NULL: memory is not paged
 	struct pods *pods;
 	struct volume_store *volumes;
 	struct claims *claims;

@@ -22,6 +22,7 @@
 #include "events.h"
 #include "image.h"
 #include "k8s/client.h"
+#include "pager_client.h"
 #include "pressure.h"
 
 #define LEASE_PERIOD_S 10
@@ -103,8 +104,10 @@ static json_t *condition(const struct node *n, const char *type, bool on, const 
 static json_t *conditions(const struct node *n)
 {
 	struct pressure_state now;
+	struct pager_host pager;
 	pressure_read(n->host->root, &now);
-	bool disk_low = now.disk, memory_low = now.memory;
+	bool short_ = n->host->pager && !pager_client_host(n->host->pager, &pager, NULL) && pager.pressure;
+	bool disk_low = now.disk, memory_low = short_ || now.memory;
 	json_t *c = json_array();
 	json_array_append_new(c, condition(n, "MemoryPressure", memory_low, memory_low ? "KubeletHasInsufficientMemory" :
 		"KubeletHasSufficientMemory", memory_low ? "kubelet has insufficient memory available" : "kubelet has sufficient memory available"));

@@ -22,4 +22,7 @@ bool sched_terms_met(const json_t *selector, const struct sched_node *n);
 /* One term's or selector's requirements against a node. */
 bool sched_node_selected(const json_t *pod, const struct sched_node *n);
 
+/* No taint keeps the pod away. */
+bool sched_node_tolerated(const json_t *pod, const struct sched_node *n);
+
 #endif

@@ -103,7 +103,7 @@ cpu_max_is() { [ "$(cpu_max "$1")" = "$2" ]; }
 		'volumes: [{name: t, emptyDir: {}}], securityContext: {supplementalGroups: [77]}'
 	wait_for 90 phase_is caps Failed
 	[[ $($K logs caps) == *0000000000000000*uid=1001*gid=1002*77*"root is read-only"*"tmp is not"* ]]
-	pod priv 'command: [sh, -c, "mount -t tmpfs none /mnt && echo mounted; grep CapEff /proc/self/status; grep Seccomp: /proc/self/status"],
+	pod priv 'command: [sh, -c, "mkdir -p /mnt; mount -t tmpfs none /mnt && echo mounted; grep CapEff /proc/self/status; grep Seccomp: /proc/self/status"],
 		  securityContext: {privileged: true}'
 	wait_for 90 phase_is priv Succeeded
 	[[ $($K logs priv) == *mounted*1ff*"Seccomp:"*0* ]]

@@ -240,14 +240,14 @@ json_t *admit_create(struct server *srv, const struct k8s_kind *k, json_t *obj)
 		return s;
 	if (!strcmp(k->plural, "pods") && !*k->group)
 		return admit_pod(srv, k, obj);
-	if (!strcmp(k->plural, "persistentvolumeclaims") && !*k->group)
+	if (k == volume_claim_kind()) {
+		admit_claim(srv, obj);
 		return limit_range_admit(srv, k, obj);
+	}
 	if (!strcmp(k->plural, "namespaces") && !*k->group)
 		admit_namespace(obj);
 	if (!strcmp(k->plural, "nodes") && !*k->group)
 		admit_node(obj);
-	if (k == volume_claim_kind())
-		admit_claim(srv, obj);
 	if (k == volume_kind())
 		add_finalizer(obj, VOLUME_FINALIZER);
 	return NULL;

@@ -146,10 +146,11 @@ cpu_max_is() { [ "$(cpu_max "$1")" = "$2" ]; }
 	kind: Pod
 	metadata: {name: hooks}
 	spec:
-	  terminationGracePeriodSeconds: 30
+	  terminationGracePeriodSeconds: 60
+	  volumes: [{name: v, hostPath: {path: $ROOT/hooks, type: DirectoryOrCreate}}]
 	  containers:
-	  - &c {name: a, image: "bulkhead.example/busybox:latest", imagePullPolicy: IfNotPresent, command: [sleep, "1000"],
-	    lifecycle: {preStop: {exec: {command: [sleep, "6"]}}}}
+	  - &c {name: a, volumeMounts: [{name: v, mountPath: /hooks}], image: "bulkhead.example/busybox:latest", imagePullPolicy: IfNotPresent, command: [sleep, "1000"],
+	    lifecycle: {preStop: {exec: {command: [sh, -c, "date +%s >> /hooks/start; sleep 10; date +%s >> /hooks/end"]}}}}
 	  - {<<: *c, name: b}
 	  - {<<: *c, name: c}
 	END
@@ -159,9 +160,9 @@ cpu_max_is() { [ "$(cpu_max "$1")" = "$2" ]; }
 	wait_for 90 phase_is deadline Failed
 	[ "$($K get pod deadline -o jsonpath='{.status.reason}')" = DeadlineExceeded ]
 	wait_for 90 phase_is hooks Running
-	start=$SECONDS
 	$K delete pod hooks
-	[ $((SECONDS - start)) -lt 16 ]   # one after another they take 18 s and more
+	[ "$(wc -l < "$ROOT/hooks/start")" = 3 ]
+	[ "$(sort -n "$ROOT/hooks/start" | tail -1)" -lt "$(sort -n "$ROOT/hooks/end" | head -1)" ]   # the last began before the first ended
 	$K delete pod message deadline --wait=false
 }
 

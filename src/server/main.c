@@ -142,7 +142,7 @@ static const struct unit_ops *const workloads[] = {
 	&daemonset_unit, NULL,
 };
 static const struct unit_ops *const network[] = { &endpoints_unit, NULL };
-static const struct unit_ops *const policy[] = { &disruption_unit, &quota_unit, &custom_definitions_unit, NULL };
+static const struct unit_ops *const policy[] = { &disruption_unit, &volume_binder_unit, &volume_protect_unit, &quota_unit, &custom_definitions_unit, NULL };
 static const struct unit_ops *const everywhere[] = { &custom_kinds_unit, NULL };
 static const struct unit_ops *const garbage[] = { &garbage_unit, NULL };
 
@@ -252,6 +252,7 @@ int main(int argc, char **argv)
 	srv.port = parse_port(strrchr(o.listen, ':') + 1, "--listen");
 
 	log_init("bulkhead-server");
+	log_rotate(LOG_ROTATE_BYTES);
 	raise_limits();
 	signal(SIGPIPE, SIG_IGN);
 	sigemptyset(&signals);

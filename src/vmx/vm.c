@@ -58,7 +58,7 @@ static int disk_init(struct vm *vm, unsigned n, struct err *e)
 {
 	const struct vmx_disk_config *c = &vm->config->disk[n];
 	struct vm_disk *d = &vm->disk[n];
-	struct bh_disk_attr attr = {.mode = c->read_only ? BH_DISK_RDONLY : BH_DISK_RDWR};
+	struct bh_disk_attr attr = {.mode = c->read_only ? BH_DISK_RDONLY : BH_DISK_RDWR, .keep_descriptor = vm->config->uid != 0};
 	int rc = bh_disk_open(c->path, &attr, &d->disk, e);
 	if (rc) {
 		err_wrap(e, "disk \"%s\"", c->serial);

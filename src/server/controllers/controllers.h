@@ -28,4 +28,7 @@ int custom_kinds_load(struct server *srv, struct err *e);  // before anything is
 extern const struct unit_ops quota_unit;                   // status of ResourceQuotas
 extern const struct unit_ops endpoints_unit;               // Endpoints and EndpointSlices of Services
 
+extern const struct unit_ops volume_binder_unit;           // claims and volumes
+extern const struct unit_ops volume_protect_unit;          // their finalizers; claims of ephemeral volumes
+
 #endif

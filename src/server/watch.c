@@ -479,6 +479,16 @@ void watch_set_end_all(struct watch_set *s)
 	pthread_mutex_unlock(&s->lock);
 }
 
+void watch_set_wake_all(struct watch_set *s, uint64_t rv)
+{
+	pthread_mutex_lock(&s->lock);
+	s->published = rv;
+	for (int g = 0; g < GROUPS; g++)
+		for (struct watch *w = s->groups[g]; w; w = w->next)
+			wake(w);
+	pthread_mutex_unlock(&s->lock);
+}
+
 struct watch_set *watch_set_new(struct store *st)
 {
 	struct watch_set *s = calloc(1, sizeof *s);

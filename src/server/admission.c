@@ -7,6 +7,7 @@
 #include "base/jpath.h"
 #include "base/own.h"
 #include "server/admit_account.h"
+#include "server/limit_range.h"
 #include "server/meta.h"
 #include "server/registry.h"
 #include "server/status.h"
@@ -146,7 +147,9 @@ static json_t *admit_pod(struct server *srv, const struct k8s_kind *k, json_t *o
 	s = admit_account(srv, k, obj);
 	if (!s)
 		s = set_priority(srv, k, obj, spec);
-	return s ? s : set_runtime_class(srv, k, obj, spec);
+	if (!s)
+		s = set_runtime_class(srv, k, obj, spec);
+	return s ? s : limit_range_admit(srv, k, obj);
 }
 
 static void admit_namespace(json_t *obj)
@@ -181,6 +184,8 @@ json_t *admit_create(struct server *srv, const struct k8s_kind *k, json_t *obj)
 		return s;
 	if (!strcmp(k->plural, "pods") && !*k->group)
 		return admit_pod(srv, k, obj);
+	if (!strcmp(k->plural, "persistentvolumeclaims") && !*k->group)
+		return limit_range_admit(srv, k, obj);
 	if (!strcmp(k->plural, "namespaces") && !*k->group)
 		admit_namespace(obj);
 	if (!strcmp(k->plural, "nodes") && !*k->group)

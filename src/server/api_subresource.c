@@ -44,7 +44,7 @@ static void bind_pod(struct request *r, const struct k8s_kind *k)
 	api_write_run(r, w);
 }
 
-/* --- pods/eviction: a delete that asks first --- */
+/* --- pods/eviction: a delete that asks the disruption budget (budget.c) --- */
 
 static void evict_pod(struct request *r, const struct k8s_kind *k)
 {

@@ -15,12 +15,13 @@ static const struct unit_ops *const workloads[] = {
 	&replicaset_unit, &replication_controller_unit, &deployment_unit, &job_unit, &cronjob_unit, &statefulset_unit,
 	&daemonset_unit, NULL,
 };
-static const struct unit_ops *const network[] = { &endpoints_unit, &disruption_unit, NULL };
+static const struct unit_ops *const network[] = { &endpoints_unit, NULL };
+static const struct unit_ops *const policy[] = { &disruption_unit, &quota_unit, NULL };
 static const struct unit_ops *const garbage[] = { &garbage_unit, NULL };
 
 static const struct { const char *name; const struct unit_ops *const *units; } groups[] = {
 	{ "scheduler", scheduling }, { "controllers", controllers }, { "workloads", workloads }, { "endpoints", network },
-	{ "garbage", garbage },
+	{ "policy", policy }, { "garbage", garbage },
 };
 #define GROUPS (sizeof groups / sizeof *groups)
 

@@ -2,7 +2,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """A node without VMs: what is bound to it runs at once, and ends at once when it is deleted.
 
-fake_node.py URL PKI-FOLDER NODE. Annotations of a pod say how it goes: fake/exit: "0" ends with that code, fake/ready:
+fake_node.py URL PKI-FOLDER NAME[=CPUS[,LABEL=VALUE...]]. Annotations of a pod say how it goes: fake/exit: "0" ends with that code, fake/ready:
 "false" never becomes ready.
 """
 import http.client
@@ -12,7 +12,9 @@ import sys
 import time
 import urllib.parse
 
-url, pki, node = urllib.parse.urlparse(sys.argv[1]), sys.argv[2], sys.argv[3]
+url, pki = urllib.parse.urlparse(sys.argv[1]), sys.argv[2]
+node, _, more = sys.argv[3].partition("=")
+cpus, *labels = more.split(",")
 tls = ssl.create_default_context(cafile=f"{pki}/ca.crt")
 tls.load_cert_chain(f"{pki}/admin.crt", f"{pki}/admin.key")
 address = 1
@@ -77,8 +79,9 @@ def look_at(pod):
 
 
 def register():
-    resources = {"cpu": "1000", "memory": "1000Gi", "pods": "10000"}
-    call("POST", "/api/v1/nodes", {"apiVersion": "v1", "kind": "Node", "metadata": {"name": node, "labels": {"kubernetes.io/hostname": node}}, "status": {
+    resources = {"cpu": cpus or "1000", "memory": "1000Gi", "pods": "10000"}
+    call("POST", "/api/v1/nodes", {"apiVersion": "v1", "kind": "Node", "metadata": {"name": node, "labels": {
+        "kubernetes.io/hostname": node, **dict(label.split("=") for label in labels)}}, "status": {
         "addresses": [{"type": "InternalIP", "address": "127.0.0.1"}], "capacity": resources, "allocatable": resources,
         "conditions": [condition("Ready", True)]}}, "application/json")
 

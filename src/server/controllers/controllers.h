@@ -21,6 +21,7 @@ extern const struct unit_ops cronjob_unit;
 extern const struct unit_ops statefulset_unit;
 extern const struct unit_ops daemonset_unit;
 extern const struct unit_ops disruption_unit;              // status of PodDisruptionBudgets
+extern const struct unit_ops quota_unit;                   // status of ResourceQuotas
 extern const struct unit_ops endpoints_unit;               // Endpoints and EndpointSlices of Services
 
 #endif

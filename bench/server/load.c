@@ -133,14 +133,18 @@ static int cmp(const void *a, const void *b)
 	return x < y ? -1 : x > y;
 }
 
+static unsigned long ticks(void);
+
 static void closed_loop(enum op op, unsigned connections, unsigned base, unsigned count, unsigned modulo, bool tell)
 {
 	struct run r = { .op = op, .base = base, .count = count, .modulo = modulo, .took = calloc(count, sizeof *r.took) };
 	struct conn **conns = calloc(connections, sizeof *conns);
+	unsigned long cpu;
 	uint64_t start;
 
 	for (unsigned i = 0; i < connections; i++)
 		conns[i] = conn_open(&pool, run_answered, &r);
+	cpu = ticks();
 	start = clock_mono_ns();
 	for (unsigned i = 0; i < connections; i++)
 		next_request(conns[i]);
@@ -149,8 +153,9 @@ static void closed_loop(enum op op, unsigned connections, unsigned base, unsigne
 	start = clock_mono_ns() - start;
 	qsort(r.took, count, sizeof *r.took, cmp);
 	if (tell)
-		printf("%s/%u %.0f /s (p50 %.2f p99 %.2f ms)\n", op_names[op], connections, count / (start / 1e9), r.took[count / 2] / 1e6,
-		       r.took[count - 1 - count / 100] / 1e6);
+		printf("%s/%u %.0f /s (p50 %.2f p99 %.2f ms, server CPU %.0f us each)\n", op_names[op], connections, count / (start / 1e9),
+		       r.took[count / 2] / 1e6, r.took[count - 1 - count / 100] / 1e6,
+		       (ticks() - cpu) * 1e6 / sysconf(_SC_CLK_TCK) / count);
 	fflush(stdout);
 	for (unsigned i = 0; i < connections; i++)
 		conn_close(conns[i]);

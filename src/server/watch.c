@@ -11,6 +11,7 @@
 #include "base/clock.h"
 #include "base/jpath.h"
 #include "base/own.h"
+#include "server/view.h"
 
 #define BOOKMARK_NS (60 * NS_PER_S)
 #define FETCH_MAX 16          // events copied from the history at a time
@@ -60,7 +61,7 @@ struct parsed { const struct obj *obj; json_t *json; };
 static json_t *parsed_json(struct parsed *p)
 {
 	if (!p->json)
-		p->json = obj_json(p->obj);
+		p->json = obj_view((struct obj *)p->obj);
 	return p->json;
 }
 

@@ -29,6 +29,7 @@ int cmd_image(struct cli *c);
 int cmd_kubeconfig(struct cli *c);
 int cmd_supervise(struct cli *c);
 int cmd_disk(struct cli *c);
+int cmd_top(struct cli *c);
 
 /* Exit codes: 0 done, 1 failed (one sentence on stderr), 2 wrong usage. */
 int cli_fail(const struct err *e);
@@ -43,8 +44,10 @@ const char *cli_bin_dir(void);
 /* cluster.c: what `up` chose for this root, ROOT/cluster.json. */
 struct cluster {
 	char tag[8], address[46], node_name[254], pod_cidr[32];
+	char store[512];       // the server's --store; "": its own SQLite file
 	char engine[8];        // what was asked for: "auto", "qemu", "kvm"
 	uint16_t api_port, kubelet_port;
+	unsigned memory_mib;   // what all VMs together may have; 0: what the host has
 };
 int cluster_load(const char *root, struct cluster *c, struct err *e);                     // -ENOENT: never started
 int cluster_choose(const char *root, const struct cluster *wish, struct cluster *c, struct err *e);   // fills what is empty, saves

@@ -29,15 +29,17 @@ static void from_json(const json_t *j, struct cluster *c)
 	snprintf(c->node_name, sizeof(c->node_name), "%s", jpath_str(j, "nodeName", ""));
 	snprintf(c->pod_cidr, sizeof(c->pod_cidr), "%s", jpath_str(j, "podCIDR", ""));
 	snprintf(c->engine, sizeof(c->engine), "%s", jpath_str(j, "engine", ""));
+	snprintf(c->store, sizeof(c->store), "%s", jpath_str(j, "store", ""));
 	c->api_port = (uint16_t)jpath_int(j, "apiPort", 0);
 	c->kubelet_port = (uint16_t)jpath_int(j, "kubeletPort", 0);
+	c->memory_mib = (unsigned)jpath_int(j, "memoryMiB", 0);
 }
 
 static json_t *to_json(const char *root, const struct cluster *c)
 {
-	return json_pack("{s:i, s:s, s:s, s:s, s:s, s:s, s:s, s:i, s:i}", "version", 1, "root", root, "tag", c->tag, "address", c->address,
+	return json_pack("{s:i, s:s, s:s, s:s, s:s, s:s, s:s, s:i, s:i, s:i, s:s}", "version", 1, "root", root, "tag", c->tag, "address", c->address,
 			 "nodeName", c->node_name, "podCIDR", c->pod_cidr, "engine", c->engine, "apiPort", c->api_port, "kubeletPort",
-			 c->kubelet_port);
+			 c->kubelet_port, "memoryMiB", (int)c->memory_mib, "store", c->store);
 }
 
 static json_t *read_json(const char *path)
@@ -163,8 +165,12 @@ int cluster_choose(const char *root, const struct cluster *wish, struct cluster 
 		strcpy(c.node_name, wish->node_name);
 	if (wish->engine[0])
 		strcpy(c.engine, wish->engine);
+	if (wish->store[0])
+		strcpy(c.store, wish->store);
 	if (wish->api_port)
 		c.api_port = wish->api_port;
+	if (wish->memory_mib)
+		c.memory_mib = wish->memory_mib;
 	rc = choose_missing(root, &c, e);
 	if (rc)
 		return rc;

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// `bulkhead supervise`, started by `up`: keeps bulkhead-server and bulkhead-hostd of one root running. A child that ends
+// `bulkhead supervise`, started by `up`: keeps bulkhead-server, bulkhead-pagerd and bulkhead-hostd of one root running. A child that ends
 // is started again, at once the first time, then with a back-off. The VMs are not its children and never end with it.
 #include <errno.h>
 #include <fcntl.h>
@@ -31,6 +31,7 @@ struct child {
 	const char *argv[24];
 	pid_t pid;
 	uint64_t started_ns, restart_at_ns, backoff_ms;
+	uint64_t backoff_max_ms;             // 0: BACKOFF_MAX_MS
 };
 
 static int lock_file(const char *root, int flags)
@@ -90,8 +91,9 @@ static void ended(struct child *k, int status)
 	k->pid = 0;
 	k->restart_at_ns = now + k->backoff_ms * NS_PER_MS;
 	k->backoff_ms = k->backoff_ms ? k->backoff_ms * 2 : BACKOFF_FIRST_MS;
-	if (k->backoff_ms > BACKOFF_MAX_MS)
-		k->backoff_ms = BACKOFF_MAX_MS;
+	uint64_t max = k->backoff_max_ms ? k->backoff_max_ms : BACKOFF_MAX_MS;
+	if (k->backoff_ms > max)
+		k->backoff_ms = max;
 }
 
 static void reap(struct child *kids, size_t n)
@@ -149,7 +151,7 @@ int cmd_supervise(struct cli *c)
 {
 	struct cluster cl;
 	struct err e = ERR_INIT;
-	char path[4096], server[4096], hostd[4096], listen[64], port[8], pid[16], reason[256];
+	char path[4096], server[4096], hostd[4096], pagerd[4096], pager_socket[4096], store[4096], memory[16], listen[64], port[8], pid[16], reason[256];
 	if (cluster_load(c->root, &cl, &e))
 		return cli_fail(&e);
 	own_fd int lock = lock_file(c->root, O_RDWR | O_CREAT);
@@ -164,14 +166,22 @@ int cmd_supervise(struct cli *c)
 	dir_make(path, 0755, NULL);
 	snprintf(server, sizeof(server), "%s/bulkhead-server", cli_bin_dir());
 	snprintf(hostd, sizeof(hostd), "%s/bulkhead-hostd", cli_bin_dir());
+	snprintf(pagerd, sizeof(pagerd), "%s/bulkhead-pagerd", cli_bin_dir());
+	snprintf(pager_socket, sizeof(pager_socket), "%s/run/pager.sock", c->root);
+	snprintf(store, sizeof(store), "%s/run/pager.store", c->root);
+	snprintf(memory, sizeof(memory), "%u", cl.memory_mib);
 	snprintf(listen, sizeof(listen), "%s:%u", cl.address, cl.api_port);
 	snprintf(port, sizeof(port), "%u", cl.kubelet_port);
 	const char *engine = strcmp(cl.engine, "auto") ? cl.engine : engine_choose(reason, sizeof(reason));
 	struct child kids[] = {
 		{.name = "server", .argv = {server, "--root", c->root, "--listen", listen, "--advertise", cl.address, "--node-name",
-					    cl.node_name, "--node-addr", cl.address, "--kubelet-port", port, NULL}},
+					    cl.node_name, "--node-addr", cl.address, "--kubelet-port", port, "--store",
+					    cl.store[0] ? cl.store : "sqlite", NULL}},
+		{.name = "pagerd", .argv = {pagerd, "--control", pager_socket, "--store", store, "--memory-mib", memory, NULL},
+		 .backoff_max_ms = BACKOFF_FIRST_MS},   // whoever faults waits for it
 		{.name = "hostd", .argv = {hostd, "--root", c->root, "--node-name", cl.node_name, "--node-addr", cl.address,
-					   "--kubelet-port", port, "--tag", cl.tag, "--pod-cidr", cl.pod_cidr, "--engine", engine, NULL}},
+					   "--kubelet-port", port, "--tag", cl.tag, "--pod-cidr", cl.pod_cidr, "--engine", engine, "--pager",
+					   pager_socket, NULL}},
 	};
 	sigset_t set;
 	sigemptyset(&set);

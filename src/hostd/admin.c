@@ -21,6 +21,7 @@
 #include "base/own.h"
 #include "base/usock.h"
 #include "image.h"
+#include "pager_client.h"
 #include "pods.h"
 
 #define QUIET_S 1
@@ -179,6 +180,13 @@ static enum MHD_Result remove_image(struct admin *a, struct MHD_Connection *c)
 	return answer(c, MHD_HTTP_OK, json_pack("{s:b}", "ok", 1));
 }
 
+static json_t *health(const struct host *h)
+{
+	char why[256] = "";
+	bool paged = pager_client_usable(h->pager, why, sizeof(why));
+	return json_pack("{s:b, s:s, s:s, s:b, s:s}", "ok", 1, "node", h->node_name, "engine", h->engine, "paged", paged, "notPaged", why);
+}
+
 static enum MHD_Result handle(void *cls, struct MHD_Connection *c, const char *url, const char *method, const char *version,
 			      const char *body, size_t *body_len, void **state)
 {
@@ -199,7 +207,7 @@ static enum MHD_Result handle(void *cls, struct MHD_Connection *c, const char *u
 	if (get && !strcmp(url, "/v1/images"))
 		return answer(c, MHD_HTTP_OK, json_pack("{s:o}", "images", image_list(a->host->images)));
 	if (get && !strcmp(url, "/v1/health"))
-		return answer(c, MHD_HTTP_OK, json_pack("{s:b, s:s, s:s}", "ok", 1, "node", a->host->node_name, "engine", a->host->engine));
+		return answer(c, MHD_HTTP_OK, health(a->host));
 	if (post && !strcmp(url, "/v1/images/pull"))
 		return start_job(a, c, false);
 	if (post && !strcmp(url, "/v1/images/load"))

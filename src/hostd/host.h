@@ -11,6 +11,7 @@ struct netw;
 struct k8s_client;
 struct events;
 struct log_collector;
+struct pager_client;
 struct pods;
 
 struct host {
@@ -21,6 +22,7 @@ struct host {
 	uint16_t kubelet_port;
 	const char *vmx_path;      // bulkhead-vmx
 	const char *guest_dir;     // vmlinux, initramfs.cpio
+	const char *metrics_dir;   // counters of all programs of the cluster (prda/metrics.h)
 	const char *engine;        // "qemu" or "kvm": what new VMs use
 	const char *cluster_dns;   // nameserver for dnsPolicy ClusterFirst, or NULL
 	const char *cluster_domain;
@@ -32,6 +34,7 @@ struct host {
 	struct netw *net;
 	struct events *events;
 	struct log_collector *logs;
+	struct pager_client *pager;   // NULL: memory is not paged
 	struct pods *pods;
 };
 

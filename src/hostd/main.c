@@ -29,7 +29,9 @@
 #include "log_collector.h"
 #include "netw.h"
 #include "node.h"
+#include "pager_client.h"
 #include "pods.h"
+#include "prda/metrics.h"
 #include "streaming.h"
 #include "vm.h"
 
@@ -37,7 +39,7 @@
 
 struct options {
 	struct host host;
-	const char *tag, *pod_cidr, *cni_conf, *cni_bin;
+	const char *tag, *pod_cidr, *cni_conf, *cni_bin, *pager;
 	bool shutdown;
 };
 
@@ -45,6 +47,7 @@ static const char usage[] =
 	"usage: bulkhead-hostd --root DIR [--kubeconfig FILE] [--node-name NAME] [--node-addr IP] [--kubelet-port N]\n"
 	"                      [--vmx PROGRAM] [--guest DIR] [--engine qemu|kvm] [--tag TAG] [--pod-cidr CIDR]\n"
 	"                      [--cni-conf FILE] [--cluster-dns IP] [--cluster-domain NAME] [--vm-uid-base N] [--max-pods N]\n"
+	"                      [--pager SOCKET]\n"
 	"       bulkhead-hostd --root DIR --tag TAG --shutdown     end all VMs of DIR, remove its network\n";
 
 static char *default_path(const char *fmt, const char *root)
@@ -86,7 +89,7 @@ static void parse(int argc, char **argv, struct options *o)
 		{"root", 1, 0, 'r'}, {"kubeconfig", 1, 0, 'k'}, {"node-name", 1, 0, 'n'}, {"node-addr", 1, 0, 'a'},
 		{"kubelet-port", 1, 0, 'p'}, {"vmx", 1, 0, 'v'}, {"guest", 1, 0, 'g'}, {"engine", 1, 0, 'e'}, {"tag", 1, 0, 't'},
 		{"pod-cidr", 1, 0, 'c'}, {"cni-conf", 1, 0, 'C'}, {"cni-bin", 1, 0, 'B'}, {"cluster-dns", 1, 0, 'd'},
-		{"cluster-domain", 1, 0, 'D'}, {"vm-uid-base", 1, 0, 'u'}, {"max-pods", 1, 0, 'm'}, {"shutdown", 0, 0, 'S'},
+		{"cluster-domain", 1, 0, 'D'}, {"vm-uid-base", 1, 0, 'u'}, {"max-pods", 1, 0, 'm'}, {"pager", 1, 0, 'P'}, {"shutdown", 0, 0, 'S'},
 		{"help", 0, 0, 'h'}, {0, 0, 0, 0}};
 	static char hostname[256];
 	gethostname(hostname, sizeof(hostname) - 1);
@@ -112,6 +115,7 @@ static void parse(int argc, char **argv, struct options *o)
 		case 'D': h->cluster_domain = optarg; break;
 		case 'u': h->vm_uid_base = number("vm-uid-base", optarg, 0x7fff0000); break;
 		case 'm': h->max_pods = number("max-pods", optarg, 4000); break;
+		case 'P': o->pager = optarg; break;
 		case 'S': o->shutdown = true; break;
 		case 'h': fputs(usage, stdout); exit(0);
 		default: fputs(usage, stderr); exit(2);
@@ -165,6 +169,8 @@ static int start(struct options *o, struct node **node, struct admin **admin, st
 		rc = events_start(h->api, h->node_name, &h->events, e);
 	if (!rc)
 		rc = log_collector_start(&h->logs, e);
+	if (!rc && o->pager)
+		rc = pager_client_start(o->pager, &h->pager, e);
 	if (!rc)
 		rc = pods_open(h, &h->pods, e);
 	char *cert = default_path("%s/pki/node-serving.crt", h->root), *key = default_path("%s/pki/node-serving.key", h->root);
@@ -195,7 +201,7 @@ static void end_vms(const char *root)
 		struct vm *vm = NULL;
 		if (ent->d_name[0] == '.' || asprintf(&dir, "%s/%s/vm", pods_dir, ent->d_name) < 0)
 			continue;
-		if (vm_adopt(dir, vm_gone, NULL, &vm, NULL))
+		if (vm_adopt(dir, NULL, vm_gone, NULL, &vm, NULL))
 			continue;
 		vm_kill(vm);
 		vm_close(vm);
@@ -229,6 +235,7 @@ int main(int argc, char **argv)
 	struct node *node = NULL;
 	struct admin *admin = NULL;
 	struct streaming *streaming = NULL;
+	struct metrics *metrics = NULL;
 	sigset_t set;
 	int sig;
 
@@ -246,6 +253,9 @@ int main(int argc, char **argv)
 	sigaddset(&set, SIGTERM);
 	sigaddset(&set, SIGINT);
 	pthread_sigmask(SIG_BLOCK, &set, NULL);   // before any thread; helpers unblock it for their children
+	o.host.metrics_dir = default_path("%s/run/metrics", o.host.root);
+	if (metrics_open(o.host.metrics_dir, "hostd", NULL, &metrics, &e))   // before threads
+		log_warn("main", "%s", e.text);
 	curl_global_init(CURL_GLOBAL_DEFAULT);
 
 	if (start(&o, &node, &admin, &streaming, &e)) {
@@ -261,8 +271,10 @@ int main(int argc, char **argv)
 	pods_close(o.host.pods);
 	log_collector_stop(o.host.logs);
 	events_stop(o.host.events);
+	pager_client_stop(o.host.pager);
 	netw_close(o.host.net);
 	image_store_close(o.host.images);
 	k8s_client_close(o.host.api);
+	metrics_close(metrics);
 	return 0;
 }

@@ -129,6 +129,11 @@ void pod_vm_lost(struct pod *p);                               // the VM has end
 void pod_vm_stop(struct pod *p);                               // end the VM, keep network and logs
 void pod_release(struct pod *p);                               // end VM, network, disks, image holds; logs stay
 
+/* pod_paging.c: what a VM of so much memory reserves and may have of the host's; NULL: this host pages nothing. */
+#define POD_MEMORY_OVERHEAD_MIB 96      // guest kernel, agent, page tables
+const struct vm_paging *pod_paging(const struct pod *p, unsigned memory_mib, struct vm_paging *out);
+bool pod_paging_works(const struct pod *p);                    // for a VM that starts now; says why not
+
 /* pod_containers.c */
 int pod_containers_load(struct pod *p);                        // build the array from the spec, keep what is known
 void pod_containers_drive(struct pod *p);                      // start, restart, note exits

@@ -13,12 +13,14 @@
 #include "base/jpath.h"
 #include "base/log.h"
 #include "base/own.h"
+#include "bulkhead/prda.h"
 #include "events.h"
 #include "image.h"
 #include "k8s/quantity.h"
 #include "pod.h"
 #include "pod_probes.h"
 #include "pods.h"
+#include "prda/metrics.h"
 #include "scratch.h"
 
 #define VM_BACKOFF_FIRST_NS (2 * NS_PER_S)
@@ -27,7 +29,6 @@
 #define AGENT_ADOPT_MS 10000
 #define SCRATCH_DEFAULT_BYTES (10ull << 30)
 #define MEMORY_DEFAULT_MIB 512          // of a pod without memory limits
-#define MEMORY_OVERHEAD_MIB 96          // guest kernel, agent, page tables
 #define MEMORY_MIN_MIB 192
 
 /* --- size --- */
@@ -58,7 +59,7 @@ static unsigned memory_mib(const struct pod *p)
 	int64_t mib = limit_sum(p, "memory", &every) / 1000 / (1 << 20);
 	if (!every)
 		mib += MEMORY_DEFAULT_MIB;
-	mib += MEMORY_OVERHEAD_MIB;
+	mib += POD_MEMORY_OVERHEAD_MIB;
 	struct sysinfo si;
 	sysinfo(&si);
 	int64_t host = (int64_t)((uint64_t)si.totalram * si.mem_unit >> 20);
@@ -183,6 +184,9 @@ static int disks_collect(struct pod *p, struct disk_list *l, struct err *e)
 	return scratch_make(p->host->root, path, scratch_bytes(p), e);
 }
 
+PRDA_DEFINE_COUNTER(starts, "bulkhead_pod_starts_total", "pods whose VM was started and configured");
+PRDA_DEFINE_COUNTER(failures, "bulkhead_pod_start_failures_total", "starts of pods' VMs that failed");
+
 static int vm_bring_up(struct pod *p, struct err *e)
 {
 	char mac[18], name[330];
@@ -214,7 +218,9 @@ static int vm_bring_up(struct pod *p, struct err *e)
 		struct vm_config c = {.dir = dir, .id = p->uid, .name = name, .vmx_path = p->host->vmx_path,
 			.guest_dir = p->host->guest_dir, .engine = p->host->engine, .vcpus = vcpus(p), .memory_mib = memory_mib(p),
 			.disks = disks.disks, .disks_count = disks.count, .tap_fd = p->net.tap_fd, .vnet_hdr = p->net.vnet_hdr,
-			.mac = mac, .uid = p->host->vm_uid_base + p->vm_number};
+			.mac = mac, .metrics_dir = p->host->metrics_dir, .uid = p->host->vm_uid_base + p->vm_number};
+		struct vm_paging paging;
+		c.paging = pod_paging_works(p) ? pod_paging(p, c.memory_mib, &paging) : NULL;
 		pthread_mutex_lock(&p->lock);
 		p->vm_ended = p->agent_ended = false;
 		p->boot_cancel = p->cancel;
@@ -292,6 +298,7 @@ int pod_vm_ensure(struct pod *p, struct err *e)
 	pod_report(p);
 	int rc = bring_up(p, e);
 	if (!rc) {
+		prda_add(starts, 1);
 		p->vm_backoff_ns = 0;
 		if (!p->probes)
 			p->probes = pod_probes_start(p);
@@ -299,6 +306,7 @@ int pod_vm_ensure(struct pod *p, struct err *e)
 	}
 	if (rc == -ECANCELED || p->cancel)
 		return -ECANCELED;
+	prda_add(failures, 1);
 	bool volume = rc == -EAGAIN;   // a ConfigMap or Secret that is not there yet: the VM may stay
 	events_emit(p->host->events, p->seen, NULL, "Warning", volume ? "FailedMount" : "FailedCreatePodSandBox", "%s%s",
 		    volume ? "" : "Failed to create pod sandbox: ", e->text);
@@ -337,7 +345,8 @@ int pod_vm_adopt(struct pod *p)
 	if (asprintf(&dir, "%s/vm", p->dir) < 0)
 		return -EAGAIN;
 	restore_network(p);
-	int rc = p->vm ? 0 : vm_adopt(dir, on_vm_end, p, &vm, &e);
+	struct vm_paging paging;
+	int rc = p->vm ? 0 : vm_adopt(dir, pod_paging(p, memory_mib(p), &paging), on_vm_end, p, &vm, &e);
 	if (!rc && !p->vm) {
 		pthread_mutex_lock(&p->lock);
 		p->vm = vm;
@@ -397,8 +406,12 @@ void pod_vm_detach(struct pod *p)
 
 void pod_vm_stop(struct pod *p)
 {
-	if (p->vm)
+	if (p->vm) {
+		char name[330];
 		vm_kill(p->vm);
+		snprintf(name, sizeof(name), "%s/%s", p->ns, p->name);
+		metrics_forget(p->host->metrics_dir, 0, name);   // from its jail, vmx cannot
+	}
 	probes_end(p);   // after the VM: a probe that hangs in it ends with it
 	disconnect(p);
 	for (size_t i = 0; i < p->containers_count; i++) {

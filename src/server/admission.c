@@ -6,6 +6,7 @@
 
 #include "base/jpath.h"
 #include "base/own.h"
+#include "k8s/custom.h"
 #include "server/admit_account.h"
 #include "server/limit_range.h"
 #include "server/meta.h"
@@ -180,6 +181,9 @@ json_t *admit_create(struct server *srv, const struct k8s_kind *k, json_t *obj)
 {
 	json_t *s = k->namespaced ? check_namespace(srv, k, obj) : NULL;
 
+	if (!s && k->custom && k8s_custom_is_ending(k))
+		s = status_about(405, "MethodNotAllowed", k, jpath_str(obj, "metadata.name", ""),
+				 "create not allowed while custom resource definition is terminating");
 	if (s)
 		return s;
 	if (!strcmp(k->plural, "pods") && !*k->group)

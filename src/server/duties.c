@@ -16,7 +16,7 @@ static const struct unit_ops *const workloads[] = {
 	&daemonset_unit, NULL,
 };
 static const struct unit_ops *const network[] = { &endpoints_unit, NULL };
-static const struct unit_ops *const policy[] = { &disruption_unit, &quota_unit, NULL };
+static const struct unit_ops *const policy[] = { &disruption_unit, &quota_unit, &custom_definitions_unit, NULL };
 static const struct unit_ops *const garbage[] = { &garbage_unit, NULL };
 
 static const struct { const char *name; const struct unit_ops *const *units; } groups[] = {

@@ -16,6 +16,7 @@
 #include "base/file.h"
 #include "base/log.h"
 #include "server/bootstrap.h"
+#include "server/controllers/controllers.h"
 #include "server/duties.h"
 #include "server/etcd_identity.h"
 #include "server/http.h"
@@ -141,6 +142,8 @@ static void wait_for_signal(const sigset_t *set)
 	log_info("main", "stopping on signal %d", sig);
 }
 
+static const struct unit_ops *const everywhere[] = { &custom_kinds_unit, NULL };   // on each server, not on the leader alone
+
 /* No request may be suspended when the listener stops: end what waits for events or nodes, let commits finish. */
 static void stop_serving(struct server *srv, struct http *http)
 {
@@ -162,6 +165,7 @@ static int serve(struct server *srv, const char *listen, const sigset_t *signals
 {
 	struct duties *duties = duties_new(srv);
 	struct leader *leader = NULL;
+	struct loop *kinds = NULL;
 	struct http *http = NULL;
 	int r = srv->rbac && duties ? bootstrap_objects(srv, e) : err_set(e, ENOMEM, "out of memory");
 
@@ -169,6 +173,10 @@ static int serve(struct server *srv, const char *listen, const sigset_t *signals
 		r = recorder_start(srv, &srv->recorder, e);
 	if (!r)
 		r = streams_start(srv->root, &srv->streams, e);
+	if (!r)
+		r = custom_kinds_load(srv, e);
+	if (!r)
+		r = loop_start(srv, "kinds", everywhere, &kinds, e);
 	if (!r)
 		r = leader_start(srv, &duties_ops, duties, &leader, e);
 	if (!r)
@@ -179,6 +187,7 @@ static int serve(struct server *srv, const char *listen, const sigset_t *signals
 		wait_for_signal(signals);
 	}
 	leader_stop(leader);
+	loop_stop(kinds);
 	stop_serving(srv, http);
 	recorder_stop(srv->recorder);
 	duties_free(duties);

@@ -64,6 +64,8 @@ static json_t *encode(struct reg_write *w, json_t *next, bool remove)
 	int r;
 
 	k8s_kind_convert(w->kind, stored, next);
+	if (stored->status_subresource && !stored->custom && !json_object_get(next, "status"))
+		json_object_set_new(next, "status", json_object());   // clients read fields of it without looking
 	w->sw = (struct store_write){ .expect = w->cur ? w->cur->rv : 0, .remove = remove };
 	r = obj_encode(w->key, next, &w->sw.obj);
 	return r ? status_errno(r) : NULL;

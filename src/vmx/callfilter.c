@@ -35,7 +35,7 @@ static const int device[] = {
 // Signals by descriptor, the end of QEMU, stopping processors, and what its new threads do to close their own filter.
 static const int control[] = {
 	CALL(signalfd4), CALL(wait4), CALL(waitid), CALL(tgkill), CALL(rt_sigaction), CALL(seccomp),
-	CALL(rt_sigtimedwait),
+	CALL(rt_sigtimedwait), CALL(alarm),
 };
 
 // Threads may name themselves and ask for memory to be named; no more of prctl.

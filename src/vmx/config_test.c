@@ -115,6 +115,8 @@ static const struct { const char *path, *value, *says; } bad[] = {
 	{"disks", "[{\"serial\": \"\", \"path\": \"/a\"}]", "disks[0]: configuration: \"serial\" must be a text of 1 to 20 bytes"},
 	{"disks", "[{\"serial\": \"a\"}]", "disks[0]: configuration: \"path\" must be a text"},
 	{"disks", "[{\"serial\": \"a\", \"path\": \"/a\"}, {\"serial\": \"a\", \"path\": \"/b\"}]", "two disks have the serial \"a\""},
+	{"paged", "1", "\"paged\" must be true or false"},
+	{"userfault_fd", "99999", "\"userfault_fd\" must be an open /dev/userfaultfd"},
 	{"nets", "[{\"tap_fd\": 9999, \"mac\": \"02:00:00:00:00:01\"}]", "\"tap_fd\" must be an open descriptor"},
 	{"nets", "[{}, {}, {}, {}, {}]", "\"nets\" must be a list of at most 4"},
 };

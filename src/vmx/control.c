@@ -15,6 +15,7 @@
 #include "base/err.h"
 #include "base/evloop.h"
 #include "base/log.h"
+#include "base/usock.h"
 #include "vmx/vm.h"
 
 #define CLIENTS_MAX 16
@@ -25,6 +26,7 @@ struct control {
 	int listen_fd;
 	struct evwatch *listen_watch;               // NULL while there are CLIENTS_MAX
 	struct evwatch *client[CLIENTS_MAX];        // NULL: free
+	struct { bool asked; uint64_t id; } memory[CLIENTS_MAX];   // a request for memory that waits for the engine
 };
 
 union message {
@@ -33,6 +35,7 @@ union message {
 	struct vmx_stop stop;
 	struct vmx_resize resize;
 	struct vmx_balloon balloon;
+	struct vmx_memory memory;
 	struct vmx_error error;
 	char bytes[VMX_MSG_MAX];
 };
@@ -74,8 +77,23 @@ static int on_resize(struct control *c, union message *m, struct err *e)
 
 static int on_balloon(struct control *c, union message *m, struct err *e)
 {
-	(void)c, (void)m;
-	return err_set(e, ENOTSUP, "this VM has no balloon");
+	int rc = vm_balloon(c->vm, m->balloon.target_bytes, e);
+	return rc ? rc : (int)sizeof(m->head);
+}
+
+#define LATER INT32_MIN   // instead of a length: the reply comes when the engine has mapped the guest's memory
+
+static int on_memory(struct control *c, union message *m, struct err *e)
+{
+	const struct paging *p = &c->vm->paging;
+	if (!p->on)
+		return err_set(e, ENODATA, "the memory of this VM is not paged");
+	if (!p->known)
+		return LATER;
+	struct vmx_msg head = m->head;
+	m->memory = p->memory;
+	m->memory.head = head;
+	return sizeof(m->memory);
 }
 
 static const struct handler {
@@ -86,6 +104,7 @@ static const struct handler {
 	[VMX_MSG_STOP] = {on_stop, sizeof(struct vmx_stop)},
 	[VMX_MSG_RESIZE] = {on_resize, sizeof(struct vmx_resize)},
 	[VMX_MSG_BALLOON] = {on_balloon, sizeof(struct vmx_balloon)},
+	[VMX_MSG_MEMORY] = {on_memory, sizeof(struct vmx_msg)},
 };
 
 static int handle(struct control *c, union message *m, size_t len, struct err *e)
@@ -105,6 +124,40 @@ static int handle(struct control *c, union message *m, size_t len, struct err *e
 static void client_drop(struct control *c, struct evwatch *w);
 static void on_listen(struct evloop *l, struct evwatch *w, uint32_t events, void *user);
 
+// The descriptors of guest memory go with the reply to that question, and with no other.
+static int reply(struct control *c, int fd, const union message *m, size_t len)
+{
+	struct paging *p = &c->vm->paging;
+	bool memory = m->head.type == VMX_MSG_MEMORY;
+	int rc = usock_send(fd, m, len, memory ? p->fds : NULL, memory ? p->memory.fds : 0);
+	return rc;
+}
+
+static void wait_for_memory(struct control *c, const struct evwatch *w, uint64_t id)
+{
+	for (int i = 0; i < CLIENTS_MAX; i++) {
+		if (c->client[i] == w) {
+			c->memory[i].asked = true;
+			c->memory[i].id = id;
+		}
+	}
+}
+
+static void on_memory_known(void *user)
+{
+	struct control *c = user;
+	struct err e = ERR_INIT;
+	for (int i = 0; i < CLIENTS_MAX; i++) {
+		if (!c->client[i] || !c->memory[i].asked)
+			continue;
+		union message m = {.head = {VMX_MSG_VERSION, VMX_MSG_MEMORY, c->memory[i].id}};
+		c->memory[i].asked = false;
+		int len = on_memory(c, &m, &e);
+		if (len < 0 || reply(c, evwatch_fd(c->client[i]), &m, (size_t)len))
+			client_drop(c, c->client[i]);
+	}
+}
+
 static void on_client(struct evloop *l, struct evwatch *w, uint32_t events, void *user)
 {
 	(void)l, (void)events;
@@ -117,13 +170,15 @@ static void on_client(struct evloop *l, struct evwatch *w, uint32_t events, void
 		return client_drop(c, w);
 	struct err e = ERR_INIT;
 	int len = handle(c, &m, (size_t)n, &e);
+	if (len == LATER)
+		return wait_for_memory(c, w, m.head.id);
 	if (len < 0) {
 		struct vmx_error reply = {.head = {VMX_MSG_VERSION, VMX_MSG_ERROR, m.head.id}, .code = -len};
 		snprintf(reply.text, sizeof(reply.text), "%s", e.text);
 		m.error = reply;
 		len = sizeof(reply);
 	}
-	if (send(evwatch_fd(w), &m, (size_t)len, MSG_DONTWAIT | MSG_NOSIGNAL) != len)
+	if (reply(c, evwatch_fd(w), &m, (size_t)len))
 		client_drop(c, w);
 }
 
@@ -131,8 +186,10 @@ static void client_drop(struct control *c, struct evwatch *w)
 {
 	int fd = evwatch_fd(w);
 	for (int i = 0; i < CLIENTS_MAX; i++) {
-		if (c->client[i] == w)
-			c->client[i] = NULL;
+		if (c->client[i] != w)
+			continue;
+		c->client[i] = NULL;
+		c->memory[i].asked = false;
 	}
 	evloop_remove(w);
 	close(fd);
@@ -172,6 +229,8 @@ struct control *control_new(struct evloop *l, int listen_fd, struct vm *vm)
 		free(c);
 		return NULL;
 	}
+	vm->paging.on_known = on_memory_known;
+	vm->paging.user = c;
 	return c;
 }
 

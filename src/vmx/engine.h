@@ -22,6 +22,9 @@ struct engine_ops {
 	int (*start)(struct vm *vm, struct engine **out, struct err *e);
 	void (*kill)(struct engine *g);                       // end the guest now; vm_ended follows
 	int (*power_button)(struct engine *g, struct err *e); // ask the guest to power off. 0 or -errno
+	/* Take so much of its memory from the guest, which decides when it can do without. 0 or -errno; NULL: cannot. */
+	int (*balloon)(struct engine *g, uint64_t target_bytes, struct err *e);
+	uint64_t (*ballooned)(const struct engine *g);        // bytes taken by now; NULL: none
 	pid_t (*pid)(const struct engine *g);                 // of a child process; 0: none
 	/* The guest is dead or dies here; the transports are taken down, on the device threads, which still run. */
 	void (*free)(struct engine *g);

@@ -6,7 +6,7 @@
 #define BULKHEAD_VMX_SLOTS_H
 
 #define SLOT_VSOCK 1
-#define SLOT_RNG 2
+#define SLOT_BALLOON 2
 #define SLOT_NET 3      // first of NETS_MAX
 #define NETS_MAX 4
 #define SLOT_DISK (SLOT_NET + NETS_MAX)   // first of DISKS_MAX

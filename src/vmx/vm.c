@@ -22,6 +22,7 @@
 #include "vmx/engine.h"
 
 #define GUEST_CID 3
+#define VM_FINI_S 20
 
 static const struct engine_ops *engine_find(const char *name)
 {
@@ -104,6 +105,8 @@ int vm_init(struct vm *vm, const struct vmx_config *c, struct evloop *l, struct 
 	if (!rc)
 		rc = guest_ram_open(&vm->ram, (uint64_t)c->memory_mib << 20, e);
 	if (!rc)
+		rc = paging_open(&vm->paging, c, &vm->ram, !vm->ops->has_transport, e);
+	if (!rc)
 		rc = vsock_init(vm, e);
 	for (unsigned i = 0; i < c->ndisks && !rc; i++)
 		rc = disk_init(vm, i, e);
@@ -115,6 +118,8 @@ int vm_init(struct vm *vm, const struct vmx_config *c, struct evloop *l, struct 
 int vm_start(struct vm *vm, struct err *e)
 {
 	int rc = vm->ops->start(vm, &vm->engine, e);
+	if (!rc)
+		rc = paging_own(&vm->paging, e);   // what this thread had to put into memory is there; the devices do not run yet
 	if (!rc)
 		rc = callfilter_enter(CALLFILTER_CONTROL, e);   // QEMU runs, which could not with this
 	if (rc)
@@ -144,6 +149,8 @@ static void disk_fini(struct vm_disk *d)
 
 void vm_fini(struct vm *vm)
 {
+	if (vm->paging.on)
+		alarm(VM_FINI_S);   // a device may wait for a page that nobody brings any more: then without goodbye
 	if (vm->engine)
 		vm->ops->free(vm->engine);
 	if (vm->vsock_device.thread)
@@ -157,6 +164,7 @@ void vm_fini(struct vm *vm)
 		devthread_free(vm->net[i].device.thread);
 	}
 	console_free(vm->console);
+	paging_close(&vm->paging);
 	guest_ram_close(&vm->ram);
 }
 
@@ -205,6 +213,17 @@ int vm_resize(struct vm *vm, const char *serial, uint64_t size_bytes, struct err
 	return err_set(e, ENOENT, "there is no disk with the serial \"%s\"", serial);
 }
 
+int vm_balloon(struct vm *vm, uint64_t target_bytes, struct err *e)
+{
+	uint64_t most = vm->ram.size / 4 * 3;   // a guest that has less does not live
+	if (!vm->ops->balloon)
+		return err_set(e, ENOTSUP, "this VM has no balloon");
+	if (target_bytes > most)
+		return err_set(e, EINVAL, "a guest of %llu bytes can do without %llu at most, not %llu", (unsigned long long)vm->ram.size,
+			       (unsigned long long)most, (unsigned long long)target_bytes);
+	return vm->ops->balloon(vm->engine, target_bytes, e);
+}
+
 void vm_status(const struct vm *vm, struct vmx_status *s)
 {
 	struct vsock_stats v;
@@ -228,6 +247,7 @@ void vm_status(const struct vm *vm, struct vmx_status *s)
 		s->disk_ops += d.ops;
 	}
 	s->memory_resident_bytes = guest_ram_resident(&vm->ram);
+	s->memory_balloon_bytes = vm->ops->ballooned ? vm->ops->ballooned(vm->engine) : 0;
 }
 
 void vm_running(struct vm *vm)

@@ -9,6 +9,7 @@
 #include "base/err.h"
 #include "virtio/guest_mem.h"
 #include "vmx/config.h"
+#include "vmx/paging.h"
 #include "vmx/proto/vmx_msg.h"
 #include "vmx/tsc.h"
 
@@ -48,6 +49,7 @@ struct vm {
 	uint64_t engine_ns;                // monotonic: when the engine was started
 	struct tsc_mark tsc;               // taken at start
 	struct guest_ram ram;
+	struct paging paging;
 	struct vsock *vsock;               // owned
 	struct vm_device vsock_device;
 	struct vm_disk disk[DISKS_MAX];    // config->ndisks of them
@@ -69,6 +71,7 @@ void vm_kill(struct vm *vm);                      // on request
 int vm_power_button(struct vm *vm, struct err *e);
 /* size: 0: a raw disk's file has grown by itself. -EALREADY: the guest knows that size. May wait for I/O in flight. */
 int vm_resize(struct vm *vm, const char *serial, uint64_t size_bytes, struct err *e);
+int vm_balloon(struct vm *vm, uint64_t target_bytes, struct err *e);   // the guest shall do without so much. 0 or -errno
 void vm_status(const struct vm *vm, struct vmx_status *s);         // all but head
 
 // Called by the engine, on the main thread.

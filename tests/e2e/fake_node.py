@@ -9,6 +9,7 @@ import http.client
 import json
 import ssl
 import sys
+import threading
 import time
 import urllib.parse
 
@@ -29,13 +30,14 @@ api = connect()
 
 def call(method, path, body=None, kind="application/merge-patch+json"):
     global api
-    try:
-        api.request(method, path, body=json.dumps(body) if body is not None else None, headers={"Content-Type": kind})
-        answer = api.getresponse()
-        return answer.status, answer.read()
-    except (OSError, http.client.HTTPException):
-        api = connect()
-        return 0, b""
+    for _ in range(3):   # the server closes connections that have been idle
+        try:
+            api.request(method, path, body=json.dumps(body) if body is not None else None, headers={"Content-Type": kind})
+            answer = api.getresponse()
+            return answer.status, answer.read()
+        except (OSError, http.client.HTTPException):
+            api = connect()
+    return 0, b""
 
 
 def now():
@@ -102,7 +104,25 @@ def follow():
             look_at(event["object"])
 
 
+def beat():
+    """Say now and then that the node is alive, on a connection of its own."""
+    path = f"/apis/coordination.k8s.io/v1/namespaces/kube-node-lease/leases/{node}"
+    while True:
+        stamp = time.strftime("%Y-%m-%dT%H:%M:%S.000000Z", time.gmtime())
+        lease = {"apiVersion": "coordination.k8s.io/v1", "kind": "Lease", "metadata": {"name": node, "namespace": "kube-node-lease"},
+                 "spec": {"holderIdentity": node, "leaseDurationSeconds": 40, "renewTime": stamp}}
+        try:
+            own = connect()
+            own.request("PATCH", path + "?fieldManager=fake&force=true", json.dumps(lease), {"Content-Type": "application/apply-patch+yaml"})
+            own.getresponse().read()
+            own.close()
+        except (OSError, http.client.HTTPException):
+            pass
+        time.sleep(10)
+
+
 register()
+threading.Thread(target=beat, daemon=True).start()
 while True:
     try:
         follow()

@@ -45,9 +45,9 @@ fakes_nodes() {
 }
 
 within() {   # within SECONDS SHELL-EXPRESSION
-	local end=$((SECONDS + $1))
+	local end=$((SECONDS + 3 * $1))     # the machine may be busy
 	until eval "$2" >/dev/null 2>&1; do
-		[ $SECONDS -lt $end ] || { echo "not within $1 s: $2" >&2; $K get all,ep >&2; return 1; }
+		[ $SECONDS -lt $end ] || { echo "not within 3 * $1 s: $2" >&2; $K get all,ep -o wide >&2; return 1; }
 		sleep 0.1
 	done
 }

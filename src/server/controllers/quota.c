@@ -141,13 +141,13 @@ static json_t *count_used(struct quotas *u, const json_t *quota)
 	json_t *used = json_object(), *v;
 	const char *name;
 	size_t n;
-	const struct k8s_kind *kinds = k8s_kinds(&n);
+	own_free const struct k8s_kind **kinds = k8s_kinds_now(&n);
 
 	json_object_foreach((json_t *)hard, name, v)
 		json_object_set_new(used, name, json_integer(0));
 	for (size_t i = 0; i < n; i++)
-		if (kinds[i].namespaced && k8s_kind_stored(&kinds[i]) == &kinds[i] && counts_any(&kinds[i], hard))
-			count_kind(u, &kinds[i], jpath_str(quota, "metadata.namespace", ""), quota, used);
+		if (kinds[i]->namespaced && k8s_kind_stored(kinds[i]) == kinds[i] && counts_any(kinds[i], hard))
+			count_kind(u, kinds[i], jpath_str(quota, "metadata.namespace", ""), quota, used);
 	json_object_foreach((json_t *)hard, name, v)
 		json_object_set_new(used, name, quota_text(name, json_integer_value(json_object_get(used, name))));
 	return used;

@@ -11,6 +11,7 @@
 #include <time.h>
 
 #include "base/log.h"
+#include "bulkhead/prda.h"
 #include "vmx/engine_kvm/boot.h"
 #include "vmx/engine_kvm/machine.h"
 
@@ -67,10 +68,20 @@ static void on_mmio(struct vcpu *v)
 	v->m->ops->mmio(v->m->user, r->mmio.phys_addr, r->mmio.is_write, r->mmio.len, r->mmio.data);
 }
 
+PRDA_DEFINE_COUNTER(exits_port, "bulkhead_vm_exits_port_total", "exits for an I/O port");
+PRDA_DEFINE_COUNTER(exits_mmio, "bulkhead_vm_exits_mmio_total", "exits for memory-mapped devices");
+PRDA_DEFINE_COUNTER(exits_other, "bulkhead_vm_exits_other_total", "exits for signals, interrupts and the guest's end");
+
+static void count_exit(uint32_t reason)
+{
+	prda_add(reason == KVM_EXIT_IO ? exits_port : reason == KVM_EXIT_MMIO ? exits_mmio : exits_other, 1);
+}
+
 // What the guest did. False: this processor is done.
 static bool serve(struct vcpu *v)
 {
 	struct kvm_run *r = v->run;
+	count_exit(r->exit_reason);
 	switch (r->exit_reason) {
 	case KVM_EXIT_IO:
 		on_port(v);

@@ -44,6 +44,7 @@ struct engine {
 		struct devthread *thread;   // borrowed: u is used on it
 	} vhost[1 + DISKS_MAX];
 	unsigned nvhost;
+	uint64_t ballooned;              // bytes, as QEMU said last
 	bool shutdown;                   // QEMU announced the end, for this reason:
 	char reason[32];
 };
@@ -59,6 +60,9 @@ static void on_event(void *user, const char *name, const json_t *data)
 	if (!strcmp(name, "SHUTDOWN")) {
 		g->shutdown = true;
 		snprintf(g->reason, sizeof(g->reason), "%s", jpath_str(data, "reason", "unknown"));
+	} else if (!strcmp(name, "BALLOON_CHANGE")) {
+		uint64_t left = (uint64_t)jpath_int(data, "actual", (long long)g->vm->ram.size);
+		g->ballooned = left < g->vm->ram.size ? g->vm->ram.size - left : 0;
 	}
 }
 
@@ -137,16 +141,18 @@ static void on_exit_(struct evloop *l, struct evwatch *w, uint32_t events, void 
 
 // ---- start
 
-static int pair(int *ours, int *theirs, struct err *e)
+static int pair_of(int type, int *ours, int *theirs, struct err *e)
 {
 	int s[2];
-	if (socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, s))
+	if (socketpair(AF_UNIX, type | SOCK_CLOEXEC, 0, s))
 		return err_sys(e, errno, "make a socket pair for QEMU");
 	fcntl(s[0], F_SETFL, O_NONBLOCK);
 	*ours = s[0];
 	*theirs = s[1];
 	return 0;
 }
+
+static int pair(int *ours, int *theirs, struct err *e) { return pair_of(SOCK_STREAM, ours, theirs, e); }
 
 struct ends {                            // of the sockets between us and QEMU; owned
 	struct qemu_fds ours, theirs;
@@ -155,15 +161,15 @@ struct ends {                            // of the sockets between us and QEMU; 
 
 static void fds_close(struct qemu_fds *f, unsigned ndisks)
 {
-	own_fd int a = take_fd(f->console), b = take_fd(f->qmp), c = take_fd(f->vsock);
-	(void)a, (void)b, (void)c;
+	own_fd int a = take_fd(f->console), b = take_fd(f->qmp), c = take_fd(f->vsock), p = take_fd(f->pager);
+	(void)a, (void)b, (void)c, (void)p;
 	for (unsigned i = 0; i < ndisks; i++) {
 		own_fd int d = take_fd(f->disk[i]);
 		(void)d;
 	}
 }
 
-static int ends_open(struct ends *s, unsigned ndisks, struct err *e)
+static int ends_open(struct ends *s, unsigned ndisks, bool paged, struct err *e)
 {
 	memset(s, -1, sizeof(*s));
 	s->ndisks = ndisks;
@@ -172,6 +178,8 @@ static int ends_open(struct ends *s, unsigned ndisks, struct err *e)
 		rc = pair(&s->ours.qmp, &s->theirs.qmp, e);
 	if (!rc)
 		rc = pair(&s->ours.vsock, &s->theirs.vsock, e);
+	if (!rc && paged)
+		rc = pair_of(SOCK_SEQPACKET, &s->ours.pager, &s->theirs.pager, e);
 	for (unsigned i = 0; i < ndisks && !rc; i++)
 		rc = pair(&s->ours.disk[i], &s->theirs.disk[i], e);
 	return rc;
@@ -216,7 +224,9 @@ static int connect_all(struct engine *g, struct ends *s, struct err *e)
 	if (!g->qmp)
 		return err_set(e, ENOMEM, "no memory");
 	s->ours.qmp = -1;
-	int rc = connect_device(g, &vm->vsock_device, &s->ours.vsock, e);
+	int rc = vm->paging.on ? paging_expect(&vm->paging, vm->loop, take_fd(s->ours.pager), e) : 0;
+	if (!rc)
+		rc = connect_device(g, &vm->vsock_device, &s->ours.vsock, e);
 	for (unsigned i = 0; i < s->ndisks && !rc; i++)
 		rc = connect_device(g, &vm->disk[i].device, &s->ours.disk[i], e);
 	return rc;
@@ -278,7 +288,7 @@ static int qemu_start(struct vm *vm, struct engine **out, struct err *e)
 	*g = (struct engine){.vm = vm, .pidfd = -1, .stderr_fd = -1};
 	struct ends s;
 	struct qemu_args a = {.argc = 0};
-	int rc = ends_open(&s, vm->config->ndisks, e);
+	int rc = ends_open(&s, vm->config->ndisks, vm->paging.on, e);
 	if (!rc)
 		rc = qemu_args_build(&a, vm, &s.theirs, e);
 	if (!rc)
@@ -302,6 +312,13 @@ static void qemu_kill(struct engine *g)
 }
 
 static int qemu_power_button(struct engine *g, struct err *e) { return qmp_command(g->qmp, "system_powerdown", e); }
+
+static int qemu_balloon(struct engine *g, uint64_t target_bytes, struct err *e)
+{
+	return qmp_command_number(g->qmp, "balloon", "value", g->vm->ram.size - target_bytes, e);
+}
+
+static uint64_t qemu_ballooned(const struct engine *g) { return g->ballooned; }
 
 static pid_t qemu_pid(const struct engine *g) { return g->pid; }
 
@@ -328,6 +345,7 @@ static void qemu_free(struct engine *g)
 }
 
 const struct engine_ops engine_qemu = {
-	.name = "qemu", .start = qemu_start, .kill = qemu_kill, .power_button = qemu_power_button, .pid = qemu_pid,
+	.name = "qemu", .start = qemu_start, .kill = qemu_kill, .power_button = qemu_power_button,
+	.balloon = qemu_balloon, .ballooned = qemu_ballooned, .pid = qemu_pid,
 	.free = qemu_free,
 };

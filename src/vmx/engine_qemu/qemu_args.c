@@ -95,6 +95,19 @@ static void add_machine(struct qemu_args *a, const struct vm *vm)
 	add(a, "virtio-mmio.force-legacy=false");
 }
 
+// QEMU is told of nothing but descriptors: it may not open what the host's pager needs.
+static void add_pager(struct qemu_args *a, const struct vm *vm, const struct qemu_fds *fds)
+{
+	const struct paging *p = &vm->paging;
+	if (!p->on)
+		return;
+	char device[32] = "";
+	if (p->device >= 0)
+		snprintf(device, sizeof(device), ",device=%d", keep(a, p->device));
+	add(a, "-plugin");
+	add(a, "file=/proc/self/fd/%d,socket=%d,memory=%d%s", keep(a, p->plugin), keep(a, fds->pager), vm->ram.fd, device);
+}
+
 static void add_devices(struct qemu_args *a, const struct vm *vm, const struct qemu_fds *fds)
 {
 	const struct vmx_config *c = vm->config;
@@ -122,6 +135,8 @@ static void add_devices(struct qemu_args *a, const struct vm *vm, const struct q
 		add(a, "vhost-user-blk,id=dev-%s,chardev=%s,num-queues=1,bus=virtio-mmio-bus.%u", id, id,
 		    SLOT_DISK + i);
 	}
+	add(a, "-device");
+	add(a, "virtio-balloon-device,id=dev-balloon,free-page-reporting=on,deflate-on-oom=on,bus=virtio-mmio-bus.%d", SLOT_BALLOON);
 }
 
 int qemu_args_build(struct qemu_args *a, const struct vm *vm, const struct qemu_fds *fds, struct err *e)
@@ -130,6 +145,7 @@ int qemu_args_build(struct qemu_args *a, const struct vm *vm, const struct qemu_
 	if (add_name(a, vm->config->name))
 		return err_set(e, ENOMEM, "no memory");
 	add_machine(a, vm);
+	add_pager(a, vm, fds);
 	add_devices(a, vm, fds);
 	add_kernel(a, vm);
 	for (int i = 0; i < a->argc; i++) {

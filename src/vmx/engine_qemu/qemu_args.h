@@ -9,6 +9,7 @@ struct vm;
 
 struct qemu_fds {               // QEMU's ends; the caller's
 	int console, qmp, vsock;
+	int pager;              // SOCK_SEQPACKET; only of a paged VM
 	int disk[DISKS_MAX];
 };
 

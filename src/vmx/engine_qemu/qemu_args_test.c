@@ -14,7 +14,7 @@
 
 static struct vmx_config config(void)
 {
-	return (struct vmx_config){.name = (char *)"ns/pod", .cmdline = (char *)"tsc_early_khz=1000 extra", .vcpus = 1,
+	return (struct vmx_config){.userfault_fd = -1, .name = (char *)"ns/pod", .cmdline = (char *)"tsc_early_khz=1000 extra", .vcpus = 1,
 				   .memory_mib = 256, .kernel_fd = 40, .initrd_fd = 41};
 }
 
@@ -53,7 +53,10 @@ static void plain(void **state)
 	assert_string_equal(option(&a, "-initrd", 0), "/proc/self/fd/41");
 	assert_string_equal(option(&a, "-object", 0), "memory-backend-file,id=ram,size=256M,mem-path=/proc/self/fd/42,share=on");
 	assert_string_equal(option(&a, "-device", 0), "vhost-user-vsock-device,id=dev-vsock,chardev=vsock,bus=virtio-mmio-bus.1");
-	assert_string_equal(option(&a, "-device", 1), "(absent)");
+	assert_string_equal(option(&a, "-device", 1), "virtio-balloon-device,id=dev-balloon,free-page-reporting=on,deflate-on-oom=on,"
+			    "bus=virtio-mmio-bus.2");
+	assert_string_equal(option(&a, "-device", 2), "(absent)");
+	assert_string_equal(option(&a, "-plugin", 0), "(absent)");
 	const char *append = option(&a, "-append", 0);
 	assert_non_null(strstr(append, " noreplace-smp tsc_early_khz=1000 extra"));
 	assert_null(strstr(strstr(append, "tsc_early_khz") + 1, "tsc_early_khz"));   // the given value, once
@@ -61,6 +64,26 @@ static void plain(void **state)
 	assert_int_equal(a.nkeep, 6);
 	assert_memory_equal(a.keep, kept, sizeof(kept));
 	assert_null(a.argv[a.argc]);
+	qemu_args_fini(&a);
+}
+
+static void a_paged_guest_announces_its_memory(void **state)
+{
+	(void)state;
+	struct vmx_config c = config();
+	struct vm vm = {.config = &c, .ram = {.fd = 42}, .paging = {.on = true, .device = 30, .plugin = 31}};
+	struct qemu_fds fds = {.console = 43, .qmp = 44, .vsock = 45, .pager = 46};
+	struct qemu_args a = {.argc = 0};
+	struct err e = ERR_INIT;
+	assert_int_equal(qemu_args_build(&a, &vm, &fds, &e), 0);
+	assert_string_equal(option(&a, "-plugin", 0), "file=/proc/self/fd/31,socket=46,memory=42,device=30");
+	const int kept[] = {30, 31, 46};
+	for (size_t i = 0; i < sizeof(kept) / sizeof(kept[0]); i++) {
+		int n = 0;
+		for (int k = 0; k < a.nkeep; k++)
+			n += a.keep[k] == kept[i];
+		assert_int_equal(n, 1);
+	}
 	qemu_args_fini(&a);
 }
 
@@ -123,7 +146,7 @@ static void frequency_is_measured(void **state)
 
 int main(void)
 {
-	const struct CMUnitTest tests[] = {cmocka_unit_test(plain), cmocka_unit_test(devices_take_their_slots),
+	const struct CMUnitTest tests[] = {cmocka_unit_test(plain), cmocka_unit_test(a_paged_guest_announces_its_memory), cmocka_unit_test(devices_take_their_slots),
 					   cmocka_unit_test(a_name_cannot_add_options), cmocka_unit_test(frequency_is_measured)};
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -86,13 +86,25 @@ void qmp_drain(struct qmp *q)
 		;
 }
 
-int qmp_command(struct qmp *q, const char *name, struct err *e)
+static int say(struct qmp *q, const char *name, const char *text, int len, struct err *e)
 {
-	char text[128];
-	int len = snprintf(text, sizeof(text), "{\"execute\":\"%s\"}\n", name);
 	if (send(q->a.fd, text, (size_t)len, MSG_NOSIGNAL | MSG_DONTWAIT) != len)
 		return err_set(e, EIO, "QEMU does not take the command %s", name);
 	return 0;
+}
+
+int qmp_command(struct qmp *q, const char *name, struct err *e)
+{
+	char text[128];
+	return say(q, name, text, snprintf(text, sizeof(text), "{\"execute\":\"%s\"}\n", name), e);
+}
+
+int qmp_command_number(struct qmp *q, const char *name, const char *argument, uint64_t value, struct err *e)
+{
+	char text[192];
+	int len = snprintf(text, sizeof(text), "{\"execute\":\"%s\",\"arguments\":{\"%s\":%llu}}\n", name, argument,
+			   (unsigned long long)value);
+	return say(q, name, text, len, e);
 }
 
 struct qmp *qmp_new(const struct qmp_attr *a)

@@ -5,6 +5,7 @@
 #define BULKHEAD_VMX_QMP_H
 
 #include <jansson.h>
+#include <stdint.h>
 
 #include "base/err.h"
 
@@ -23,7 +24,8 @@ struct qmp *qmp_new(const struct qmp_attr *a);   // NULL: no memory (a->fd is th
 void qmp_free(struct qmp *q);
 void qmp_drain(struct qmp *q);                   // handle what QEMU has said up to now
 
-/* Send a command without arguments; its failure is logged. Returns 0 or -errno. */
-int qmp_command(struct qmp *q, const char *name, struct err *e);
+/* Send a command; its failure is logged. Returns 0 or -errno. */
+int qmp_command(struct qmp *q, const char *name, struct err *e);                       // without arguments
+int qmp_command_number(struct qmp *q, const char *name, const char *argument, uint64_t value, struct err *e);
 
 #endif

@@ -27,6 +27,8 @@ int cmd_doctor(struct cli *c);
 int cmd_vm(struct cli *c);
 int cmd_image(struct cli *c);
 int cmd_kubeconfig(struct cli *c);
+int cmd_backup(struct cli *c);
+int cmd_restore(struct cli *c);
 int cmd_supervise(struct cli *c);
 int cmd_disk(struct cli *c);
 int cmd_top(struct cli *c);

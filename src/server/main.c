@@ -15,6 +15,7 @@
 #include "base/err.h"
 #include "base/file.h"
 #include "base/log.h"
+#include "server/backup.h"
 #include "server/bootstrap.h"
 #include "server/controllers/controllers.h"
 #include "server/duties.h"
@@ -41,10 +42,11 @@ static const char usage[] =
 	"  --kubelet-port PORT  port of nodes that report none (default 10250)\n"
 	"  --store WHERE        sqlite (default: ROOT/store.db), sqlite=FILE, or etcd=URL,URL,...[,ca=FILE][,cert=FILE,key=FILE]\n"
 	"                       [,keep=SECONDS]: shared by several servers; keep: how long etcd keeps old revisions (300)\n"
+	"  --restore FILE       fill an empty root and an empty store from a backup, and end\n"
 	"  --help, --version\n";
 
 struct options {
-	const char *root, *listen, *advertise, *node_name, *node_addr, *kubelet_port, *store;
+	const char *root, *listen, *advertise, *node_name, *node_addr, *kubelet_port, *store, *restore;
 };
 
 static void die_usage(const char *why)
@@ -59,7 +61,7 @@ static void parse_options(int argc, char **argv, struct options *o)
 		{ "root", required_argument, NULL, 'r' }, { "listen", required_argument, NULL, 'l' },
 		{ "advertise", required_argument, NULL, 'a' }, { "node-name", required_argument, NULL, 'n' },
 		{ "node-addr", required_argument, NULL, 'i' }, { "kubelet-port", required_argument, NULL, 'k' },
-		{ "store", required_argument, NULL, 's' },
+		{ "store", required_argument, NULL, 's' }, { "restore", required_argument, NULL, 'b' },
 		{ "help", no_argument, NULL, 'h' }, { "version", no_argument, NULL, 'v' }, { NULL, 0, NULL, 0 },
 	};
 	int c;
@@ -73,6 +75,7 @@ static void parse_options(int argc, char **argv, struct options *o)
 		case 'i': o->node_addr = optarg; break;
 		case 'k': o->kubelet_port = optarg; break;
 		case 's': o->store = optarg; break;
+		case 'b': o->restore = optarg; break;
 		case 'h': fputs(usage, stdout); exit(0);
 		case 'v': puts("bulkhead-server " BULKHEAD_VERSION); exit(0);
 		default: die_usage("unknown option");
@@ -212,6 +215,8 @@ static int run(struct server *srv, const struct options *o, const char *hostname
 	char path[4096];
 	int r = dir_make(srv->root, 0700, e);
 
+	if (!r && o->restore)
+		r = backup_restore_files(o->restore, srv->root, e);
 	if (!r && !strncmp(o->store, "etcd=", 5))
 		r = etcd_identity(o->store + 5, srv->root, e);
 	if (!r)
@@ -220,6 +225,11 @@ static int run(struct server *srv, const struct options *o, const char *hostname
 		r = open_store(srv, o->store, e);
 	if (r)
 		return r;
+	if (o->restore) {
+		r = backup_restore_objects(o->restore, srv->store, e);
+		store_close(srv->store);
+		return r;
+	}
 	snprintf(path, sizeof path, "%s/pki/sa.key", srv->root);
 	r = jwt_key_open(path, &srv->token_key, e);
 	srv->rbac = rbac_new(srv);

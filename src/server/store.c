@@ -380,6 +380,11 @@ void store_submit(struct store *st, struct store_write *w)
 	pthread_mutex_unlock(&st->queue_lock);
 }
 
+int store_skip(struct store *st, uint64_t rv, struct err *e)
+{
+	return st->ops->skip(st->backend, rv, e);
+}
+
 static void commit_done(struct store_write *w)
 {
 	sem_post(w->user);

@@ -58,6 +58,8 @@ struct store_ops {
 	int (*commit)(void *handle, struct store_write *const *w, size_t n, struct err *e);
 	/* Called when the committer has nothing to do: a little housekeeping. Returns true if there is more. */
 	bool (*idle)(void *handle);
+	/* Have the next resourceVersion be larger than rv. Nothing else is under way. */
+	int (*skip)(void *handle, uint64_t rv, struct err *e);
 	/* For a backend that several servers share; NULL: it is ours alone. After load: tell every change, our own too, from
 	 * a thread of the backend until close. commit then only makes durable. */
 	int (*follow)(void *handle, const struct store_feed *feed, struct err *e);
@@ -73,6 +75,9 @@ void store_close(struct store *st);   // writes already submitted are finished f
 uint64_t store_rv(const struct store *st);                       // latest visible resourceVersion
 size_t store_count(const struct store *st);
 struct obj *store_get(struct store *st, const char *key);        // a reference, or NULL
+
+/* resourceVersions up to rv are not given out any more. Before anything else is done with an empty store. */
+int store_skip(struct store *st, uint64_t rv, struct err *e);
 
 void store_submit(struct store *st, struct store_write *w);      // never blocks; w lives until done
 int store_commit(struct store *st, struct store_write *w);       // submit and wait (w->done and user are overwritten); w->result

@@ -326,6 +326,34 @@ static int etcd_latest(void *handle, uint64_t *rv, struct err *e)
 	return r;
 }
 
+/* From now on every resourceVersion is so much larger than etcd's revision. */
+static int etcd_skip(void *handle, uint64_t rv, struct err *e)
+{
+	struct etcd *d = handle;
+	Etcd__RequestOp op = ETCD__REQUEST_OP__INIT, *ops[] = { &op };
+	Etcd__PutRequest put = ETCD__PUT_REQUEST__INIT;
+	Etcd__TxnRequest q = ETCD__TXN_REQUEST__INIT;
+	struct etcd_call c = { .method = "KV/Txn", .request = &q.base };
+	char digits[24];
+	int r;
+
+	snprintf(digits, sizeof digits, "%llu", (unsigned long long)rv);
+	put.key = bytes(OFFSET);
+	put.value = bytes(digits);
+	op.request_case = ETCD__REQUEST_OP__REQUEST_REQUEST_PUT;
+	op.request_put = &put;
+	q.success = ops;
+	q.n_success = 1;
+	etcd_rpc_run(d->writes, &c, 1, CALL_MS);
+	r = call_errno(&c);
+	if (r)
+		err_set(e, -r, "store: etcd: %s", *c.why ? c.why : strerror(-r));
+	else
+		d->offset = rv;
+	etcd_call_fini(&c);
+	return r;
+}
+
 /* --- following --- */
 
 static void on_events(void *user, Etcd__Event *const *events, size_t n)
@@ -450,6 +478,7 @@ const struct store_ops store_etcd_ops = {
 	.open = etcd_open,
 	.load = etcd_load,
 	.commit = etcd_commit,
+	.skip = etcd_skip,
 	.follow = etcd_follow,
 	.latest = etcd_latest,
 	.hurry = etcd_hurry,

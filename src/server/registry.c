@@ -2,6 +2,7 @@
 #include "server/registry.h"
 
 #include <errno.h>
+#include <semaphore.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -503,16 +504,50 @@ static int status_errno_of(const json_t *s, struct err *e)
 	return err_set(e, code, "%s", jpath_str(s, "message", ""));
 }
 
+int reg_outcome(const struct reg_write *w, struct err *e)
+{
+	return w->status ? status_errno_of(w->status, e) : 0;
+}
+
 int reg_run(struct reg_write *w, struct obj **out, struct err *e)
 {
-	int r = 0;
+	int r;
 
 	while (reg_step(w) == REG_SUBMIT)
 		store_commit(w->srv->store, &w->sw);
-	if (w->status)
-		r = status_errno_of(w->status, e);
-	else if (out)
+	r = reg_outcome(w, e);
+	if (!r && out)
 		*out = take(w->out);
 	reg_fini(w);
 	return r;
+}
+
+static void one_done(struct store_write *sw)
+{
+	sem_post(sw->user);
+}
+
+void reg_run_many(struct reg_write *w, size_t n)
+{
+	bool over[REG_MANY] = { false };
+	size_t under_way;
+	sem_t done;
+
+	sem_init(&done, 0, 0);
+	do {
+		under_way = 0;
+		for (size_t i = 0; i < n; i++) {
+			over[i] = over[i] || reg_step(&w[i]) != REG_SUBMIT;
+			if (over[i])
+				continue;
+			w[i].sw.done = one_done;
+			w[i].sw.user = &done;
+			store_submit(w[i].srv->store, &w[i].sw);
+			under_way++;
+		}
+		for (size_t i = 0; i < under_way; i++)
+			while (sem_wait(&done))
+				;
+	} while (under_way);
+	sem_destroy(&done);
 }

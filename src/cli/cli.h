@@ -43,6 +43,7 @@ const char *cli_bin_dir(void);
 /* cluster.c: what `up` chose for this root, ROOT/cluster.json. */
 struct cluster {
 	char tag[8], address[46], node_name[254], pod_cidr[32];
+	char cluster_cidr[32], service_cidr[32];   // of all its pods (pod_cidr: of this host's), of its Services
 	char engine[8];        // what was asked for: "auto", "qemu", "kvm"
 	uint16_t api_port, kubelet_port;
 };

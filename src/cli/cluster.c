@@ -12,6 +12,7 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
+#include "base/cidr.h"
 #include "base/file.h"
 #include "base/jpath.h"
 #include "base/own.h"
@@ -19,8 +20,11 @@
 
 #define ROOT_MAX 48   // ROOT/pods/<uid>/vm/control.sock must fit sun_path
 #define CLAIMS "/run/bulkhead/clusters"
-#define RANGE_FIRST (88u << 8)    // of pod ranges: 10.88.0.0/24 ... 10.127.255.0/24
-#define RANGE_END (128u << 8)
+#define RANGES 640                // of pods: 10.88.0.0/20 ... 10.127.240.0/20; of Services: 10.128.0.0/20 ... 10.167.240.0/20
+#define PODS_FIRST 0x0a580000u
+#define SERVICES_FIRST 0x0a800000u
+#define RANGE_PREFIX 20
+#define NODE_PREFIX 24
 
 static void from_json(const json_t *j, struct cluster *c)
 {
@@ -28,6 +32,8 @@ static void from_json(const json_t *j, struct cluster *c)
 	snprintf(c->address, sizeof(c->address), "%s", jpath_str(j, "address", ""));
 	snprintf(c->node_name, sizeof(c->node_name), "%s", jpath_str(j, "nodeName", ""));
 	snprintf(c->pod_cidr, sizeof(c->pod_cidr), "%s", jpath_str(j, "podCIDR", ""));
+	snprintf(c->cluster_cidr, sizeof(c->cluster_cidr), "%s", jpath_str(j, "clusterCIDR", ""));
+	snprintf(c->service_cidr, sizeof(c->service_cidr), "%s", jpath_str(j, "serviceCIDR", ""));
 	snprintf(c->engine, sizeof(c->engine), "%s", jpath_str(j, "engine", ""));
 	c->api_port = (uint16_t)jpath_int(j, "apiPort", 0);
 	c->kubelet_port = (uint16_t)jpath_int(j, "kubeletPort", 0);
@@ -35,9 +41,9 @@ static void from_json(const json_t *j, struct cluster *c)
 
 static json_t *to_json(const char *root, const struct cluster *c)
 {
-	return json_pack("{s:i, s:s, s:s, s:s, s:s, s:s, s:s, s:i, s:i}", "version", 1, "root", root, "tag", c->tag, "address", c->address,
-			 "nodeName", c->node_name, "podCIDR", c->pod_cidr, "engine", c->engine, "apiPort", c->api_port, "kubeletPort",
-			 c->kubelet_port);
+	return json_pack("{s:i, s:s, s:s, s:s, s:s, s:s, s:s, s:s, s:s, s:i, s:i}", "version", 1, "root", root, "tag", c->tag, "address",
+			 c->address, "nodeName", c->node_name, "podCIDR", c->pod_cidr, "clusterCIDR", c->cluster_cidr, "serviceCIDR",
+			 c->service_cidr, "engine", c->engine, "apiPort", c->api_port, "kubeletPort", c->kubelet_port);
 }
 
 static json_t *read_json(const char *path)
@@ -74,8 +80,8 @@ static bool port_free(const char *address, uint16_t port)
 	return inet_pton(AF_INET, address, &a.sin_addr) == 1 && bind(fd, (struct sockaddr *)&a, sizeof(a)) == 0;
 }
 
-/* Is this value of this key claimed by another root? */
-static bool claimed(const char *root, const char *key, const char *text, int number)
+/* Does another root's claim say so? */
+static bool claimed(const char *root, bool (*says)(const json_t *claim, const void *what), const void *what)
 {
 	own_dir DIR *d = opendir(CLAIMS);
 	struct dirent *ent;
@@ -83,37 +89,67 @@ static bool claimed(const char *root, const char *key, const char *text, int num
 		char path[4096];
 		snprintf(path, sizeof(path), CLAIMS "/%s", ent->d_name);
 		own_json json_t *j = ent->d_name[0] == '.' ? NULL : read_json(path);
-		if (!j || !strcmp(jpath_str(j, "root", ""), root))
-			continue;
-		if (text ? !strcmp(jpath_str(j, key, ""), text) : jpath_int(j, key, 0) == number)
+		if (j && strcmp(jpath_str(j, "root", ""), root) && says(j, what))
 			return true;
 	}
 	return false;
 }
 
-static uint16_t pick_port(const char *root, const char *key, const char *address, unsigned first)
+static bool has_api_port(const json_t *claim, const void *port)
 {
-	for (unsigned port = first; port < first + 1000; port++)
-		if (!claimed(root, key, NULL, (int)port) && port_free(address, (uint16_t)port))
-			return (uint16_t)port;
+	return jpath_int(claim, "apiPort", 0) == *(const uint16_t *)port;
+}
+
+static bool has_kubelet_port(const json_t *claim, const void *port)
+{
+	return jpath_int(claim, "kubeletPort", 0) == *(const uint16_t *)port;
+}
+
+static bool has_range(const json_t *claim, const void *range)
+{
+	static const char *const keys[] = {"podCIDR", "clusterCIDR", "serviceCIDR", "hostCIDR"};
+	const struct cidr *want = range;
+	struct cidr c;
+	for (size_t i = 0; i < sizeof(keys) / sizeof(*keys); i++)
+		if (!cidr_parse(jpath_str(claim, keys[i], ""), &c) && (cidr_has(&c, want->base) || cidr_has(want, c.base)))
+			return true;
+	return false;
+}
+
+static uint16_t pick_port(const char *root, bool (*says)(const json_t *claim, const void *port), const char *address, unsigned first)
+{
+	for (unsigned n = first; n < first + 1000; n++) {
+		uint16_t port = (uint16_t)n;
+		if (!claimed(root, says, &port) && port_free(address, port))
+			return port;
+	}
 	return 0;
 }
 
-/* Does any route of this machine reach into 10.A.B.0/24? */
-static bool range_in_use(unsigned a, unsigned b)
+/* Does any route of this machine reach into the range? */
+static bool range_in_use(const struct cidr *want)
 {
 	own_file FILE *f = fopen("/proc/net/route", "re");
 	char line[512];
-	uint32_t want = (10u << 24) | (a << 16) | (b << 8);
 	while (f && fgets(line, sizeof(line), f)) {
 		unsigned dest, mask;
 		if (sscanf(line, "%*s %x %*x %*x %*d %*d %*d %x", &dest, &mask) != 2 || !mask)
 			continue;
-		uint32_t m = ntohl(mask) & 0xffffff00u;
-		if ((ntohl(dest) & m) == (want & m))
+		struct cidr c = {.base = ntohl(dest), .prefix = (unsigned)__builtin_popcount(mask)};
+		if (cidr_has(&c, want->base) || cidr_has(want, c.base))
 			return true;
 	}
 	return false;
+}
+
+/* The first free range from first on, into text unless there is one already. */
+static int pick_range(const char *root, uint32_t first, char text[32], const char *what, struct err *e)
+{
+	struct cidr c = {.base = first, .prefix = RANGE_PREFIX};
+	for (unsigned n = 0; n < RANGES && !text[0]; n++, c.base += (uint32_t)cidr_size(&c))
+		if (!claimed(root, has_range, &c) && !range_in_use(&c))
+			cidr_text(&c, text);
+	return text[0] ? 0 : err_set(e, EADDRINUSE, "no free range of addresses for %s on this machine", what);
 }
 
 static int choose_missing(const char *root, struct cluster *c, struct err *e)
@@ -129,17 +165,22 @@ static int choose_missing(const char *root, struct cluster *c, struct err *e)
 	}
 	if (!c->engine[0])
 		strcpy(c->engine, "auto");
-	if (!c->api_port && !(c->api_port = pick_port(root, "apiPort", c->address, 6443)))
+	if (!c->api_port && !(c->api_port = pick_port(root, has_api_port, c->address, 6443)))
 		return err_set(e, EADDRINUSE, "no free port from 6443 on at %s: name one with --port", c->address);
-	if (!c->kubelet_port && !(c->kubelet_port = pick_port(root, "kubeletPort", c->address, 10250)))
+	if (!c->kubelet_port && !(c->kubelet_port = pick_port(root, has_kubelet_port, c->address, 10250)))
 		return err_set(e, EADDRINUSE, "no free port from 10250 on at %s", c->address);
-	for (unsigned n = RANGE_FIRST; n < RANGE_END && !c->pod_cidr[0]; n++) {
-		char cidr[32];
-		snprintf(cidr, sizeof(cidr), "10.%u.%u.0/24", n >> 8, n & 255);
-		if (!claimed(root, "podCIDR", cidr, 0) && !range_in_use(n >> 8, n & 255))
-			strcpy(c->pod_cidr, cidr);
-	}
-	return c->pod_cidr[0] ? 0 : err_set(e, EADDRINUSE, "no free range from 10.88.0.0 to 10.127.255.0 for pods");
+	if (c->pod_cidr[0] && !c->cluster_cidr[0])   // made before hosts shared a range
+		strcpy(c->cluster_cidr, c->pod_cidr);
+	struct cidr pods, own;
+	int rc = pick_range(root, PODS_FIRST, c->cluster_cidr, "pods", e);
+	if (!rc)
+		rc = pick_range(root, SERVICES_FIRST, c->service_cidr, "Services", e);
+	if (rc || c->pod_cidr[0])
+		return rc;
+	if (cidr_parse(c->cluster_cidr, &pods) || !cidr_nth(&pods, NODE_PREFIX, 0, &own))
+		return err_set(e, EINVAL, "cluster.json: \"%s\" is no range of pods", c->cluster_cidr);
+	cidr_text(&own, c->pod_cidr);
+	return 0;
 }
 
 int cluster_choose(const char *root, const struct cluster *wish, struct cluster *out, struct err *e)

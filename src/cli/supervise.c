@@ -14,6 +14,7 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "base/cidr.h"
 #include "base/clock.h"
 #include "base/file.h"
 #include "base/log.h"
@@ -24,6 +25,7 @@
 #define BACKOFF_MAX_MS 5000
 #define STEADY_NS (10 * NS_PER_S)    // a child that ran this long starts afresh
 #define STOP_NS (15 * NS_PER_S)
+#define DNS_ADDR 10                   // number of the resolver's address in the range of Services
 #define LOG_MAX_BYTES (16 << 20)
 
 struct child {
@@ -149,7 +151,9 @@ int cmd_supervise(struct cli *c)
 {
 	struct cluster cl;
 	struct err e = ERR_INIT;
-	char path[4096], server[4096], hostd[4096], listen[64], port[8], pid[16], reason[256];
+	char path[4096], server[4096], hostd[4096], listen[64], pods[64], port[8], pid[16], reason[256], dns[CIDR_TEXT] = "";
+	char gateway[CIDR_TEXT];
+	struct cidr range;
 	if (cluster_load(c->root, &cl, &e))
 		return cli_fail(&e);
 	own_fd int lock = lock_file(c->root, O_RDWR | O_CREAT);
@@ -166,12 +170,21 @@ int cmd_supervise(struct cli *c)
 	snprintf(hostd, sizeof(hostd), "%s/bulkhead-hostd", cli_bin_dir());
 	snprintf(listen, sizeof(listen), "%s:%u", cl.address, cl.api_port);
 	snprintf(port, sizeof(port), "%u", cl.kubelet_port);
+	if (!cidr_parse(cl.service_cidr, &range))
+		cidr_addr_text(range.base + DNS_ADDR, dns);
+	if (cidr_parse(cl.pod_cidr, &range)) {
+		err_set(&e, EINVAL, "cluster.json: \"%s\" is no range of pods", cl.pod_cidr);
+		return cli_fail(&e);
+	}
+	snprintf(pods, sizeof(pods), "%s:%u", cidr_addr_text(range.base + 1, gateway), cl.api_port);   // the bridge's address
 	const char *engine = strcmp(cl.engine, "auto") ? cl.engine : engine_choose(reason, sizeof(reason));
 	struct child kids[] = {
 		{.name = "server", .argv = {server, "--root", c->root, "--listen", listen, "--advertise", cl.address, "--node-name",
-					    cl.node_name, "--node-addr", cl.address, "--kubelet-port", port, NULL}},
+					    cl.node_name, "--node-addr", cl.address, "--kubelet-port", port, "--pod-listen", pods,
+					    "--service-cidr", cl.service_cidr, "--cluster-cidr", cl.cluster_cidr, NULL}},
 		{.name = "hostd", .argv = {hostd, "--root", c->root, "--node-name", cl.node_name, "--node-addr", cl.address,
-					   "--kubelet-port", port, "--tag", cl.tag, "--pod-cidr", cl.pod_cidr, "--engine", engine, NULL}},
+					   "--kubelet-port", port, "--tag", cl.tag, "--pod-cidr", cl.pod_cidr, "--engine", engine,
+					   "--cluster-cidr", cl.cluster_cidr, "--cluster-dns", dns, NULL}},
 	};
 	sigset_t set;
 	sigemptyset(&set);

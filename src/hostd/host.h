@@ -12,6 +12,7 @@ struct k8s_client;
 struct events;
 struct log_collector;
 struct pods;
+struct services;
 
 struct host {
 	const char *root;          // the cluster's folder
@@ -33,6 +34,7 @@ struct host {
 	struct events *events;
 	struct log_collector *logs;
 	struct pods *pods;
+	struct services *services;
 };
 
 #endif

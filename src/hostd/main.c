@@ -19,6 +19,7 @@
 #include <curl/curl.h>
 
 #include "admin.h"
+#include "base/cidr.h"
 #include "base/file.h"
 #include "base/log.h"
 #include "base/own.h"
@@ -30,6 +31,7 @@
 #include "netw.h"
 #include "node.h"
 #include "pods.h"
+#include "services.h"
 #include "streaming.h"
 #include "vm.h"
 
@@ -37,14 +39,15 @@
 
 struct options {
 	struct host host;
-	const char *tag, *pod_cidr, *cni_conf, *cni_bin;
+	const char *tag, *pod_cidr, *cluster_cidr, *cni_conf, *cni_bin;
 	bool shutdown;
 };
 
 static const char usage[] =
 	"usage: bulkhead-hostd --root DIR [--kubeconfig FILE] [--node-name NAME] [--node-addr IP] [--kubelet-port N]\n"
 	"                      [--vmx PROGRAM] [--guest DIR] [--engine qemu|kvm] [--tag TAG] [--pod-cidr CIDR]\n"
-	"                      [--cni-conf FILE] [--cluster-dns IP] [--cluster-domain NAME] [--vm-uid-base N] [--max-pods N]\n"
+	"                      [--cluster-cidr CIDR] [--cni-conf FILE]\n"
+	"                      [--cluster-dns IP] [--cluster-domain NAME] [--vm-uid-base N] [--max-pods N]\n"
 	"       bulkhead-hostd --root DIR --tag TAG --shutdown     end all VMs of DIR, remove its network\n";
 
 static char *default_path(const char *fmt, const char *root)
@@ -85,7 +88,7 @@ static void parse(int argc, char **argv, struct options *o)
 	static const struct option longs[] = {
 		{"root", 1, 0, 'r'}, {"kubeconfig", 1, 0, 'k'}, {"node-name", 1, 0, 'n'}, {"node-addr", 1, 0, 'a'},
 		{"kubelet-port", 1, 0, 'p'}, {"vmx", 1, 0, 'v'}, {"guest", 1, 0, 'g'}, {"engine", 1, 0, 'e'}, {"tag", 1, 0, 't'},
-		{"pod-cidr", 1, 0, 'c'}, {"cni-conf", 1, 0, 'C'}, {"cni-bin", 1, 0, 'B'}, {"cluster-dns", 1, 0, 'd'},
+		{"pod-cidr", 1, 0, 'c'}, {"cni-conf", 1, 0, 'C'}, {"cni-bin", 1, 0, 'B'}, {"cluster-cidr", 1, 0, 'P'}, {"cluster-dns", 1, 0, 'd'},
 		{"cluster-domain", 1, 0, 'D'}, {"vm-uid-base", 1, 0, 'u'}, {"max-pods", 1, 0, 'm'}, {"shutdown", 0, 0, 'S'},
 		{"help", 0, 0, 'h'}, {0, 0, 0, 0}};
 	static char hostname[256];
@@ -106,6 +109,7 @@ static void parse(int argc, char **argv, struct options *o)
 		case 'e': h->engine = optarg; break;
 		case 't': o->tag = optarg; break;
 		case 'c': o->pod_cidr = optarg; break;
+		case 'P': o->cluster_cidr = optarg; break;
 		case 'C': o->cni_conf = optarg; break;
 		case 'B': o->cni_bin = optarg; break;
 		case 'd': h->cluster_dns = optarg; break;
@@ -147,10 +151,22 @@ static void await_kubeconfig(const char *path)
 		nanosleep(&(struct timespec){.tv_nsec = 10000000}, NULL);
 }
 
+/* The bridge has the first address of the host's range. */
+static int start_services(struct options *o, struct err *e)
+{
+	char gateway[CIDR_TEXT];
+	struct cidr range;
+	struct services_config c = {.tag = o->tag};
+	if (!o->cni_conf && !cidr_parse(o->pod_cidr, &range))
+		c.gateway = cidr_addr_text(range.base + 1, gateway);
+	return services_start(&o->host, &c, &o->host.services, e);
+}
+
 static int start(struct options *o, struct node **node, struct admin **admin, struct streaming **streaming, struct err *e)
 {
 	struct host *h = &o->host;
-	struct netw_config net = {.root = h->root, .tag = o->tag, .pod_cidr = o->pod_cidr, .cni_bin = o->cni_bin, .cni_conf = o->cni_conf};
+	struct netw_config net = {.root = h->root, .tag = o->tag, .pod_cidr = o->pod_cidr, .cluster_cidr = o->cluster_cidr,
+				  .cni_bin = o->cni_bin, .cni_conf = o->cni_conf};
 	int rc = dir_make(h->root, 0755, e);
 	if (!rc && (rc = lock_root(h->root, e)) > 0)
 		rc = 0;
@@ -163,6 +179,8 @@ static int start(struct options *o, struct node **node, struct admin **admin, st
 		rc = netw_open(&net, &h->net, e);
 	if (!rc)
 		rc = events_start(h->api, h->node_name, &h->events, e);
+	if (!rc)
+		rc = start_services(o, e);
 	if (!rc)
 		rc = log_collector_start(&h->logs, e);
 	if (!rc)
@@ -219,6 +237,10 @@ static int shut_down(struct options *o)
 		return 1;
 	}
 	netw_close(n);
+	if (services_remove(o->tag, &e)) {
+		log_error("main", "rules of Services not removed: %s", e.text);
+		return 1;
+	}
 	return 0;
 }
 
@@ -259,6 +281,7 @@ int main(int argc, char **argv)
 	admin_stop(admin);
 	streaming_stop(streaming);
 	pods_close(o.host.pods);
+	services_stop(o.host.services);
 	log_collector_stop(o.host.logs);
 	events_stop(o.host.events);
 	netw_close(o.host.net);

@@ -18,6 +18,7 @@ struct netw_config {
 	const char *root;        // ROOT
 	const char *tag;         // short unique tag of this cluster ([a-z0-9]{1,6}): bridge "bkh-TAG", namespaces "bkh-TAG-..."
 	const char *pod_cidr;    // "10.88.0.0/24"
+	const char *cluster_cidr;   // of all hosts' pods, which reach each other with their own addresses; NULL: pod_cidr
 	const char *cni_bin;     // folder of plug-ins, "/usr/lib/cni"
 	const char *cni_conf;    // a CNI configuration list file to use instead of our own, or NULL
 };

@@ -9,6 +9,7 @@
 #include "server/admit_account.h"
 #include "server/meta.h"
 #include "server/registry.h"
+#include "server/service_alloc.h"
 #include "server/status.h"
 
 #define UNREADY_SECONDS 300   // how long pods stay on a node that is not ready, by default
@@ -181,10 +182,19 @@ json_t *admit_create(struct server *srv, const struct k8s_kind *k, json_t *obj)
 		return s;
 	if (!strcmp(k->plural, "pods") && !*k->group)
 		return admit_pod(srv, k, obj);
+	if (!strcmp(k->plural, "services") && !*k->group)
+		return service_alloc(srv, k, obj, NULL);
 	if (!strcmp(k->plural, "namespaces") && !*k->group)
 		admit_namespace(obj);
 	if (!strcmp(k->plural, "nodes") && !*k->group)
 		admit_node(obj);
+	return NULL;
+}
+
+json_t *admit_update(struct server *srv, const struct k8s_kind *k, json_t *obj, const json_t *cur)
+{
+	if (!strcmp(k->plural, "services") && !*k->group)
+		return service_alloc(srv, k, obj, cur);
 	return NULL;
 }
 

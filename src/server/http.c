@@ -246,6 +246,7 @@ static int open_socket(const char *listen_on, int *out, struct err *e)
 	if (fd < 0)
 		return err_sys(e, errno, "--listen %s", listen_on);
 	setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &one, sizeof one);
+	setsockopt(fd, IPPROTO_IP, IP_FREEBIND, &one, sizeof one);   // the pods' bridge may come later
 	if (addr.ss_family == AF_INET6)
 		setsockopt(fd, IPPROTO_IPV6, IPV6_V6ONLY, &zero, sizeof zero);
 	if (bind(fd, (struct sockaddr *)&addr, len) || listen(fd, 1024))

@@ -23,6 +23,7 @@
 #include "server/recorder.h"
 #include "server/scheduler.h"
 #include "server/server.h"
+#include "server/service_alloc.h"
 #include "server/store.h"
 #include "server/streams.h"
 #include "server/watch.h"
@@ -36,10 +37,14 @@ static const char usage[] =
 	"  --node-name NAME     node to make certificates for (default: host name)\n"
 	"  --node-addr IP       its address (default: the advertised one)\n"
 	"  --kubelet-port PORT  port of nodes that report none (default 10250)\n"
+	"  --pod-listen ADDR:PORT  serve pods there too, where --listen is an address of this machine alone; may not exist yet\n"
+	"  --service-cidr CIDR  addresses of Services (default 10.96.0.0/12)\n"
+	"  --cluster-cidr CIDR  addresses of pods, divided among the nodes (default 10.88.0.0/16)\n"
+	"  --node-prefix N      length of a node's prefix in it (default 24)\n"
 	"  --help, --version\n";
 
 struct options {
-	const char *root, *listen, *advertise, *node_name, *node_addr, *kubelet_port;
+	const char *root, *listen, *advertise, *node_name, *node_addr, *kubelet_port, *pod_listen, *service_cidr, *cluster_cidr, *node_prefix;
 };
 
 static void die_usage(const char *why)
@@ -54,6 +59,8 @@ static void parse_options(int argc, char **argv, struct options *o)
 		{ "root", required_argument, NULL, 'r' }, { "listen", required_argument, NULL, 'l' },
 		{ "advertise", required_argument, NULL, 'a' }, { "node-name", required_argument, NULL, 'n' },
 		{ "node-addr", required_argument, NULL, 'i' }, { "kubelet-port", required_argument, NULL, 'k' },
+		{ "pod-listen", required_argument, NULL, 'P' }, { "service-cidr", required_argument, NULL, 'S' },
+		{ "cluster-cidr", required_argument, NULL, 'C' }, { "node-prefix", required_argument, NULL, 'N' },
 		{ "help", no_argument, NULL, 'h' }, { "version", no_argument, NULL, 'v' }, { NULL, 0, NULL, 0 },
 	};
 	int c;
@@ -66,6 +73,10 @@ static void parse_options(int argc, char **argv, struct options *o)
 		case 'n': o->node_name = optarg; break;
 		case 'i': o->node_addr = optarg; break;
 		case 'k': o->kubelet_port = optarg; break;
+		case 'P': o->pod_listen = optarg; break;
+		case 'S': o->service_cidr = optarg; break;
+		case 'C': o->cluster_cidr = optarg; break;
+		case 'N': o->node_prefix = optarg; break;
 		case 'h': fputs(usage, stdout); exit(0);
 		case 'v': puts("bulkhead-server " BULKHEAD_VERSION); exit(0);
 		default: die_usage("unknown option");
@@ -88,12 +99,58 @@ static int parse_port(const char *text, const char *option)
 	return port;
 }
 
+static void parse_range(const char *text, const char *option, unsigned longest, struct cidr *out)
+{
+	char why[128];
+
+	if (!cidr_parse(text, out) && out->prefix >= 8 && out->prefix <= longest)
+		return;
+	snprintf(why, sizeof why, "%s: must be an IPv4 range from /8 to /%u such as 10.96.0.0/16, not \"%.32s\"", option, longest, text);
+	die_usage(why);
+}
+
+/* The address part of "ADDR:PORT". */
+static const char *address_of(const char *listen, char out[64])
+{
+	const char *colon = listen ? strrchr(listen, ':') : NULL;
+
+	snprintf(out, 64, "%.*s", colon ? (int)(colon - listen) : 0, listen ? listen : "");
+	return out;
+}
+
+static void parse_ranges(const struct options *o, struct server *srv)
+{
+	char *end;
+	unsigned long prefix = strtoul(o->node_prefix, &end, 10);
+
+	parse_range(o->service_cidr, "--service-cidr", 28, &srv->service_range);
+	parse_range(o->cluster_cidr, "--cluster-cidr", 29, &srv->pod_range);
+	if (*end || prefix < srv->pod_range.prefix || prefix > 29)
+		die_usage("--node-prefix: must be from the prefix of --cluster-cidr to 29");
+	srv->node_prefix = (unsigned)prefix;
+}
+
+/* Pods reach the server where it listens for them, or where clients do unless that is this machine's own address. */
+static char *endpoint_of(const struct options *o, const struct server *srv)
+{
+	char *out = NULL;
+	uint32_t addr;
+
+	if (o->pod_listen)
+		return strdup(o->pod_listen);
+	if (!cidr_addr(srv->advertise, &addr) || addr >> 24 == 127 || asprintf(&out, "%s:%d", srv->advertise, srv->port) < 0)
+		return NULL;
+	return out;
+}
+
 static int make_certificates(const struct server *srv, const char *hostname, struct err *e)
 {
-	char node_user[300], url[300];
+	char node_user[300], url[300], service_addr[CIDR_TEXT], endpoint[64];
 	const struct pki_cert certs[] = {
 		{ "server", "kube-apiserver", NULL, { "127.0.0.1", "::1", "localhost", "kubernetes", "kubernetes.default",
-			"kubernetes.default.svc", "kubernetes.default.svc.cluster.local", srv->advertise, hostname } },
+			"kubernetes.default.svc", "kubernetes.default.svc.cluster.local", srv->advertise, hostname,
+			cidr_addr_text(srv->service_range.base + SERVICE_ADDR_API, service_addr),
+			srv->endpoint ? address_of(srv->endpoint, endpoint) : NULL } },
 		{ "admin", "kubernetes-admin", "system:masters", { NULL } },
 		{ "node", node_user, "system:nodes", { NULL } },
 		{ "node-serving", node_user, "system:nodes", { srv->node_name, srv->node_addr, "127.0.0.1" } },
@@ -135,7 +192,8 @@ static void wait_for_signal(const sigset_t *set)
 
 static const struct unit_ops *const scheduling[] = { &scheduler_unit, NULL };
 static const struct unit_ops *const controllers[] = {
-	&node_health_unit, &taint_eviction_unit, &pod_gc_unit, &namespace_unit, &service_account_unit, &event_ttl_unit, NULL,
+	&node_health_unit, &taint_eviction_unit, &pod_gc_unit, &namespace_unit, &service_account_unit, &event_ttl_unit,
+	&node_range_unit, &kubernetes_service_unit, NULL,
 };
 static const struct unit_ops *const workloads[] = {
 	&replicaset_unit, &replication_controller_unit, &deployment_unit, &job_unit, &cronjob_unit, &statefulset_unit,
@@ -145,12 +203,14 @@ static const struct unit_ops *const network[] = { &endpoints_unit, &disruption_u
 static const struct unit_ops *const garbage[] = { &garbage_unit, NULL };
 
 /* No request may be suspended when the listener stops: end what waits for events or nodes, let commits finish. */
-static void stop_serving(struct server *srv, struct http *http)
+static void stop_serving(struct server *srv, struct http *http, struct http *pod_http)
 {
 	srv->ready = false;
 	srv->stopping = true;
 	if (http)
 		http_quiesce(http);
+	if (pod_http)
+		http_quiesce(pod_http);
 	streams_stop(srv->streams);
 	while (srv->suspended) {
 		watch_set_end_all(store_watches(srv->store));
@@ -158,13 +218,15 @@ static void stop_serving(struct server *srv, struct http *http)
 	}
 	if (http)
 		http_stop(http);
+	if (pod_http)
+		http_stop(pod_http);
 	streams_free(srv->streams);
 }
 
-static int serve(struct server *srv, const char *listen, const sigset_t *signals, struct err *e)
+static int serve(struct server *srv, const struct options *o, const sigset_t *signals, struct err *e)
 {
 	struct loop *scheduler = NULL, *control = NULL, *work = NULL, *net = NULL, *collector = NULL;
-	struct http *http = NULL;
+	struct http *http = NULL, *pod_http = NULL;
 	int r = srv->rbac ? bootstrap_objects(srv, e) : err_set(e, ENOMEM, "out of memory");
 
 	if (!r)
@@ -182,10 +244,12 @@ static int serve(struct server *srv, const char *listen, const sigset_t *signals
 	if (!r)
 		r = loop_start(srv, "garbage", garbage, &collector, e);
 	if (!r)
-		r = http_start(srv, listen, &http, e);
+		r = http_start(srv, o->listen, &http, e);
+	if (!r && o->pod_listen)
+		r = http_start(srv, o->pod_listen, &pod_http, e);
 	if (!r) {
 		srv->ready = true;
-		log_info("main", "serving listen=%s root=%s objects=%zu", listen, srv->root, store_count(srv->store));
+		log_info("main", "serving listen=%s root=%s objects=%zu", o->listen, srv->root, store_count(srv->store));
 		wait_for_signal(signals);
 	}
 	loop_stop(scheduler);
@@ -193,12 +257,12 @@ static int serve(struct server *srv, const char *listen, const sigset_t *signals
 	loop_stop(work);
 	loop_stop(net);
 	loop_stop(collector);
-	stop_serving(srv, http);
+	stop_serving(srv, http, pod_http);
 	recorder_stop(srv->recorder);
 	return r;
 }
 
-static int run(struct server *srv, const char *listen, const char *hostname, const sigset_t *signals, struct err *e)
+static int run(struct server *srv, const struct options *o, const char *hostname, const sigset_t *signals, struct err *e)
 {
 	char path[4096];
 	int r = dir_make(srv->root, 0700, e);
@@ -214,7 +278,7 @@ static int run(struct server *srv, const char *listen, const char *hostname, con
 	r = jwt_key_open(path, &srv->token_key, e);
 	srv->rbac = rbac_new(srv);
 	if (!r)
-		r = serve(srv, listen, signals, e);
+		r = serve(srv, o, signals, e);
 	rbac_free(srv->rbac);
 	jwt_key_close(srv->token_key);
 	store_close(srv->store);
@@ -223,7 +287,8 @@ static int run(struct server *srv, const char *listen, const char *hostname, con
 
 int main(int argc, char **argv)
 {
-	struct options o = { .listen = "0.0.0.0:6443", .advertise = "127.0.0.1", .kubelet_port = "10250" };
+	struct options o = { .listen = "0.0.0.0:6443", .advertise = "127.0.0.1", .kubelet_port = "10250",
+			     .service_cidr = "10.96.0.0/12", .cluster_cidr = "10.88.0.0/16", .node_prefix = "24" };
 	struct server srv = { 0 };
 	char hostname[256] = "localhost";
 	struct err e = ERR_INIT;
@@ -240,6 +305,10 @@ int main(int argc, char **argv)
 	if (!strrchr(o.listen, ':'))
 		die_usage("--listen: must be ADDRESS:PORT");
 	srv.port = parse_port(strrchr(o.listen, ':') + 1, "--listen");
+	if (o.pod_listen && !strrchr(o.pod_listen, ':'))
+		die_usage("--pod-listen: must be ADDRESS:PORT");
+	parse_ranges(&o, &srv);
+	srv.endpoint = endpoint_of(&o, &srv);
 
 	log_init("bulkhead-server");
 	raise_limits();
@@ -248,7 +317,7 @@ int main(int argc, char **argv)
 	sigaddset(&signals, SIGTERM);
 	sigaddset(&signals, SIGINT);
 	pthread_sigmask(SIG_BLOCK, &signals, NULL);   // before threads: they inherit it
-	if (run(&srv, o.listen, hostname, &signals, &e)) {
+	if (run(&srv, &o, hostname, &signals, &e)) {
 		log_error("main", "%s", e.text);
 		return 1;
 	}

@@ -218,6 +218,8 @@ static json_t *prepare_update(struct reg_write *w, json_t *next, const json_t *c
 		keep_status(next, cur);
 	if (!*w->subresource && w->kind->prepare_update)
 		w->kind->prepare_update(next, cur);
+	if (!*w->subresource && (s = admit_update(w->srv, w->kind, next, cur)))
+		return s;
 	meta_touch_generation(w->kind, next, cur);
 	s = admit_who(w, next, cur);
 	if (!s)

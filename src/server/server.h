@@ -5,6 +5,8 @@
 
 #include <stdbool.h>
 
+#include "base/cidr.h"
+
 struct store;
 struct streams;
 struct recorder;
@@ -17,6 +19,10 @@ struct server {
 	int port;
 	const char *node_name, *node_addr;
 	int kubelet_port;
+	struct cidr service_range;    // of clusterIPs
+	struct cidr pod_range;        // divided among the nodes
+	unsigned node_prefix;         // of a node's part of it
+	const char *endpoint;         // where pods reach this server, "ADDR:PORT"; NULL: nowhere
 	struct store *store;
 	struct streams *streams;      // connections to nodes
 	struct recorder *recorder;

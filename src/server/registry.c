@@ -13,6 +13,7 @@
 #include "k8s/schema.h"
 #include "server/admission.h"
 #include "server/controllers/propagation.h"
+#include "server/csr.h"
 #include "server/meta.h"
 #include "server/node_auth.h"
 #include "server/rbac.h"
@@ -106,10 +107,12 @@ static json_t *set_key(struct reg_write *w, const char *name)
 }
 
 /* What depends on who makes the change. */
-static json_t *admit_who(struct reg_write *w, const json_t *obj, const json_t *old)
+static json_t *admit_who(struct reg_write *w, json_t *obj, const json_t *old)
 {
 	json_t *s = node_auth_admit(w->who, w->kind, obj);
 
+	if (!s)
+		s = csr_admit(w->srv, w->who, w->kind, w->subresource, obj, old);
 	return s ? s : rbac_admit(w->srv->rbac, w->who, w->kind, obj, old);
 }
 
@@ -214,6 +217,8 @@ static json_t *prepare_update(struct reg_write *w, json_t *next, const json_t *c
 		keep_outside_status(next, cur);
 	else if (!strcmp(w->subresource, "ephemeralcontainers"))
 		keep_but_ephemeral(next, cur);
+	else if (!strcmp(w->subresource, "approval"))
+		csr_keep_but_conditions(next, cur);
 	else if (!*w->subresource && w->kind->status_subresource)
 		keep_status(next, cur);
 	if (!*w->subresource && w->kind->prepare_update)

@@ -15,6 +15,9 @@ extern const struct unit_ops event_ttl_unit;        // events older than an hour
 extern const struct unit_ops node_range_unit;       // every node's range of pod addresses
 extern const struct unit_ops kubernetes_service_unit;   // Service default/kubernetes and where it leads
 
+extern const struct unit_ops csr_unit;              // certificates: approved, signed, removed
+extern const struct unit_ops cluster_info_unit;     // what joining machines read; bootstrap tokens that expire
+
 extern const struct unit_ops garbage_unit;                 // objects whose owners are gone
 extern const struct unit_ops replicaset_unit;
 extern const struct unit_ops replication_controller_unit;

@@ -20,6 +20,7 @@ struct host {
 	const char *node_name;
 	const char *node_addr;     // InternalIP
 	uint16_t kubelet_port;
+	const char *pod_cidr;      // of this host; NULL: what the API says
 	const char *vmx_path;      // bulkhead-vmx
 	const char *guest_dir;     // vmlinux, initramfs.cpio
 	const char *engine;        // "qemu" or "kvm": what new VMs use

@@ -197,6 +197,21 @@ void netw_close(struct netw *n)
 	free(n);
 }
 
+int netw_set_cluster(struct netw *n, const char *ranges, struct err *e)
+{
+	pthread_mutex_lock(&n->lock);
+	bool same = !n->own_rules || !strcmp(n->cluster_cidr, ranges);
+	char *copy = same ? NULL : strdup(ranges);
+	int rc = same ? 0 : copy ? netw_rules_apply(n->name, n->pod_cidr, copy, e) : err_sys(e, ENOMEM, "pod ranges");
+	if (!same && !rc) {
+		free(n->cluster_cidr);
+		n->cluster_cidr = take(copy);
+	}
+	pthread_mutex_unlock(&n->lock);
+	free(copy);
+	return rc;
+}
+
 /* Names of one pod, and what its plug-ins are told. */
 struct names {
 	char id[80];          // namespace and CNI container id: "bkh-TAG-UID"

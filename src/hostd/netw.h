@@ -46,6 +46,9 @@ struct netw_pod {
 int netw_open(const struct netw_config *c, struct netw **n, struct err *e);   // makes folders; checks that plug-ins are there
 void netw_close(struct netw *n);
 
+/* Ranges of all hosts' pods, "A/24, B/24": traffic between them keeps its addresses. */
+int netw_set_cluster(struct netw *n, const char *ranges, struct err *e);
+
 /* Make (or complete) the pod's network and open its TAP. On error nothing is left behind. */
 int netw_setup(struct netw *n, const struct netw_pod_spec *p, struct netw_pod *out, struct err *e);
 

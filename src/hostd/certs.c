@@ -143,8 +143,12 @@ static int new_request(const struct host *h, const struct kind *k, gnutls_x509_p
 		t = gnutls_x509_crq_set_key(crq, key);
 	if (t >= 0)
 		t = gnutls_x509_crq_sign2(crq, key, GNUTLS_DIG_SHA256, 0);
+	gnutls_datum_t der = {NULL, 0};
 	if (t >= 0)
-		t = gnutls_x509_crq_export2(crq, GNUTLS_X509_FMT_PEM, pem);
+		t = gnutls_x509_crq_export2(crq, GNUTLS_X509_FMT_DER, &der);
+	if (t >= 0)   // the library's own PEM says "NEW CERTIFICATE REQUEST", which API servers refuse
+		t = gnutls_pem_base64_encode2("CERTIFICATE REQUEST", &der, pem);
+	gnutls_free(der.data);
 	return t < 0 ? err_set(e, EIO, "make a certificate request: %s", gnutls_strerror(t)) : 0;
 }
 

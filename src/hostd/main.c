@@ -246,7 +246,8 @@ static int connect_api(struct options *o, struct err *e)
 		await_kubeconfig(o->bootstrap);
 		rc = certs_client(h, o->bootstrap, e);
 	}
-	await_kubeconfig(h->kubeconfig);
+	if (!rc)
+		await_kubeconfig(h->kubeconfig);
 	return rc ? rc : k8s_client_open(h->kubeconfig, &h->api, e);
 }
 

@@ -18,6 +18,7 @@
 #include "server/controllers/controllers.h"
 #include "server/http.h"
 #include "server/jwt.h"
+#include "server/metrics.h"
 #include "server/pki.h"
 #include "server/rbac.h"
 #include "server/recorder.h"
@@ -211,6 +212,7 @@ static void stop_serving(struct server *srv, struct http *http, struct http *pod
 		http_quiesce(http);
 	if (pod_http)
 		http_quiesce(pod_http);
+	metrics_stop(srv->metrics);
 	streams_stop(srv->streams);
 	while (srv->suspended) {
 		watch_set_end_all(store_watches(srv->store));
@@ -221,6 +223,7 @@ static void stop_serving(struct server *srv, struct http *http, struct http *pod
 	if (pod_http)
 		http_stop(pod_http);
 	streams_free(srv->streams);
+	metrics_free(srv->metrics);
 }
 
 static int serve(struct server *srv, const struct options *o, const sigset_t *signals, struct err *e)
@@ -233,6 +236,8 @@ static int serve(struct server *srv, const struct options *o, const sigset_t *si
 		r = recorder_start(srv, &srv->recorder, e);
 	if (!r)
 		r = streams_start(srv->root, &srv->streams, e);
+	if (!r)
+		r = metrics_start(srv, &srv->metrics, e);
 	if (!r)
 		r = loop_start(srv, "scheduler", scheduling, &scheduler, e);
 	if (!r)

@@ -25,7 +25,8 @@ struct rule {
 	{ READ, "autoscaling", "horizontalpodautoscalers horizontalpodautoscalers/status", NULL }, \
 	{ READ, "batch", "cronjobs cronjobs/status jobs jobs/status", NULL }, \
 	{ READ, "policy", "poddisruptionbudgets poddisruptionbudgets/status", NULL }, \
-	{ READ, "networking.k8s.io", "ingresses ingresses/status networkpolicies", NULL }
+	{ READ, "networking.k8s.io", "ingresses ingresses/status networkpolicies", NULL }, \
+	{ READ, "metrics.k8s.io", "pods nodes", NULL }
 #define EDIT_RULES \
 	{ READ, "core", "pods/attach pods/exec pods/portforward pods/proxy secrets services/proxy", NULL }, \
 	{ "impersonate", "core", "serviceaccounts", NULL }, \

@@ -12,6 +12,7 @@ struct streams;
 struct recorder;
 struct jwt_key;
 struct rbac;
+struct metrics;
 
 struct server {
 	const char *root;             // folder of everything
@@ -28,6 +29,7 @@ struct server {
 	struct recorder *recorder;
 	struct jwt_key *token_key;    // signs tokens of service accounts
 	struct rbac *rbac;            // who may do what
+	struct metrics *metrics;      // what nodes and pods use
 	_Atomic bool ready, stopping;
 	_Atomic int suspended;        // requests that somebody has to resume
 };

@@ -161,9 +161,9 @@ static int submit(struct k8s_client *api, const struct kind *k, const gnutls_dat
 	int n = snprintf(name, 64, "node-csr-");
 	for (size_t i = 0; i < sizeof(random); i++)
 		n += snprintf(name + n, 64 - (size_t)n, "%02x", random[i]);
-	own_json json_t *csr = json_pack("{s:s, s:s, s:{s:s}, s:{s:s, s:s, s:[s, s]}}", "apiVersion", "certificates.k8s.io/v1", "kind",
+	own_json json_t *csr = json_pack("{s:s, s:s, s:{s:s}, s:{s:s, s:s, s:[s, s, s]}}", "apiVersion", "certificates.k8s.io/v1", "kind",
 					 "CertificateSigningRequest", "metadata", "name", name, "spec", "request", text, "signerName", k->signer,
-					 "usages", "digital signature", k->usage);
+					 "usages", "digital signature", "key encipherment", k->usage);   // before 1.27: exactly these
 	return k8s_client_call(api, "POST", PATH, NULL, csr, 10000, NULL, e);
 }
 

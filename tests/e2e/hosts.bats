@@ -95,18 +95,20 @@ all_on() {   # all_on N...: the Deployment's two pods run on these hosts only
 	kill $pid
 }
 
+token_of() { echo '{}' | $K create --raw "/api/v1/namespaces/default/serviceaccounts/$1/token" -f - | jq -r .status.token; }
+
 @test "the kubelet API refuses strangers and asks the API server about the others" {
 	at=https://$($K get node "$NODE-1" -o jsonpath='{.status.addresses[0].address}'):10250
 	code() { curl -s -m 10 --cacert "$ROOT/pki/ca.crt" -o /dev/null -w '%{http_code}' "$@"; }
 	[ "$(code "$at/pods")" = 401 ]
 	[ "$(code -H 'Authorization: Bearer nonsense' "$at/pods")" = 401 ]
-	token=$($K create token default 2>/dev/null || $CLIENTS/kubectl-1.32 create token default)
+	token=$(token_of default)
 	[ "$(code -H "Authorization: Bearer $token" "$at/pods")" = 403 ]
 	[ "$(code --cert "$ROOT/hosts/2/pki/client.pem" "$at/pods")" = 403 ]
 	$K create clusterrole scraper --verb=get --resource=nodes/metrics
 	$K create clusterrolebinding scraper --clusterrole=scraper --serviceaccount=default:scraper
 	$K create serviceaccount scraper
-	token=$($CLIENTS/kubectl-1.32 create token scraper)
+	token=$(token_of scraper)
 	[ "$(code -H "Authorization: Bearer $token" "$at/metrics/resource")" = 200 ]
 	[ "$(code -H "Authorization: Bearer $token" "$at/stats/summary")" = 403 ]
 	for path in /pods /stats/summary /metrics /metrics/resource /metrics/cadvisor /healthz /containerLogs/default/on-1/main; do
@@ -209,6 +211,7 @@ all_on() {   # all_on N...: the Deployment's two pods run on these hosts only
 	$K delete pod on-3 --wait=false
 	$K cordon "$NODE-3"
 	$K get nodes | grep -q "^$NODE-3 .*SchedulingDisabled"
+	$K drain "$NODE-3" --force --ignore-daemonsets --delete-emptydir-data --timeout=120s
 	$K drain "$NODE-2" --force --ignore-daemonsets --delete-emptydir-data --timeout=120s
 	wait_for 120 all_on 1
 	run -1 $K get pod on-2

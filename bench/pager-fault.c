@@ -27,7 +27,7 @@
 #include "base/err.h"
 #include "base/usock.h"
 #include "pagerd/proto/pager_msg.h"
-#include "pagerd/uffd.h"
+#include "base/uffd.h"
 
 enum { PAGES = 16384, TOUCHES = 2000, QUIET = 100, GUESTS = 8, PAGE = 4096 };
 #define BYTES ((uint64_t)PAGES * PAGE)

@@ -3,7 +3,7 @@
 // variable at a known address; and beside what one would use without such areas. All in one run, in turns, so that a
 // busy machine disturbs all of them alike. Prints a table for docs/prda.md; asserts nothing.
 //
-//	prda-bench, prda-bench-restart (with PRDA_RESTART_ONLY) [ROUNDS]        (default 400; each case runs about 0.2 ms in each round)
+//	prda-bench [ROUNDS]        (default 400; each case runs about 0.2 ms in each round)
 #include <cpuid.h>
 #include <pthread.h>
 #include <sched.h>
@@ -43,11 +43,11 @@ static volatile size_t record_len = 64;
 #define INLINE static inline __attribute__((always_inline))
 #define ENTER \
 	".pushsection __rseq_cs, \"aw\"\n\t.balign 32\n3:\t.long 0, 0\n\t.quad 1f, 2f - 1f, 4f\n\t.popsection\n" \
-	"6:\tleaq 3b(%%rip), %[t]\n\tmovq %[t], %%fs:8(%[rs])\n1:\tmovl %%fs:4(%[rs]), %k[t]\n\tshlq $20, %[t]\n\t"
+	"6:\tleaq 3b(%%rip), %[t]\n\tmovq %[t], %%fs:8(%[rs])\n1:\tmovl %%fs:4(%[rs]), %k[t]\n\tshlq $19, %[t]\n\t"
 #define LEAVE \
 	"\n2:\t.pushsection .text.floor_abort, \"ax\"\n\t.byte 0x0f, 0xb9, 0x3d\n\t.long 0x53053053\n4:\tjmp 6b\n\t.popsection"
 #define IN [rs] "r"(__rseq_offset), [a] "r"(a)
-#define AT "0x100000+"
+#define AT "0x80000+"
 
 INLINE void floor_add(uintptr_t a)
 {
@@ -129,8 +129,8 @@ INLINE bool floor_append(uintptr_t a, const void *r)
 	__asm__ volatile(ENTER "movq " AT "0(%[a], %[t]), %[u]\n\tmovq " AT "8(%[a], %[t]), %[s]\n\taddq $64, %[u]\n\t"
 		"subq %[u], %[s]\n\tjb 2f\n\tleaq " AT "0(%[a], %[t]), %[h]\n\t"
 		"movups (%[r]), %%xmm0\n\tmovups 16(%[r]), %%xmm1\n\tmovups 32(%[r]), %%xmm2\n\t"
-		"movups 48(%[r]), %%xmm3\n\tmovups %%xmm0, -48(%[h], %[u])\n\tmovups %%xmm1, -32(%[h], %[u])\n\t"
-		"movups %%xmm2, -16(%[h], %[u])\n\tmovups %%xmm3, (%[h], %[u])\n\tmovq %[u], " AT "0(%[a], %[t])" LEAVE
+		"movups 48(%[r]), %%xmm3\n\tmovups %%xmm0, (%[h], %[u])\n\tmovups %%xmm1, 16(%[h], %[u])\n\t"
+		"movups %%xmm2, 32(%[h], %[u])\n\tmovups %%xmm3, 48(%[h], %[u])\n\tmovq %[u], " AT "0(%[a], %[t])" LEAVE
 		: [t] "=&r"(t), [u] "=&r"(u), [s] "=&r"(s), [h] "=&r"(h) : IN, [r] "r"(r)
 		: "memory", "cc", "xmm0", "xmm1", "xmm2", "xmm3");
 	return (int64_t)s >= 0;
@@ -143,7 +143,7 @@ INLINE bool floor_append_any(uintptr_t a, const void *r, size_t len)
 	const char *src;
 	char *dst;
 	__asm__ volatile(ENTER "leaq " AT "0(%[a], %[t]), %[t]\n\tmovq (%[t]), %[used]\n\tmovq 8(%[t]), %[byte]\n\t"
-		"subq %[used], %[byte]\n\tcmpq %[len], %[byte]\n\tmovq $-1, %[n]\n\tjb 2f\n\tleaq 16(%[t], %[used]), %[dst]\n\t"
+		"subq %[used], %[byte]\n\tcmpq %[len], %[byte]\n\tmovq $-1, %[n]\n\tjb 2f\n\tleaq 64(%[t], %[used]), %[dst]\n\t"
 		"movq %[r], %[src]\n\tmovq %[len], %[n]\n\t" PRDA_COPY_BYTES_ "addq %[len], %[used]\n\tmovq %[used], (%[t])" LEAVE
 		: [t] "=&r"(t), [n] "=&r"(n), [used] "=&r"(used), [byte] "=&q"(byte), [src] "=&r"(src), [dst] "=&r"(dst)
 		: IN, [r] "r"(r), [len] "r"(len) : "memory", "cc", "xmm0", "xmm1", "xmm2", "xmm3");
@@ -155,9 +155,9 @@ INLINE bool bytewise_append(uintptr_t a, const void *r, size_t len)
 {
 	uint64_t t, u, s, i;
 	__asm__ volatile(ENTER "leaq " AT "0(%[a], %[t]), %[t]\n\tmovq (%[t]), %[u]\n\tmovq 8(%[t]), %[s]\n\tsubq %[u], %[s]\n\t"
-		"cmpq %[len], %[s]\n\tmovq $-1, %[s]\n\tjb 2f\n\tleaq 16(%[t], %[u]), %[u]\n\txorl %k[i], %k[i]\n"
+		"cmpq %[len], %[s]\n\tmovq $-1, %[s]\n\tjb 2f\n\tleaq 64(%[t], %[u]), %[u]\n\txorl %k[i], %k[i]\n"
 		"10:\tmovb (%[r], %[i]), %b[s]\n\tmovb %b[s], (%[u], %[i])\n\tincq %[i]\n\tcmpq %[len], %[i]\n\tjb 10b\n\t"
-		"xorl %k[s], %k[s]\n\tsubq %[t], %[u]\n\tleaq -16(%[u], %[len]), %[u]\n\tmovq %[u], (%[t])" LEAVE
+		"xorl %k[s], %k[s]\n\tsubq %[t], %[u]\n\tleaq -64(%[u], %[len]), %[u]\n\tmovq %[u], (%[t])" LEAVE
 		: [t] "=&r"(t), [u] "=&r"(u), [s] "=&q"(s), [i] "=&r"(i) : IN, [r] "r"(r), [len] "r"(len) : "memory", "cc");
 	return s == 0;
 }
@@ -199,10 +199,10 @@ INLINE bool section_pool(pool_prda p)
 {
 	uint64_t f = 0;
 	PRDA_SECTION(p,
-		"movq " PRDA_HERE_ "0(%[a], %[t]), %[f]\n\t"
+		"movq " PRDA_HERE_("0") ", %[f]\n\t"
 		"subq $1, %[f]\n\t"
 		"jb 2f\n\t"
-		"movq %[f], " PRDA_HERE_ "0(%[a], %[t])",
+		"movq %[f], " PRDA_HERE_("0"),
 		([f] "=&r"(f)), ());
 	return (int64_t)f >= 0;
 }
@@ -312,11 +312,9 @@ LOOP(mutex_add, pthread_mutex_lock(&mutex); plain++; pthread_mutex_unlock(&mutex
 LOOP(tagged_list, tagged_push(&node); tagged_pop())
 LOOP(xadd_append, uint64_t at = atomic_fetch_add_explicit(&log_used, 64, memory_order_relaxed) & 4095;
 	memcpy(log_data + at, record, 64); __asm__ volatile("" : : : "memory"))
-#ifndef PRDA_RESTART_ONLY
 LOOP(locked_add, prda_add(locked_word, 1))
 LOOP(locked_push_pop, prda_push(locked_list, &node); prda_pop(locked_list))
 LOOP(locked_append, if (!prda_append(locked_buffer, record, 64)) RESET(locked_buffer))
-#endif
 
 /* The same with a second thread doing it, too. */
 static _Atomic int helper_go;
@@ -346,9 +344,7 @@ struct bench {
 
 enum { F_ADD, O_ADD, F_LOAD, O_LOAD, F_STORE, O_STORE, F_XCHG, O_XCHG, F_CAS, O_CAS, F_LIST, O_LIST, F_RING, O_RING, F_APP,
 	O_APP, F_ANY, O_ANY, F_CACHE, O_CACHE, F_POOL, O_SECT, O_SEQ, P_ADD, A_ADD, R_ADD, M_ADD, T_LIST, X_APP, B_APP, O_ADD2, A_ADD2,
-#ifndef PRDA_RESTART_ONLY
 	L_ADD, L_LIST, L_APP,
-#endif
 	CASES };
 
 #define CASE(i, label, fn, ref, with) [i] = { .name = label, .run = fn, .beside = ref, .two = with }
@@ -373,11 +369,9 @@ static struct bench cases[CASES] = {
 	CASE(X_APP, "append, reserved by xadd", xadd_append, O_APP, false),
 	CASE(B_APP, "append in section, bytewise", b_append, O_APP, false),
 	CASE(O_ADD2, "prda_add, 2 threads", o_add, F_ADD, true), CASE(A_ADD2, "atomic add, 2 threads", atomic_add, O_ADD2, true),
-#ifndef PRDA_RESTART_ONLY
 	CASE(L_ADD, "locked form: prda_add", locked_add, O_ADD, false),
 	CASE(L_LIST, "locked form: push + pop", locked_push_pop, O_LIST, false),
 	CASE(L_APP, "locked form: append", locked_append, O_APP, false),
-#endif
 };
 
 static double now(void)

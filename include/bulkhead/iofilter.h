@@ -118,7 +118,8 @@ struct iof_filter {
 	int (*queue_open)(struct iof_layer *l, void **queue_state, struct err *e);
 	void (*queue_close)(struct iof_layer *l, void *queue_state);
 
-	/* The virtual size of the disk has changed to iof_size(l). */
+	/* The virtual size of the disk has changed to iof_size(l). Before a disk shrinks this is also called with the size it
+	 * has: a filter that does not allow a change refuses either way. */
 	int (*resized)(struct iof_layer *l, struct err *e);
 
 	/* Requests; NULL: passed on. */

@@ -36,9 +36,6 @@
 // must be compiled with PRDA_UNLOADABLE defined, or the kernel may look for a section's description in memory that is
 // gone. Sections are assembly: AddressSanitizer does not see their accesses; ThreadSanitizer is told what it needs.
 //
-// A file that works with PRDA_RESTART regions only (such as those made with no options, and prda_process_region) may define
-// PRDA_RESTART_ONLY and save the question after the form, 0.1 ns. Aliases of other regions fault there.
-//
 // Link with prda (and base). docs/prda.md explains how it works; examples/prda.c is a program that uses it.
 #ifndef BULKHEAD_PRDA_H
 #define BULKHEAD_PRDA_H
@@ -53,7 +50,7 @@
 struct err;
 struct prda_region;
 
-#define PRDA_SHIFT 20
+#define PRDA_SHIFT 19
 #define PRDA_STRIDE ((size_t)1 << PRDA_SHIFT)   // bytes of each area, and distance between areas
 
 enum prda_form { PRDA_RESTART, PRDA_DELAY, PRDA_LOCKED };
@@ -69,7 +66,7 @@ struct prda_options {
 };
 
 /* Make a region. o: NULL: private, PRDA_RESTART, all CPUs. Memory is used as it is touched, address space at once
- * (2 * cpus + 3 strides). Returns 0 and *r (the caller's), or -errno with text in e: -EINVAL, -ENOMEM, -EEXIST ... */
+ * (2 * cpus + 2 strides, and 1 MiB). Returns 0 and *r (the caller's), or -errno with text in e: -EINVAL, -ENOMEM, -EEXIST ... */
 int prda_region_new(const struct prda_options *o, struct prda_region **r, struct err *e);
 
 /* Attach to another process's region. fd: its descriptor, open for reading and writing; borrowed. The region appears at
@@ -84,6 +81,11 @@ void prda_region_close(struct prda_region *r);
 /* The region of the process: private, made at the first call, never closed. Never NULL: without memory for it the
  * process aborts. PRDA_DEFINE puts its variables here. */
 struct prda_region *prda_process_region(void);
+
+/* Move a private region into a sealed memfd, where it is; aliases and contents stay. For a process that lets others read
+ * its static variables: prda_region_share(prda_process_region(), "pagerd", &e), first thing in main, while there is one
+ * thread. name: as in options; given again for a region that is shared already, it is its new name. Returns 0 or -errno. */
+int prda_region_share(struct prda_region *r, const char *name, struct err *e);
 
 int prda_region_fd(const struct prda_region *r);                // to send to others; -1: private. Owned by the region.
 enum prda_form prda_region_form(const struct prda_region *r);   // the form in use, which may not be the one asked for
@@ -115,7 +117,7 @@ void prda_region_stats(const struct prda_region *r, struct prda_stats *s);   // 
 struct prda_node { struct prda_node *next; };   // embed in what is kept on a list
 struct prda_list_ { struct prda_node *head; };
 struct prda_ring_ { uint64_t head, tail, mask, slot[]; };
-struct prda_buffer_ { uint64_t used, size; unsigned char data[]; };
+struct prda_buffer_ { uint64_t used, size, unused_[6]; unsigned char data[]; };   // data: a cache line of its own
 struct prda_cache_ { uint64_t count, size, item[]; };
 
 PRDA_TYPE(prda_u64, uint64_t);                   // counter, gauge, number
@@ -167,12 +169,18 @@ int prda_cache_alloc(struct prda_region *r, prda_cache *a, size_t capacity, cons
 
 /* A static variable in the region of the process, allocated before main (or when its library is loaded):
  *	PRDA_DEFINE(prda_u64, lookups);  ...  prda_add(lookups, 1);                                                   */
-#define PRDA_DEFINE(type, variable) \
-	static type variable; \
+#define PRDA_DEFINE(type, variable) PRDA_DEFINE_(static, type, variable, PRDA_PLAIN, #variable, "")
+
+/* The same, with what readers see: PRDA_DEFINE_COUNTER(lookups, "cache_lookups_total", "asked of the cache"); */
+#define PRDA_DEFINE_COUNTER(variable, name, help) PRDA_DEFINE_(static, prda_u64, variable, PRDA_COUNTER, name, help)
+#define PRDA_DEFINE_GAUGE(variable, name, help) PRDA_DEFINE_(static, prda_u64, variable, PRDA_GAUGE, name, help)
+
+#define PRDA_DEFINE_(storage, type, variable, kind_, name_, help_) \
+	storage type variable; \
 	__attribute__((constructor)) static void prda_define_##variable(void) \
 	{ \
-		prda_define_(sizeof(*variable.alias_), _Alignof(__typeof__(*variable.alias_)), #variable, \
-			(void **)&variable.alias_); \
+		prda_define_(sizeof(*variable.alias_), _Alignof(__typeof__(*variable.alias_)), \
+			&(const struct prda_about){ .name = (name_), .help = (help_), .kind = (kind_) }, (void **)&variable.alias_); \
 	} \
 	_Static_assert(sizeof(variable) == sizeof(void *), "PRDA_DEFINE wants an alias type")
 
@@ -241,7 +249,7 @@ static inline size_t prda_give(prda_cache cache, const uint64_t *in, size_t n); 
  *	} while (!prda_seq_commit(&q, &mine->free, next));
  *
  * Between begin and commit: only reads of the copy (volatile or not: the compiler is told), computing, and stores to
- * the caller's own memory. No other operation of this library (it would make the commit fail, each time, until after
+ * the caller's own memory. No system call (kernels from 6.19 on do not notice a thread that lost the CPU in one), no other operation of this library (it would make the commit fail, each time, until after
  * some tries the sequence is run under a lock), and no pointers followed to memory that others may free. When the
  * thread was interrupted on the way, the commit stores nothing and returns false. Each begin is followed by a commit or
  * a cancel. where: in the copy that begin returned. */

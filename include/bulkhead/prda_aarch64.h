@@ -29,8 +29,8 @@ extern volatile int prda_hook[8];   // used by the locked form only
 	"str %[t], [%[rs], #8]\n" \
 	"1:\tldr %w[t], [%[rs], #4]\n\t" \
 	"tbnz %w[t], #31, %l[slow]\n\t" \
-	"add %[t], %[a], %[t], lsl #20\n\t" \
-	"add %[t], %[t], #0x100, lsl #12\n\t"
+	"add %[t], %[a], %[t], lsl #19\n\t" \
+	"add %[t], %[t], #0x80, lsl #12\n\t"
 
 #define PRDA_SECTION_LEAVE_ \
 	"\n2:\t" PRDA_FORGET_ \
@@ -216,7 +216,7 @@ static PRDA_INLINE_ enum prda_result_ prda_cs_append_(uintptr_t a, const void *r
 		"cmp %[byte], %[len]\n\t"
 		"b.lo 2f\n\t"
 		"add %[dst], %[t], %[used]\n\t"
-		"add %[dst], %[dst], #16\n\t"
+		"add %[dst], %[dst], #64\n\t"
 		"mov %[src], %[record]\n\t"
 		"mov %[n], %[len]\n\t"
 		PRDA_COPY_BYTES_
@@ -241,7 +241,7 @@ static PRDA_INLINE_ enum prda_result_ prda_cs_flush_(uintptr_t a, void *out, siz
 		"cmp %[cap], %[n]\n\t"
 		"b.lo 2f\n\t"
 		"mov %[used], %[n]\n\t"
-		"add %[src], %[t], #16\n\t"
+		"add %[src], %[t], #64\n\t"
 		"mov %[dst], %[out]\n\t"
 		PRDA_COPY_BYTES_
 		"stlr xzr, [%[t]]"

@@ -6,8 +6,7 @@
 
 #define PRDA_INLINE_ inline __attribute__((always_inline, unused))
 
-/* Bit of the aliases of regions of another form than PRDA_RESTART: their operations go the slow way from the start, and
- * those of the others need not ask the region anything. */
+/* Bit of the aliases of regions of another form than PRDA_RESTART: their operations go the slow way from the start. */
 #define PRDA_TAG_ ((uintptr_t)1 << 63)
 
 /* In front of each alias range lies a page that only this process can write. */
@@ -23,12 +22,7 @@ static PRDA_INLINE_ const struct prda_local_ *prda_local_(uintptr_t a)
 
 static PRDA_INLINE_ bool prda_straight_(uintptr_t a)
 {
-#ifdef PRDA_RESTART_ONLY
-	(void)a;
-	return true;
-#else
 	return __builtin_expect((intptr_t)a >= 0, 1);
-#endif
 }
 
 static PRDA_INLINE_ void *prda_at_(uintptr_t a, uint32_t slot)
@@ -64,7 +58,7 @@ enum prda_result_ {
 int prda_alloc_(struct prda_region *r, size_t size, size_t align, const struct prda_about *about, void **alias,
 	struct err *e);
 void prda_free_(uintptr_t a);
-void prda_define_(size_t size, size_t align, const char *name, void **alias);
+void prda_define_(size_t size, size_t align, const struct prda_about *about, void **alias);
 uint64_t prda_sum_(uintptr_t a);
 
 struct prda_hold_ { struct prda_region *region; uint64_t mask; uint32_t slot; bool nested; };
@@ -203,7 +197,7 @@ static PRDA_INLINE_ bool prda_append(prda_buffer buffer, const void *record, siz
 	PRDA_TSAN_IN_(a);
 #ifdef PRDA_HAVE_APPEND64_
 	if (__builtin_constant_p(len) && len == 64) {
-		PRDA_RUN_(a, prda_cs_append64_(a, record, &fits), fits = prda_slow_append_(a, record, 64, why));
+		PRDA_RUN_(a, prda_wide_ ? prda_cs_append64_wide_(a, record, &fits) : prda_cs_append64_(a, record, &fits), fits = prda_slow_append_(a, record, 64, why));
 		return fits;
 	}
 #endif

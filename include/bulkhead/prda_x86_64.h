@@ -6,23 +6,26 @@
 //
 //	    descriptor (start, length, abort address) in section __rseq_cs
 //	    rseq->rseq_cs = &descriptor
-//	1:  cpu = rseq->cpu_id                   from here on the kernel watches
-//	    if (cpu < 0) goto slow               this thread has no rseq
-//	    t = cpu << PRDA_SHIFT                alias + PRDA_STRIDE + t is this CPU's copy
+//	1:  t = rseq->cpu_id << 16               from here on the kernel watches
+//	    if (t < 0) goto slow                 this thread has no rseq
+//	    ... alias + PRDA_STRIDE + t * 8 is this CPU's copy
 //	    ... loads, and stores to what nobody looks at yet ...
 //	    one store: the commit
 //	2:  ...
 //	4:  preceded by the signature: the kernel goes here when 1..2 was interrupted
 //
 // volatile, because gcc takes an asm goto whose outputs nobody reads for one without effect.
-// Label numbers 1-6 belong to the frame, 80-82 to the test hooks; bodies use 10 and up. In bodies %[t] is the scaled
-// CPU number and %[a] the alias: PRDA_HERE_ "disp" is this CPU's copy, disp bytes in.
+// Label numbers 1-6 belong to the frame, 80-82 to the test hooks; bodies use 10 and up. In bodies
+// PRDA_HERE_("disp")  is this CPU's copy, disp bytes in.
+//
+// The shift costs nothing: the four bytes from the middle of cpu_id_start, which is no more than 65535, to the middle of
+// cpu_id are cpu_id * 65536, and negative where cpu_id is; the address multiplies by 8. So the stride is 512 KiB.
 #ifndef BULKHEAD_PRDA_X86_64_H
 #define BULKHEAD_PRDA_X86_64_H
 
 #ifdef PRDA_TEST_HOOKS
-/* Numbered points inside the sections, for tests: prda_hook[n] > 0 spins as often, < 0 gives up the CPU (a system call
- * inside a section is not something programs may do; the kernels that forbid it are debugging ones). */
+/* Numbered points inside the sections, for tests: prda_hook[n] > 0 spins as often, < 0 raises SIGTRAP, once, whose handler
+ * gives up the CPU. (Not by a system call: sections have none, and kernels do not look for them on the way back.) */
 extern volatile int prda_hook[8];
 #define PRDA_POINT_(n) \
 	"movl prda_hook+4*" #n "(%%rip), %%r10d\n\t" \
@@ -32,10 +35,10 @@ extern volatile int prda_hook[8];
 	"80:\tdecl %%r10d\n\t" \
 	"jnz 80b\n\t" \
 	"jmp 82f\n" \
-	"81:\tmovl $24, %%eax\n\t" /* sched_yield */ \
-	"syscall\n" \
+	"81:\tmovl $0, prda_hook+4*" #n "(%%rip)\n\t" \
+	"int3\n" \
 	"82:\n\t"
-#define PRDA_CLOBBER_ "memory", "cc", "r10", "r11", "rcx", "rax"
+#define PRDA_CLOBBER_ "memory", "cc", "r10"
 #define PRDA_SPARE_ "rm"   /* the hooks need registers */
 #else
 #define PRDA_POINT_(n) ""
@@ -58,10 +61,9 @@ extern volatile int prda_hook[8];
 	"leaq 3b(%%rip), %[t]\n\t" \
 	"movq %[t], %%fs:8(%[rs])\n" \
 	"1:\t" PRDA_POINT_(0) \
-	"movl %%fs:4(%[rs]), %k[t]\n\t" \
+	"movl %%fs:2(%[rs]), %k[t]\n\t" \
 	"testl %k[t], %k[t]\n\t" \
-	"js %l[slow]\n\t" \
-	"shlq $20, %[t]\n\t" PRDA_POINT_(1)
+	"js %l[slow]\n\t" PRDA_POINT_(1)
 
 #define PRDA_SECTION_LEAVE_ \
 	"\n2:\t" PRDA_FORGET_ \
@@ -71,8 +73,8 @@ extern volatile int prda_hook[8];
 	"4:\tjmp %l[again]\n\t" \
 	".popsection\n\t"
 
-#define PRDA_HERE_ "0x100000+"
-#define PRDA_COPY_ADDRESS_ "leaq 0x100000(%[a], %[t]), %[t]\n\t"   /* from here on %[t] is this CPU's copy */
+#define PRDA_HERE_(offset) "0x80000+" offset "(%[a], %[t], 8)"
+#define PRDA_COPY_ADDRESS_ "leaq " PRDA_HERE_("0") ", %[t]\n\t"   /* from here on %[t] is this CPU's copy */
 #define PRDA_IN_ [rs] "r"(__rseq_offset), [a] "r"(a)
 
 /* What follows the asm of each section. */
@@ -87,7 +89,7 @@ static PRDA_INLINE_ enum prda_result_ prda_cs_add_(uintptr_t a, uint64_t v)
 {
 	uint64_t t;
 	__asm__ volatile goto(PRDA_SECTION_ENTER_
-		"addq %[v], " PRDA_HERE_ "0(%[a], %[t])"
+		"addq %[v], " PRDA_HERE_("0")
 		PRDA_SECTION_LEAVE_
 		: [t] "=&r"(t) : PRDA_IN_, [v] "er"(v) : PRDA_CLOBBER_ : again, slow);
 	PRDA_RESULTS_;
@@ -97,7 +99,7 @@ static PRDA_INLINE_ enum prda_result_ prda_cs_load_(uintptr_t a, uint64_t *out)
 {
 	uint64_t t;
 	__asm__ volatile goto(PRDA_SECTION_ENTER_
-		"movq " PRDA_HERE_ "0(%[a], %[t]), %[t]"
+		"movq " PRDA_HERE_("0") ", %[t]"
 		PRDA_SECTION_LEAVE_
 		: [t] "=&r"(t) : PRDA_IN_ : PRDA_CLOBBER_ : again, slow);
 	*out = t;
@@ -108,7 +110,7 @@ static PRDA_INLINE_ enum prda_result_ prda_cs_store_(uintptr_t a, uint64_t v)
 {
 	uint64_t t;
 	__asm__ volatile goto(PRDA_SECTION_ENTER_
-		"movq %[v], " PRDA_HERE_ "0(%[a], %[t])"
+		"movq %[v], " PRDA_HERE_("0")
 		PRDA_SECTION_LEAVE_
 		: [t] "=&r"(t) : PRDA_IN_, [v] "er"(v) : PRDA_CLOBBER_ : again, slow);
 	PRDA_RESULTS_;
@@ -118,9 +120,9 @@ static PRDA_INLINE_ enum prda_result_ prda_cs_exchange_(uintptr_t a, uint64_t v,
 {
 	uint64_t t, was;
 	__asm__ volatile goto(PRDA_SECTION_ENTER_
-		"movq " PRDA_HERE_ "0(%[a], %[t]), %[was]\n\t"
+		"movq " PRDA_HERE_("0") ", %[was]\n\t"
 		PRDA_POINT_(2)
-		"movq %[v], " PRDA_HERE_ "0(%[a], %[t])"
+		"movq %[v], " PRDA_HERE_("0")
 		PRDA_SECTION_LEAVE_
 		: [t] "=&r"(t), [was] "=&r"(was) : PRDA_IN_, [v] "er"(v) : PRDA_CLOBBER_ : again, slow);
 	*old = was;
@@ -133,12 +135,12 @@ static PRDA_INLINE_ enum prda_result_ prda_cs_compare_store_(uintptr_t a, uint64
 {
 	uint64_t t, was;
 	__asm__ volatile goto(PRDA_SECTION_ENTER_
-		"movq " PRDA_HERE_ "0(%[a], %[t]), %[was]\n\t"
+		"movq " PRDA_HERE_("0") ", %[was]\n\t"
 		PRDA_POINT_(2)
 		"cmpq %[expected], %[was]\n\t"
 		"jne 2f\n\t"
 		PRDA_POINT_(3)
-		"movq %[v], " PRDA_HERE_ "0(%[a], %[t])"
+		"movq %[v], " PRDA_HERE_("0")
 		PRDA_SECTION_LEAVE_
 		: [t] "=&r"(t), [was] "=&r"(was) : PRDA_IN_, [v] "er"(v), [expected] "er"(expected) : PRDA_CLOBBER_
 		: again, slow);
@@ -150,11 +152,11 @@ static PRDA_INLINE_ enum prda_result_ prda_cs_push_(uintptr_t a, struct prda_nod
 {
 	uint64_t t, head;
 	__asm__ volatile goto(PRDA_SECTION_ENTER_
-		"movq " PRDA_HERE_ "0(%[a], %[t]), %[head]\n\t"
+		"movq " PRDA_HERE_("0") ", %[head]\n\t"
 		PRDA_POINT_(2)
 		"movq %[head], (%[node])\n\t"
 		PRDA_POINT_(3)
-		"movq %[node], " PRDA_HERE_ "0(%[a], %[t])"
+		"movq %[node], " PRDA_HERE_("0")
 		PRDA_SECTION_LEAVE_
 		: [t] "=&r"(t), [head] "=&r"(head) : PRDA_IN_, [node] "r"(node) : PRDA_CLOBBER_ : again, slow);
 	PRDA_RESULTS_;
@@ -165,13 +167,13 @@ static PRDA_INLINE_ enum prda_result_ prda_cs_pop_(uintptr_t a, struct prda_node
 	uint64_t t, next;
 	struct prda_node *head;
 	__asm__ volatile goto(PRDA_SECTION_ENTER_
-		"movq " PRDA_HERE_ "0(%[a], %[t]), %[head]\n\t"
+		"movq " PRDA_HERE_("0") ", %[head]\n\t"
 		PRDA_POINT_(2)
 		"testq %[head], %[head]\n\t"
 		"jz 2f\n\t"
 		"movq (%[head]), %[next]\n\t"
 		PRDA_POINT_(3)
-		"movq %[next], " PRDA_HERE_ "0(%[a], %[t])"
+		"movq %[next], " PRDA_HERE_("0")
 		PRDA_SECTION_LEAVE_
 		: [t] "=&r"(t), [head] "=&r"(head), [next] "=&r"(next) : PRDA_IN_ : PRDA_CLOBBER_ : again, slow);
 	*out = head;
@@ -279,7 +281,7 @@ static PRDA_INLINE_ enum prda_result_ prda_cs_append_(uintptr_t a, const void *r
 		"cmpq %[len], %[byte]\n\t"
 		"movq $-1, %[n]\n\t"
 		"jb 2f\n\t"
-		"leaq 16(%[t], %[used]), %[dst]\n\t"
+		"leaq 64(%[t], %[used]), %[dst]\n\t"
 		"movq %[record], %[src]\n\t"
 		"movq %[len], %[n]\n\t"
 		PRDA_POINT_(2)
@@ -304,22 +306,54 @@ static PRDA_INLINE_ enum prda_result_ prda_cs_append64_(uintptr_t a, const void 
 	uint64_t t, used, room;
 	char *here;
 	__asm__ volatile goto(PRDA_SECTION_ENTER_
-		"movq " PRDA_HERE_ "0(%[a], %[t]), %[used]\n\t"
-		"movq " PRDA_HERE_ "8(%[a], %[t]), %[room]\n\t"
+		"movq " PRDA_HERE_("0") ", %[used]\n\t"
+		"movq " PRDA_HERE_("8") ", %[room]\n\t"
 		"addq $64, %[used]\n\t"
 		"subq %[used], %[room]\n\t"
 		"jb 2f\n\t"
-		"leaq " PRDA_HERE_ "0(%[a], %[t]), %[here]\n\t"
+		"leaq " PRDA_HERE_("0") ", %[here]\n\t"
 		PRDA_POINT_(2)
-		"movups %[v0], -48(%[here], %[used])\n\t"
-		"movups %[v1], -32(%[here], %[used])\n\t"
+		"movups %[v0], (%[here], %[used])\n\t"
+		"movups %[v1], 16(%[here], %[used])\n\t"
 		PRDA_POINT_(3)
-		"movups %[v2], -16(%[here], %[used])\n\t"
-		"movups %[v3], (%[here], %[used])\n\t"
-		"movq %[used], " PRDA_HERE_ "0(%[a], %[t])"
+		"movups %[v2], 32(%[here], %[used])\n\t"
+		"movups %[v3], 48(%[here], %[used])\n\t"
+		"movq %[used], " PRDA_HERE_("0")
 		PRDA_SECTION_LEAVE_
 		: [t] "=&r"(t), [used] "=&r"(used), [room] "=&r"(room), [here] "=&r"(here)
 		: PRDA_IN_, [v0] "x"(v[0]), [v1] "x"(v[1]), [v2] "x"(v[2]), [v3] "x"(v[3]) : PRDA_CLOBBER_ : again, slow);
+	*fits = (int64_t)room >= 0;
+	PRDA_RESULTS_;
+}
+
+/* The processor has 64-byte registers, and the kernel keeps them. */
+extern bool prda_wide_;
+
+#ifdef __AVX512F__
+#define PRDA_CLOBBER_WIDE_ PRDA_CLOBBER_, "xmm16"
+#else
+#define PRDA_CLOBBER_WIDE_ PRDA_CLOBBER_   /* the compiler does not know it */
+#endif
+
+/* The same by one store. Register 16 and not 0, whose upper part would have to be cleared again for the sake of SSE code. */
+static PRDA_INLINE_ enum prda_result_ prda_cs_append64_wide_(uintptr_t a, const void *record, bool *fits)
+{
+	uint64_t t, used, room;
+	__asm__ volatile goto("vmovdqu64 (%[record]), %%zmm16\n\t"
+		PRDA_SECTION_ENTER_
+		PRDA_COPY_ADDRESS_
+		"movq (%[t]), %[used]\n\t"
+		"movq 8(%[t]), %[room]\n\t"
+		"addq $64, %[used]\n\t"
+		"subq %[used], %[room]\n\t"
+		"jb 2f\n\t"
+		PRDA_POINT_(2)
+		"vmovdqu64 %%zmm16, (%[t], %[used])\n\t"          /* data, and 64 back */
+		PRDA_POINT_(3)
+		"movq %[used], (%[t])"
+		PRDA_SECTION_LEAVE_
+		: [t] "=&r"(t), [used] "=&r"(used), [room] "=&r"(room)
+		: PRDA_IN_, [record] "r"(record) : PRDA_CLOBBER_WIDE_ : again, slow);
 	*fits = (int64_t)room >= 0;
 	PRDA_RESULTS_;
 }
@@ -338,7 +372,7 @@ static PRDA_INLINE_ enum prda_result_ prda_cs_flush_(uintptr_t a, void *out, siz
 		"cmpq %[n], %[cap]\n\t"
 		"jb 2f\n\t"
 		"movq %[n], %[used]\n\t"
-		"leaq 16(%[t]), %[src]\n\t"
+		"leaq 64(%[t]), %[src]\n\t"
 		"movq %[out], %[dst]\n\t"
 		PRDA_POINT_(2)
 		PRDA_COPY_BYTES_

@@ -20,6 +20,7 @@
 #include "cgroup.h"
 #include "container_io.h"
 #include "exec.h"
+#include "give_back.h"
 #include "pod.h"
 #include "reaper.h"
 #include "runtime.h"
@@ -193,6 +194,7 @@ static void on_started(void *user, int rc, pid_t pid, const struct err *error)
 	c->state = BULKHEAD__AGENT__CONTAINER_STATE__RUNNING;
 	container_io_started(c->io);
 	call_ok(call);
+	give_back_later(c->agent);
 	if (reaper_watch(c->agent->reaper, pid, on_exit_of_init, c))
 		control_warn(c->agent->control, "container %s: no memory to watch its process", c->id);
 }

@@ -26,12 +26,14 @@ int cmd_up(struct cli *c);
 int cmd_down(struct cli *c);
 int cmd_doctor(struct cli *c);
 int cmd_vm(struct cli *c);
+int cmd_template(struct cli *c);
 int cmd_image(struct cli *c);
 int cmd_kubeconfig(struct cli *c);
 int cmd_supervise(struct cli *c);
 int cmd_disk(struct cli *c);
 int cmd_token(struct cli *c);
 int cmd_join(struct cli *c);
+int cmd_top(struct cli *c);
 
 /* Exit codes: 0 done, 1 failed (one sentence on stderr), 2 wrong usage. */
 int cli_fail(const struct err *e);
@@ -51,7 +53,9 @@ struct cluster {
 	unsigned hosts;        // how many there are on this machine, each in a network namespace; 0: the machine is the host
 	char host_cidr[32];    // their addresses
 	char engine[8];        // what was asked for: "auto", "qemu", "kvm"
+	char templates[4];     // "on": pods start from templates; "off"
 	uint16_t api_port, kubelet_port;
+	unsigned memory_mib;   // what all VMs together may have; 0: what the host has
 };
 int cluster_load(const char *root, struct cluster *c, struct err *e);                     // -ENOENT: never started
 int cluster_choose(const char *root, const struct cluster *wish, struct cluster *c, struct err *e);   // fills what is empty, saves

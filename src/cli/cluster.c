@@ -42,16 +42,21 @@ static void from_json(const json_t *j, struct cluster *c)
 	snprintf(c->host_cidr, sizeof(c->host_cidr), "%s", jpath_str(j, "hostCIDR", ""));
 	c->hosts = (unsigned)jpath_int(j, "hosts", 0);
 	snprintf(c->engine, sizeof(c->engine), "%s", jpath_str(j, "engine", ""));
+	snprintf(c->templates, sizeof(c->templates), "%s", jpath_str(j, "templates", ""));
 	c->api_port = (uint16_t)jpath_int(j, "apiPort", 0);
 	c->kubelet_port = (uint16_t)jpath_int(j, "kubeletPort", 0);
+	c->memory_mib = (unsigned)jpath_int(j, "memoryMiB", 0);
 }
 
 static json_t *to_json(const char *root, const struct cluster *c)
 {
-	return json_pack("{s:i, s:s, s:s, s:s, s:s, s:s, s:s, s:s, s:s, s:i, s:i, s:s, s:s, s:i}", "version", 1, "root", root, "tag", c->tag, "address",
-			 c->address, "nodeName", c->node_name, "podCIDR", c->pod_cidr, "clusterCIDR", c->cluster_cidr, "serviceCIDR",
-			 c->service_cidr, "engine", c->engine, "apiPort", c->api_port, "kubeletPort", c->kubelet_port,
-			 "server", c->server, "hostCIDR", c->host_cidr, "hosts", (int)c->hosts);
+	json_t *j = json_pack("{s:i, s:s, s:s, s:s, s:s, s:s, s:s, s:s}", "version", 1, "root", root, "tag", c->tag, "address", c->address,
+			      "nodeName", c->node_name, "podCIDR", c->pod_cidr, "clusterCIDR", c->cluster_cidr, "serviceCIDR", c->service_cidr);
+	json_t *more = json_pack("{s:s, s:s, s:i, s:i, s:i, s:s, s:s, s:i}", "engine", c->engine, "templates", c->templates, "apiPort", c->api_port,
+				 "kubeletPort", c->kubelet_port, "memoryMiB", (int)c->memory_mib, "server", c->server, "hostCIDR", c->host_cidr,
+				 "hosts", (int)c->hosts);
+	json_object_update_new(j, more);
+	return j;
 }
 
 static json_t *read_json(const char *path)
@@ -210,6 +215,8 @@ static int choose_missing(const char *root, struct cluster *c, struct err *e)
 	}
 	if (!c->engine[0])
 		strcpy(c->engine, "auto");
+	if (!c->templates[0])
+		strcpy(c->templates, "on");
 	if (!c->server[0] && !c->api_port && !(c->api_port = pick_port(root, has_api_port, c->address, 6443)))
 		return err_set(e, EADDRINUSE, "no free port from 6443 on at %s: name one with --port", c->address);
 	if (c->hosts && !c->kubelet_port)   // every namespace has all ports
@@ -257,8 +264,12 @@ int cluster_choose(const char *root, const struct cluster *wish, struct cluster 
 		strcpy(c.server, wish->server);
 	if (wish->hosts)
 		c.hosts = wish->hosts;
+	if (wish->templates[0])
+		strcpy(c.templates, wish->templates);
 	if (wish->api_port)
 		c.api_port = wish->api_port;
+	if (wish->memory_mib)
+		c.memory_mib = wish->memory_mib;
 	rc = choose_missing(root, &c, e);
 	if (rc)
 		return rc;

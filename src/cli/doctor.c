@@ -20,12 +20,15 @@
 #include <unistd.h>
 
 #include "base/buf.h"
+#include "base/jpath.h"
 #include "base/own.h"
 #include "base/proc.h"
 #include "cli.h"
 
 enum verdict { GOOD, NOTE, BAD };
 struct finding { enum verdict verdict; char text[256]; };
+
+static const char *doctor_root;
 
 static void found(struct finding *f, enum verdict v, const char *fmt, ...) __attribute__((format(printf, 3, 4)));
 static void found(struct finding *f, enum verdict v, const char *fmt, ...)
@@ -138,7 +141,18 @@ static void check_guest(struct finding *f)
 		found(f, GOOD, "guest kernel and initramfs are built");
 }
 
-static const char *doctor_root;
+static void check_pager(struct finding *f)
+{
+	struct err e = ERR_INIT;
+	json_t *out = NULL;
+	if (hostd_call(doctor_root, "GET", "/v1/health", NULL, NULL, &out, &e))
+		found(f, NOTE, "whether pods' memory is paged shows when the cluster runs");
+	else if (json_is_true(json_object_get(out, "paged")))
+		found(f, GOOD, "the memory of new pods is paged by bulkhead-pagerd");
+	else
+		found(f, NOTE, "the memory of new pods is not paged: %s; pods boot with ordinary memory", jpath_str(out, "notPaged", "hostd does not say why"));
+	json_decref(out);
+}
 
 static void check_disk(struct finding *f)
 {
@@ -163,7 +177,7 @@ int cmd_doctor(struct cli *c)
 	static const struct { const char *name; void (*run)(struct finding *f); } checks[] = {
 		{"machine", check_machine}, {"user", check_user}, {"kvm", check_kvm}, {"qemu", check_qemu}, {"engine", check_engine},
 		{"guest", check_guest}, {"userfaultfd", check_uffd}, {"io_uring", check_uring}, {"rseq", check_rseq}, {"tap", check_tun},
-		{"programs", check_programs}, {"disk", check_disk}};
+		{"programs", check_programs}, {"pager", check_pager}, {"disk", check_disk}};
 	static const char *const words[] = {"ok", "note", "bad"};
 	json_t *rows = json_array();
 	bool bad = false;

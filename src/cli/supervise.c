@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// `bulkhead supervise`, started by `up`: keeps bulkhead-server and bulkhead-hostd of one root running. A child that ends
+// `bulkhead supervise`, started by `up`: keeps bulkhead-server, bulkhead-pagerd and bulkhead-hostd of one root running. A child that ends
 // is started again, at once the first time, then with a back-off. The VMs are not its children and never end with it.
 #include <errno.h>
 #include <fcntl.h>
@@ -35,11 +35,12 @@
 
 struct child {
 	const char *name;
-	const char *argv[28];
+	const char *argv[32];
 	const char *root;              // whose log it writes
 	const char *netns;             // NULL: the machine's network
 	pid_t pid;
 	uint64_t started_ns, restart_at_ns, backoff_ms;
+	uint64_t backoff_max_ms;             // 0: BACKOFF_MAX_MS
 };
 
 static int lock_file(const char *root, int flags)
@@ -109,8 +110,9 @@ static void ended(struct child *k, int status)
 	k->pid = 0;
 	k->restart_at_ns = now + k->backoff_ms * NS_PER_MS;
 	k->backoff_ms = k->backoff_ms ? k->backoff_ms * 2 : BACKOFF_FIRST_MS;
-	if (k->backoff_ms > BACKOFF_MAX_MS)
-		k->backoff_ms = BACKOFF_MAX_MS;
+	uint64_t max = k->backoff_max_ms ? k->backoff_max_ms : BACKOFF_MAX_MS;
+	if (k->backoff_ms > max)
+		k->backoff_ms = max;
 }
 
 static void reap(struct child *kids, size_t n)
@@ -167,11 +169,14 @@ static int watch(struct child *kids, size_t n, const sigset_t *set)
 /* Everything that the children's arguments point to. */
 struct plan {
 	struct cluster cl;
-	char server[4096], hostd[4096], listen[64], pods[64], port[8], dns[CIDR_TEXT], bootstrap[4096], reason[256];
+	char server[4096], hostd[4096], pagerd[4096], listen[64], pods[64], port[8], dns[CIDR_TEXT], bootstrap[4096], reason[256];
 	const char *engine;
 	struct hostnet_host hosts[HOSTS_MAX];
 	char host_bootstrap[HOSTS_MAX][160], uid_base[HOSTS_MAX][16];
-	struct child kids[HOSTS_MAX + 1];
+	struct { char socket[160], store[160], metrics[160]; } pager[HOSTS_MAX];   // of each host
+	char memory[16];
+	const char *templates;
+	struct child kids[2 * HOSTS_MAX + 1];
 	size_t count;
 };
 
@@ -195,6 +200,20 @@ static void args(struct child *k, const char *program, ...)
 	va_end(list);
 }
 
+/* The process behind a host's memory; returns its socket. */
+static const char *add_pager(struct plan *p, unsigned n, const char *root, const char *netns)
+{
+	snprintf(p->pager[n].socket, sizeof(p->pager[n].socket), "%s/run/pager.sock", root);
+	snprintf(p->pager[n].store, sizeof(p->pager[n].store), "%s/run/pager.store", root);
+	snprintf(p->pager[n].metrics, sizeof(p->pager[n].metrics), "%s/run/metrics", root);
+	struct child *k = add(p, "pagerd", root);
+	k->netns = netns;
+	k->backoff_max_ms = BACKOFF_FIRST_MS;   // whoever faults waits for it
+	args(k, p->pagerd, "--control", p->pager[n].socket, "--store", p->pager[n].store, "--memory-mib", p->memory, "--metrics",
+	     p->pager[n].metrics, NULL);
+	return p->pager[n].socket;
+}
+
 static int plan_hosts(struct plan *p, const char *root, struct err *e)
 {
 	const struct cluster *c = &p->cl;
@@ -207,11 +226,15 @@ static int plan_hosts(struct plan *p, const char *root, struct err *e)
 		snprintf(p->host_bootstrap[n - 1], sizeof(p->host_bootstrap[0]), "%s/hosts/%u/bootstrap.kubeconfig", root, n);
 		snprintf(p->uid_base[n - 1], sizeof(p->uid_base[0]), "%u", UID_BASE + n * UIDS);
 		rc = dir_make(log, 0755, e);
+		snprintf(log, sizeof(log), "%s/run", h->root);
+		if (!rc)
+			rc = dir_make(log, 0755, e);
+		const char *pager = add_pager(p, n - 1, h->root, h->netns);
 		struct child *k = add(p, "hostd", h->root);
 		k->netns = h->netns;
 		args(k, p->hostd, "--root", h->root, "--node-name", h->name, "--node-addr", h->address, "--kubelet-port", p->port, "--tag", h->tag,
 		     "--engine", p->engine, "--bootstrap", p->host_bootstrap[n - 1], "--cluster-cidr", c->cluster_cidr, "--cluster-dns", p->dns,
-		     "--vm-uid-base", p->uid_base[n - 1], NULL);
+		     "--vm-uid-base", p->uid_base[n - 1], "--templates", p->templates, "--pager", pager, NULL);
 	}
 	return rc;
 }
@@ -232,8 +255,10 @@ static int plan_own(struct plan *p, const char *root, struct err *e)
 	     c->hosts ? NULL : "--pod-listen", p->pods, NULL);   // hosts on a network of their own reach the server there
 	if (c->hosts)
 		return plan_hosts(p, root, e);
+	const char *pager = add_pager(p, 0, root, NULL);
 	args(add(p, "hostd", root), p->hostd, "--root", root, "--node-name", c->node_name, "--node-addr", c->address, "--kubelet-port", p->port,
-	     "--tag", c->tag, "--pod-cidr", c->pod_cidr, "--engine", p->engine, "--cluster-cidr", c->cluster_cidr, "--cluster-dns", p->dns, NULL);
+	     "--tag", c->tag, "--pod-cidr", c->pod_cidr, "--engine", p->engine, "--cluster-cidr", c->cluster_cidr, "--cluster-dns", p->dns,
+	     "--templates", p->templates, "--pager", pager, NULL);
 	return 0;
 }
 
@@ -242,13 +267,17 @@ static int plan(struct plan *p, const char *root, struct err *e)
 	const struct cluster *c = &p->cl;
 	snprintf(p->server, sizeof(p->server), "%s/bulkhead-server", cli_bin_dir());
 	snprintf(p->hostd, sizeof(p->hostd), "%s/bulkhead-hostd", cli_bin_dir());
+	snprintf(p->pagerd, sizeof(p->pagerd), "%s/bulkhead-pagerd", cli_bin_dir());
+	snprintf(p->memory, sizeof(p->memory), "%u", c->memory_mib);
+	p->templates = c->templates[0] ? c->templates : "on";
 	snprintf(p->port, sizeof(p->port), "%u", c->kubelet_port);
 	p->engine = strcmp(c->engine, "auto") ? c->engine : engine_choose(p->reason, sizeof(p->reason));
 	if (!c->server[0])
 		return plan_own(p, root, e);
 	snprintf(p->bootstrap, sizeof(p->bootstrap), "%.4000s/bootstrap.kubeconfig", root);
+	const char *pager = add_pager(p, 0, root, NULL);
 	args(add(p, "hostd", root), p->hostd, "--root", root, "--node-name", c->node_name, "--node-addr", c->address, "--kubelet-port", p->port,
-	     "--tag", c->tag, "--engine", p->engine, "--bootstrap", p->bootstrap, NULL);
+	     "--tag", c->tag, "--engine", p->engine, "--bootstrap", p->bootstrap, "--templates", p->templates, "--pager", pager, NULL);
 	return 0;
 }
 

@@ -160,25 +160,35 @@ static int wait_ready(const struct cli *c, const struct cluster *cl, struct err 
 
 int cmd_up(struct cli *c)
 {
-	static const char text[] = "up [--root DIR] [--address IP] [--port N] [--node-name NAME] [--engine auto|kvm|qemu] [--hosts N]";
+	static const char text[] = "up [--root DIR] [--address IP] [--port N] [--node-name NAME] [--engine auto|kvm|qemu] "
+				   "[--templates on|off]\n   [--vm-memory-mib N] [--hosts N]";
 	struct cluster wish = {0}, cl;
 	struct err e = ERR_INIT;
 	const char *address = cli_option(c, "--address"), *port = cli_option(c, "--port"), *name = cli_option(c, "--node-name");
-	const char *engine = cli_option(c, "--engine"), *hosts = cli_option(c, "--hosts");
+	const char *engine = cli_option(c, "--engine"), *templates = cli_option(c, "--templates");
+	const char *memory = cli_option(c, "--vm-memory-mib"), *hosts = cli_option(c, "--hosts");
+	if (!templates)
+		templates = getenv("BULKHEAD_TEMPLATES");
 	if (c->argc)
 		return cli_usage(text);
 	if (engine && strcmp(engine, "qemu") && strcmp(engine, "kvm") && strcmp(engine, "auto"))
 		return err_set(&e, EINVAL, "--engine %s: there are kvm, qemu and auto", engine), cli_fail(&e);
+	if (templates && strcmp(templates, "on") && strcmp(templates, "off"))
+		return err_set(&e, EINVAL, "--templates %s: there are on and off", templates), cli_fail(&e);
 	if (port && (atoi(port) < 1 || atoi(port) > 65535))
 		return err_set(&e, EINVAL, "--port %s: a port is a number from 1 to 65535", port), cli_fail(&e);
 	if (hosts && (atoi(hosts) < 1 || atoi(hosts) > HOSTS_MAX))
 		return err_set(&e, EINVAL, "--hosts %s: from 1 to %d hosts", hosts, HOSTS_MAX), cli_fail(&e);
+	if (memory && (atoi(memory) < 64 || atoi(memory) > 1 << 24))
+		return err_set(&e, EINVAL, "--vm-memory-mib %s: a number of MiB from 64 to %d", memory, 1 << 24), cli_fail(&e);
 	if (geteuid() != 0)
 		return err_set(&e, EPERM, "up needs root: it makes network namespaces and VMs with users of their own"), cli_fail(&e);
 	snprintf(wish.address, sizeof(wish.address), "%s", address ? address : "");
 	snprintf(wish.node_name, sizeof(wish.node_name), "%s", name ? name : "");
 	snprintf(wish.engine, sizeof(wish.engine), "%s", engine ? engine : "");
 	wish.hosts = hosts ? (unsigned)atoi(hosts) : 0;
+	snprintf(wish.templates, sizeof(wish.templates), "%s", templates ? templates : "");
+	wish.memory_mib = memory ? (unsigned)atoi(memory) : 0;
 	wish.api_port = port ? (uint16_t)atoi(port) : 0;
 	signal(SIGPIPE, SIG_IGN);
 	curl_global_init(CURL_GLOBAL_DEFAULT);
@@ -193,7 +203,7 @@ int cmd_up(struct cli *c)
 		char reason[256];
 		if (!strcmp(cl.engine, "auto") && !strcmp(engine_choose(reason, sizeof(reason)), "qemu") && !c->json)
 			fprintf(stderr, "engine qemu: KVM is not usable (%s)\n", reason);
-		say(c, "starting server and hostd");
+		say(c, "starting server, pagerd and hostd");
 		rc = up_start_supervisor(c->root, &e);
 	}
 	if (!rc)

@@ -182,6 +182,17 @@ int chain_check_order(const struct descriptor *desc, struct err *e)
 	return 0;
 }
 
+bool chain_puts_elsewhere(const struct descriptor *desc)
+{
+	for (unsigned i = 0; desc && i < desc->nfilters; i++) {
+		const struct iof_filter *f;
+
+		if (registry_find(desc->filters[i].type, &f, NULL) < 0) return true;   // not known: be careful
+		if (f->flags & IOF_CHANGES_DATA && f->order != IOF_CLASS_LINK && f->order != IOF_CLASS_ENCRYPT) return true;
+	}
+	return false;
+}
+
 int chain_build(struct bh_disk *d, const char *at, struct err *e)
 {
 	unsigned n = d->desc ? d->desc->nfilters : 0, first = 0;

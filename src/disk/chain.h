@@ -16,6 +16,7 @@ struct iof_layer;
 int chain_build(struct bh_disk *d, const char *at, struct err *e);   // from the descriptor, bottom to top; at: from there down
 int chain_close(struct bh_disk *d, struct err *e);                   // top to bottom
 void chain_wire(struct bh_disk *d);                                  // who hands which operation to whom
+bool chain_puts_elsewhere(const struct descriptor *desc);            // block n of the disk is not at n of the data file; NULL: false
 int chain_check_order(const struct descriptor *desc, struct err *e);
 struct iof_layer *chain_find(struct bh_disk *d, const char *name);   // NULL: none
 struct iof_layer *chain_link(struct bh_disk *d);                     // the link filter; NULL: not a clone

@@ -78,7 +78,7 @@ static int check_map(struct check *c, struct bh_disk *d, bool repair, struct err
 		e->code = 0;
 	} else if (rc == 0) {
 		rc = map_load(f, d->desc->id, c->own->chunks, good_sector, bad_sector, c, e);
-		if (rc == 0 && !chain_find(d, "compress")) rc = leaks(c, d, repair, &leaked);
+		if (rc == 0 && !chain_puts_elsewhere(d->desc)) rc = leaks(c, d, repair, &leaked);
 	}
 	if (leaked && !repair) {
 		snprintf(text, sizeof(text), "data: %llu bytes belong to no block (left by a crash; --repair gives them back)", (unsigned long long)leaked);
@@ -105,7 +105,7 @@ static int check_data(struct check *c, const struct bh_disk *d)
 	struct stat st;
 
 	if (fstat(d->data_fd, &st) < 0) return -errno;
-	if (S_ISREG(st.st_mode) && (uint64_t)st.st_size < d->size && !chain_find((struct bh_disk *)d, "compress")) found(c, "data: the file is shorter than the disk");
+	if (S_ISREG(st.st_mode) && (uint64_t)st.st_size < d->size && !chain_puts_elsewhere(d->desc)) found(c, "data: the file is shorter than the disk");
 	return 0;
 }
 

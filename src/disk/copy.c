@@ -137,6 +137,18 @@ static int commit_run(void *ctx, uint64_t off, uint64_t len, bool hole)
 	return rc;
 }
 
+/* Behind a shrunken and grown clone's limit it reads as zeroes, whatever the parent has there. */
+static int beyond_run(void *ctx, uint64_t off, uint64_t len, bool hole)
+{
+	struct commit *c = ctx;
+	uint64_t limit = block_up(c->d, c->d->desc->parent.limit), end = off + len;
+
+	(void)hole;
+	if (end > c->parent->size) end = c->parent->size;
+	if (off < limit) off = limit;
+	return off < end ? queue_rw(c->parent, c->parent->entry, IOF_WRITE_ZEROES, off, NULL, end - off, 0, NULL) : 0;
+}
+
 static int discard_run(void *ctx, uint64_t off, uint64_t len, bool hole)
 {
 	struct commit *c = ctx;
@@ -182,6 +194,7 @@ int disk_commit(const char *path, copy_progress *p, void *user, struct err *e)
 	}
 	c = (struct commit){ d, parent, link->below, buf };
 	rc = each_run(d, link, true, p, user, commit_run, &c);
+	if (rc == 0 && d->desc->parent.limit < d->size) rc = each_run(d, link, false, NULL, NULL, beyond_run, &c);
 	if (rc == 0) rc = queue_rw(parent, parent->entry, IOF_FLUSH, 0, NULL, 0, 0, NULL);
 	if (rc < 0) return err_sys(e, -rc, "disk '%s': cannot write to the parent; run commit again", path);
 	rc = disk_close(take(parent), e);

@@ -4,17 +4,17 @@
 
 #include <bulkhead/prda.h>
 
-PRDA_DEFINE(prda_u64, disk_reads);
-PRDA_DEFINE(prda_u64, disk_writes);
-PRDA_DEFINE(prda_u64, disk_flushes);
-PRDA_DEFINE(prda_u64, disk_discards);
-PRDA_DEFINE(prda_u64, disk_write_zeroes);
-PRDA_DEFINE(prda_u64, disk_extents);
-PRDA_DEFINE(prda_u64, disk_read_bytes);
-PRDA_DEFINE(prda_u64, disk_write_bytes);
-PRDA_DEFINE(prda_u64, disk_discard_bytes);
-PRDA_DEFINE(prda_u64, disk_write_zeroes_bytes);
-PRDA_DEFINE(prda_u64, disk_errors);
+PRDA_DEFINE_COUNTER(disk_reads, "bulkhead_disk_reads_total", "read requests finished by disks");
+PRDA_DEFINE_COUNTER(disk_writes, "bulkhead_disk_writes_total", "write requests finished by disks");
+PRDA_DEFINE_COUNTER(disk_flushes, "bulkhead_disk_flushes_total", "flush requests finished by disks");
+PRDA_DEFINE_COUNTER(disk_discards, "bulkhead_disk_discards_total", "discard requests finished by disks");
+PRDA_DEFINE_COUNTER(disk_write_zeroes, "bulkhead_disk_write_zeroes_total", "write-zeroes requests finished by disks");
+PRDA_DEFINE_COUNTER(disk_extents, "bulkhead_disk_extents_total", "extent queries finished by disks");
+PRDA_DEFINE_COUNTER(disk_read_bytes, "bulkhead_disk_read_bytes_total", "bytes read from disks");
+PRDA_DEFINE_COUNTER(disk_write_bytes, "bulkhead_disk_written_bytes_total", "bytes written to disks");
+PRDA_DEFINE_COUNTER(disk_discard_bytes, "bulkhead_disk_discarded_bytes_total", "bytes discarded on disks");
+PRDA_DEFINE_COUNTER(disk_write_zeroes_bytes, "bulkhead_disk_zeroed_bytes_total", "bytes of disks overwritten by zeroes");
+PRDA_DEFINE_COUNTER(disk_errors, "bulkhead_disk_errors_total", "disk requests that failed");
 
 /* bytes NULL: the operation has none worth counting. */
 static const struct { prda_u64 *ops, *bytes; } counter[BH_DISK_OPS] = {

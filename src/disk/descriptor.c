@@ -312,31 +312,44 @@ int descriptor_read(const char *path, struct descriptor **d, struct err *e)
 
 /* ---- writing ---- */
 
+static int add_filters(json_t *root, const struct descriptor *d)
+{
+	json_t *filters = json_array();
+	int rc = json_object_set_new(root, "filters", filters);   // fails without an array, too
+
+	for (unsigned i = 0; i < d->nfilters && rc == 0; i++) {
+		const struct descriptor_filter *f = &d->filters[i];
+
+		rc = json_array_append_new(filters, json_pack("{s:s,s:s,s:O}", "name", f->name, "type", f->type, "settings", f->settings.json));
+	}
+	return rc;
+}
+
+/* NULL: no memory for all of it. */
 static json_t *to_json(const struct descriptor *d)
 {
 	json_t *root = json_pack("{s:i,s:s,s:I,s:i,s:I,s:b,s:s}", "bulkhead-disk", DESCRIPTOR_VERSION, "id", d->id, "size",
 				 (json_int_t)d->size, "block", (int)d->block, "generation", (json_int_t)d->generation,
 				 "has_children", d->has_children, "data", d->data);
-	json_t *filters = json_array();
+	int rc = root ? 0 : -1;
 
-	if (root && d->has_parent)
-		json_object_set_new(root, "parent", json_pack("{s:s,s:s,s:I,s:I,s:I}", "id", d->parent.id, "path", d->parent.path,
+	if (rc == 0 && d->has_parent)
+		rc = json_object_set_new(root, "parent", json_pack("{s:s,s:s,s:I,s:I,s:I}", "id", d->parent.id, "path", d->parent.path,
 			"generation", (json_int_t)d->parent.generation, "mtime", (json_int_t)d->parent.mtime_ns, "limit", (json_int_t)d->parent.limit));
-	for (unsigned i = 0; i < d->nfilters; i++) {
-		const struct descriptor_filter *f = &d->filters[i];
-
-		json_array_append_new(filters, json_pack("{s:s,s:s,s:O}", "name", f->name, "type", f->type, "settings", f->settings.json));
-	}
-	if (root) json_object_set(root, "filters", filters);
-	json_decref(filters);
-	return root;
+	if (rc == 0) rc = add_filters(root, d);
+	if (rc == 0) return root;
+	json_decref(root);
+	return NULL;
 }
 
+/* jansson writes some of a text that it had no memory for: what cannot be read back as it was is not the text. */
 char *descriptor_text(const struct descriptor *d)
 {
 	own_json json_t *root = to_json(d);
+	own_free char *text = root ? json_dumps(root, JSON_INDENT(2)) : NULL;
+	own_json json_t *back = text ? json_loads(text, JSON_REJECT_DUPLICATES, NULL) : NULL;
 
-	return root ? json_dumps(root, JSON_INDENT(2)) : NULL;
+	return back && json_equal(root, back) ? take(text) : NULL;
 }
 
 int descriptor_write(const struct descriptor *d, struct err *e)

@@ -4,10 +4,12 @@
 
 #include <errno.h>
 #include <linux/fs.h>
+#include <linux/magic.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/ioctl.h>
 #include <sys/stat.h>
+#include <sys/vfs.h>
 #include <unistd.h>
 
 #include "base/own.h"
@@ -31,11 +33,13 @@ static int raw_size(struct bh_disk *d, struct err *e)
 static int data_open(struct bh_disk *d, const struct disk_open *o, struct err *e)
 {
 	own_free char *data = d->desc ? descriptor_file(d->desc, d->desc->data) : strdup(d->path);
+	struct statfs fs;
 	int rc;
 
 	if (!data) return err_set(e, ENOMEM, "no memory to open a disk");
 	rc = disk_lock(data, !o->read_only, &d->data_fd, e);
 	if (rc < 0) return rc;
+	d->in_memory = fstatfs(d->data_fd, &fs) == 0 && (fs.f_type == TMPFS_MAGIC || fs.f_type == RAMFS_MAGIC);
 	if (!d->desc) return raw_size(d, e);
 	descriptor_free(take(d->desc));   // it may have changed while nobody held the lock
 	rc = descriptor_read(d->path, &d->desc, e);

@@ -47,6 +47,7 @@ struct bh_disk {
 	bool no_parent;                     // a clone without its parent (disk.h)
 	int data_fd;                        // owned; also carries the lock
 	bool is_block_device;
+	bool in_memory;                     // the data file is on a file system without a device
 	struct iof_layer *top;              // first layer
 	struct iof_layer *entry[IOF_OPS];   // first layer that handles the operation
 	struct iof_layer data;              // last layer: the data file

@@ -1,8 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
-// The last layer of every chain: the data file. Reads go through the queue's ring. Writes into the page cache are made
-// at once, because file systems that cannot write without blocking (ext4) make the kernel pass ring writes to a thread,
-// at five times the cost; as soon as one takes long (dirty pages are being throttled), the next ones go through the ring.
-// What is rare and may block (flush, discard, extents) goes to the workers, and everything does without a ring.
+// The last layer of every chain: the data file. What the page cache holds is read at once, the rest through the queue's
+// ring; a file system that cannot say which is which (tmpfs) keeps everything in memory anyway. Writes into the page cache
+// are made at once, because file systems that cannot write without blocking (ext4) make the kernel pass ring writes to a
+// thread, at five times the cost; as soon as one takes long (dirty pages are being throttled), the next ones go through
+// the ring. What is rare and may block (flush, discard, extents) goes to the workers, and everything does without a ring.
 #include <errno.h>
 #include <fcntl.h>
 #include <limits.h>
@@ -17,7 +18,7 @@
 
 #define SLOW_WRITE_NS (2 * NS_PER_MS)
 #define SLOW_WRITES 64              // after a slow one, so many go through the ring
-#define INLINE_WRITE_MAX (256u << 10)
+#define INLINE_MAX (256u << 10)
 #define IOV_CHUNK 64
 
 /* The part of the request's data behind r->progress, as at most IOV_CHUNK pieces. */
@@ -206,11 +207,26 @@ bool engine_reap(struct bh_disk_queue *q)
 
 /* ---- requests ---- */
 
+/* What lies in memory, without waiting for a device. True: that was all. */
+static bool read_cached(struct iof_layer *l, struct iof_req *r)
+{
+	void *one = iof_contiguous(r);
+	struct iovec v = { .iov_base = one, .iov_len = (size_t)r->len };
+	ssize_t n;
+
+	if (!one || r->len > INLINE_MAX) return false;
+	n = preadv2(l->disk->data_fd, &v, 1, (off_t)r->off, RWF_NOWAIT);
+	if (n > 0) r->progress = (uint64_t)n;
+	return r->progress == r->len;
+}
+
 static void data_read(struct iof_layer *l, struct iof_req *r)
 {
 	r->progress = 0;
 	r->state = 0;
 	if (!r->queue->has_ring) to_worker(l, r, transfer_work);
+	else if (l->disk->in_memory && r->len <= INLINE_MAX) r->done(r, transfer_all(l, r));
+	else if (read_cached(l, r)) r->done(r, 0);
 	else if (iof_contiguous(r) || r->iov_skip == 0) ring_add(l, r);
 	else to_worker(l, r, transfer_work);
 }
@@ -227,7 +243,7 @@ static void data_write(struct iof_layer *l, struct iof_req *r)
 		to_worker(l, r, transfer_work);
 		return;
 	}
-	if (q->slow_writes || r->len > INLINE_WRITE_MAX) {
+	if (q->slow_writes || r->len > INLINE_MAX) {
 		if (q->slow_writes) q->slow_writes--;
 		ring_add(l, r);
 		return;

@@ -219,16 +219,34 @@ static int raw_size_now(struct bh_disk *d, uint64_t *size, struct err *e)
 	return 0;
 }
 
+/* The data file may be longer than the disk: a filter puts blocks elsewhere in it. */
+static int lengthen(struct bh_disk *d, uint64_t bytes, struct err *e)
+{
+	struct stat st;
+
+	if (d->is_block_device || d->read_only) return 0;
+	if (fstat(d->data_fd, &st) < 0) return err_sys(e, errno, "cannot look at the data file");
+	if ((uint64_t)st.st_size < bytes && ftruncate(d->data_fd, (off_t)bytes) < 0) return err_sys(e, errno, "cannot make the data file longer");
+	return 0;
+}
+
+static int resized(struct bh_disk *d, struct err *e)
+{
+	int rc = 0;
+
+	for (struct iof_layer *l = d->top; l != &d->data && rc == 0; l = l->next)
+		if (l->filter->resized) rc = l->filter->resized(l, e);
+	return rc;
+}
+
 static int resize_paused(struct bh_disk *d, uint64_t size, struct err *e)
 {
 	uint64_t rounded = (size + d->block - 1) / d->block * d->block, old = d->size;
-	int rc = 0;
+	int rc = size > old ? lengthen(d, rounded, e) : 0;
 
-	if (size > old && !d->is_block_device && !d->read_only && ftruncate(d->data_fd, (off_t)rounded) < 0)
-		return err_sys(e, errno, "cannot make the data file longer");
+	if (rc < 0) return rc;
 	__atomic_store_n(&d->size, size, __ATOMIC_RELAXED);
-	for (struct iof_layer *l = d->top; l != &d->data && rc == 0; l = l->next)
-		if (l->filter->resized) rc = l->filter->resized(l, e);
+	rc = resized(d, e);
 	if (rc == 0 && d->desc) {
 		d->desc->size = size;
 		if (d->desc->has_parent && d->desc->parent.limit > size) d->desc->parent.limit = size;
@@ -239,9 +257,24 @@ static int resize_paused(struct bh_disk *d, uint64_t size, struct err *e)
 		if (d->desc) d->desc->size = old;
 		return rc;
 	}
-	if (size < old && !d->is_block_device && !chain_find(d, "compress") && ftruncate(d->data_fd, (off_t)rounded) < 0)
+	if (size < old && !d->is_block_device && !chain_puts_elsewhere(d->desc) && ftruncate(d->data_fd, (off_t)rounded) < 0)
 		return err_sys(e, errno, "cannot cut the data file");
 	return 0;
+}
+
+/* What is cut off must not come back when the disk grows again, not even from the rest of a cluster or from a cache. */
+static int zero_tail(struct bh_disk *d, uint64_t from, struct err *e)
+{
+	struct bh_disk_extent x = { .len = 0 };
+	int rc = resized(d, e);   // does every filter allow it?
+
+	if (rc < 0) return rc;
+	for (uint64_t at = from; at < d->size && rc == 0; at += x.len) {
+		rc = queue_rw(d, d->entry, IOF_EXTENTS, at, NULL, d->size - at, 0, &x);
+		if (rc == 0 && x.depth == 0 && x.type == BH_DISK_DATA) rc = queue_rw(d, d->entry, IOF_WRITE_ZEROES, at, NULL, x.len, 0, NULL);
+	}
+	if (rc == 0) rc = queue_rw(d, d->entry, IOF_FLUSH, 0, NULL, 0, 0, NULL);
+	return rc < 0 ? err_sys(e, -rc, "cannot clear what is cut off") : 0;
 }
 
 int bh_disk_resize(struct bh_disk *d, uint64_t size, struct err *e)
@@ -254,6 +287,7 @@ int bh_disk_resize(struct bh_disk *d, uint64_t size, struct err *e)
 	if (rc == 0 && (size > DISK_SIZE_MAX || size % 512 || !size)) rc = err_set(e, EINVAL, "size %llu is not a multiple of 512 up to 64 TiB", (unsigned long long)size);
 	if (rc == 0 && size < d->size && size % d->block) rc = err_set(e, EINVAL, "a disk shrinks to a multiple of %u bytes only", d->block);
 	if (rc == 0 && size < d->size && d->queues != d->helper) rc = err_set(e, EBUSY, "a disk in use cannot shrink");
+	if (rc == 0 && size < d->size && d->desc) rc = zero_tail(d, size, e);
 	if (rc == 0 && size != d->size) {
 		queue_pause(d);
 		rc = resize_paused(d, size, e);

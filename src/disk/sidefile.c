@@ -119,10 +119,16 @@ const struct side_ops side_real = {
 int side_open(struct bh_disk *d, const char *suffix, struct iof_file **out, struct err *e)
 {
 	own_free char *path = descriptor_side(d->path, suffix);
+
+	return path ? side_open_path(d, path, out, e) : err_set(e, ENOMEM, "no memory for file '%s'", suffix);
+}
+
+int side_open_path(struct bh_disk *d, const char *path, struct iof_file **out, struct err *e)
+{
 	own_free struct iof_file *f = calloc(1, sizeof(*f));
 	int rc;
 
-	if (!path || !f) return err_set(e, ENOMEM, "no memory for file '%s'", suffix);
+	if (!f) return err_set(e, ENOMEM, "no memory for file '%s'", path);
 	f->disk = d;
 	rc = d->side_ops->open(d->side_user, path, !d->read_only, &f->handle, e);
 	if (rc < 0) return rc;

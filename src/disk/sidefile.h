@@ -25,6 +25,7 @@ struct side_ops {   // handle: what open set. 0 or -errno
 extern const struct side_ops side_real;
 
 int side_open(struct bh_disk *d, const char *suffix, struct iof_file **f, struct err *e);
+int side_open_path(struct bh_disk *d, const char *path, struct iof_file **f, struct err *e);   // elsewhere than beside the disk
 void side_close(struct iof_file *f);
 int side_read(struct iof_file *f, void *buf, size_t len, uint64_t off);
 int side_write(struct iof_file *f, const void *buf, size_t len, uint64_t off);

@@ -11,8 +11,10 @@ struct netw;
 struct k8s_client;
 struct events;
 struct log_collector;
+struct pager_client;
 struct pods;
 struct services;
+struct templates;
 
 struct host {
 	const char *root;          // the cluster's folder
@@ -23,6 +25,7 @@ struct host {
 	const char *pod_cidr;      // of this host; NULL: what the API says
 	const char *vmx_path;      // bulkhead-vmx
 	const char *guest_dir;     // vmlinux, initramfs.cpio
+	const char *metrics_dir;   // counters of all programs of the cluster (prda/metrics.h)
 	const char *engine;        // "qemu" or "kvm": what new VMs use
 	const char *cluster_dns;   // nameserver for dnsPolicy ClusterFirst, or NULL
 	const char *cluster_domain;
@@ -34,8 +37,10 @@ struct host {
 	struct netw *net;
 	struct events *events;
 	struct log_collector *logs;
+	struct pager_client *pager;   // NULL: memory is not paged
 	struct pods *pods;
 	struct services *services;
+	struct templates *templates;   // NULL: every VM is booted
 };
 
 #endif

@@ -33,18 +33,21 @@
 #include "log_collector.h"
 #include "netw.h"
 #include "node.h"
+#include "pager_client.h"
 #include "pods.h"
+#include "prda/metrics.h"
 #include "routes.h"
 #include "services.h"
 #include "streaming.h"
+#include "template.h"
 #include "vm.h"
 
 #define KUBECONFIG_WAIT_MS 10000
 
 struct options {
 	struct host host;
-	const char *tag, *pod_cidr, *cluster_cidr, *cni_conf, *cni_bin, *bootstrap;
-	bool shutdown;
+	const char *tag, *pod_cidr, *cluster_cidr, *cni_conf, *cni_bin, *bootstrap, *pager;
+	bool shutdown, no_templates;
 };
 
 static const char usage[] =
@@ -52,6 +55,7 @@ static const char usage[] =
 	"                      [--vmx PROGRAM] [--guest DIR] [--engine qemu|kvm] [--tag TAG] [--pod-cidr CIDR]\n"
 	"                      [--cluster-cidr CIDR] [--cni-conf FILE]\n"
 	"                      [--bootstrap KUBECONFIG] [--cluster-dns IP] [--cluster-domain NAME] [--vm-uid-base N] [--max-pods N]\n"
+	"                      [--templates on|off] [--pager SOCKET]\n"
 	"       bulkhead-hostd --root DIR --tag TAG --shutdown     end all VMs of DIR, remove its network\n";
 
 static char *default_path(const char *fmt, const char *root)
@@ -73,6 +77,15 @@ static unsigned number(const char *name, const char *text, unsigned long max)
 	return (unsigned)n;
 }
 
+static bool on_or_off(const char *name, const char *text)
+{
+	if (strcmp(text, "on") && strcmp(text, "off")) {
+		fprintf(stderr, "bulkhead-hostd: --%s is on or off, not \"%s\"\n", name, text);
+		exit(2);
+	}
+	return !strcmp(text, "on");
+}
+
 /* Beside this program, as the build and the packages put it. */
 static char *sibling(const char *name)
 {
@@ -92,8 +105,9 @@ static void parse(int argc, char **argv, struct options *o)
 	static const struct option longs[] = {
 		{"root", 1, 0, 'r'}, {"kubeconfig", 1, 0, 'k'}, {"node-name", 1, 0, 'n'}, {"node-addr", 1, 0, 'a'},
 		{"kubelet-port", 1, 0, 'p'}, {"vmx", 1, 0, 'v'}, {"guest", 1, 0, 'g'}, {"engine", 1, 0, 'e'}, {"tag", 1, 0, 't'},
-		{"pod-cidr", 1, 0, 'c'}, {"cni-conf", 1, 0, 'C'}, {"cni-bin", 1, 0, 'B'}, {"cluster-cidr", 1, 0, 'P'}, {"bootstrap", 1, 0, 'b'}, {"cluster-dns", 1, 0, 'd'},
-		{"cluster-domain", 1, 0, 'D'}, {"vm-uid-base", 1, 0, 'u'}, {"max-pods", 1, 0, 'm'}, {"shutdown", 0, 0, 'S'},
+		{"pod-cidr", 1, 0, 'c'}, {"cni-conf", 1, 0, 'C'}, {"cni-bin", 1, 0, 'B'}, {"cluster-cidr", 1, 0, 'Q'},
+		{"bootstrap", 1, 0, 'b'}, {"cluster-dns", 1, 0, 'd'}, {"cluster-domain", 1, 0, 'D'}, {"vm-uid-base", 1, 0, 'u'},
+		{"max-pods", 1, 0, 'm'}, {"templates", 1, 0, 'T'}, {"pager", 1, 0, 'P'}, {"shutdown", 0, 0, 'S'},
 		{"help", 0, 0, 'h'}, {0, 0, 0, 0}};
 	static char hostname[256];
 	gethostname(hostname, sizeof(hostname) - 1);
@@ -114,13 +128,15 @@ static void parse(int argc, char **argv, struct options *o)
 		case 't': o->tag = optarg; break;
 		case 'c': o->pod_cidr = optarg; break;
 		case 'b': o->bootstrap = optarg; break;
-		case 'P': o->cluster_cidr = optarg; break;
+		case 'Q': o->cluster_cidr = optarg; break;
 		case 'C': o->cni_conf = optarg; break;
 		case 'B': o->cni_bin = optarg; break;
 		case 'd': h->cluster_dns = optarg; break;
 		case 'D': h->cluster_domain = optarg; break;
 		case 'u': h->vm_uid_base = number("vm-uid-base", optarg, 0x7fff0000); break;
 		case 'm': h->max_pods = number("max-pods", optarg, 4000); break;
+		case 'T': o->no_templates = !on_or_off("templates", optarg); break;
+		case 'P': o->pager = optarg; break;
 		case 'S': o->shutdown = true; break;
 		case 'h': fputs(usage, stdout); exit(0);
 		default: fputs(usage, stderr); exit(2);
@@ -276,8 +292,12 @@ static int start(struct options *o, struct parts *p, struct err *e)
 		rc = events_start(h->api, h->node_name, &h->events, e);
 	if (!rc)
 		rc = log_collector_start(&h->logs, e);
+	if (!rc && o->pager)
+		rc = pager_client_start(o->pager, &h->pager, e);
 	if (!rc)
 		rc = pods_open(h, &h->pods, e);
+	if (!rc && !o->no_templates)
+		rc = templates_open(h, &h->templates, e);
 	if (!rc)
 		rc = start_streaming(o, p, e);
 	if (!rc)
@@ -289,24 +309,20 @@ static int start(struct options *o, struct parts *p, struct err *e)
 	return rc;
 }
 
-static void vm_gone(void *user) { (void)user; }
-
-static void end_vms(const char *root)
+/* The VMs in the folders of ROOT/what: of pods, and of a template that was being made. */
+static void end_vms(const char *root, const char *what)
 {
-	char *pods_dir = default_path("%s/pods", root);
-	own_dir DIR *d = opendir(pods_dir);
+	own_free char *dir_path = NULL;
+	if (asprintf(&dir_path, "%s/%s", root, what) < 0)
+		exit(1);
+	own_dir DIR *d = opendir(dir_path);
 	struct dirent *ent;
 	while (d && (ent = readdir(d))) {
 		own_free char *dir = NULL;
-		struct vm *vm = NULL;
-		if (ent->d_name[0] == '.' || asprintf(&dir, "%s/%s/vm", pods_dir, ent->d_name) < 0)
+		if (!strcmp(ent->d_name, ".") || !strcmp(ent->d_name, "..") || asprintf(&dir, "%s/%s/vm", dir_path, ent->d_name) < 0)
 			continue;
-		if (vm_adopt(dir, vm_gone, NULL, &vm, NULL))
-			continue;
-		vm_kill(vm);
-		vm_close(vm);
+		vm_end_leftover(dir);
 	}
-	free(pods_dir);
 }
 
 static int shut_down(struct options *o)
@@ -319,7 +335,8 @@ static int shut_down(struct options *o)
 		log_error("main", "%s", e.text);
 		return 1;
 	}
-	end_vms(o->host.root);
+	end_vms(o->host.root, "pods");
+	end_vms(o->host.root, "templates");
 	routes_remove(o->host.root, &e);
 	if (netw_open(&c, &n, &e) || netw_purge(n, &e)) {
 		log_error("main", "network not removed: %s", e.text);
@@ -338,6 +355,7 @@ int main(int argc, char **argv)
 	struct options o;
 	struct err e = ERR_INIT;
 	struct parts p = {0};
+	struct metrics *metrics = NULL;
 	sigset_t set;
 	int sig;
 
@@ -357,6 +375,9 @@ int main(int argc, char **argv)
 	sigaddset(&set, SIGINT);
 	sigaddset(&set, SIGHUP);   // new certificates, now
 	pthread_sigmask(SIG_BLOCK, &set, NULL);   // before any thread; helpers unblock it for their children
+	o.host.metrics_dir = default_path("%s/run/metrics", o.host.root);
+	if (metrics_open(o.host.metrics_dir, "hostd", NULL, &metrics, &e))   // before threads
+		log_warn("main", "%s", e.text);
 	curl_global_init(CURL_GLOBAL_DEFAULT);
 
 	if (start(&o, &p, &e)) {
@@ -374,12 +395,15 @@ int main(int argc, char **argv)
 	streaming_stop(p.streaming);
 	kubelet_auth_free(p.auth);
 	pods_close(o.host.pods);
+	templates_close(o.host.templates);
 	services_stop(o.host.services);
 	routes_stop(p.routes);
 	log_collector_stop(o.host.logs);
 	events_stop(o.host.events);
+	pager_client_stop(o.host.pager);
 	netw_close(o.host.net);
 	image_store_close(o.host.images);
 	k8s_client_close(o.host.api);
+	metrics_close(metrics);
 	return 0;
 }

@@ -22,6 +22,7 @@
 #include "events.h"
 #include "image.h"
 #include "k8s/client.h"
+#include "pager_client.h"
 
 #define LEASE_PERIOD_S 10
 #define LEASE_DURATION_S 40
@@ -118,7 +119,9 @@ static json_t *conditions(const struct node *n)
 {
 	struct statvfs fs = {0};
 	bool disk_low = !statvfs(n->host->root, &fs) && fs.f_bavail < fs.f_blocks / DISK_PRESSURE_PART;
-	bool memory_low = available_memory() < MEMORY_PRESSURE_BYTES;
+	struct pager_host pager;
+	bool short_ = n->host->pager && !pager_client_host(n->host->pager, &pager, NULL) && pager.pressure;
+	bool memory_low = short_ || available_memory() < MEMORY_PRESSURE_BYTES;
 	json_t *c = json_array();
 	json_array_append_new(c, condition(n, "MemoryPressure", memory_low, memory_low ? "KubeletHasInsufficientMemory" :
 		"KubeletHasSufficientMemory", memory_low ? "kubelet has insufficient memory available" : "kubelet has sufficient memory available"));

@@ -17,6 +17,7 @@
 #include "base/err.h"
 #include "host.h"
 #include "netw.h"
+#include "template.h"
 #include "vm.h"
 
 enum container_kind { CONTAINER_INIT, CONTAINER_SIDECAR, CONTAINER_APP, CONTAINER_EPHEMERAL };
@@ -77,6 +78,9 @@ struct pod {
 	size_t containers_count;        // (w)
 	bool containers_loaded;         // (w) the array has been matched with the spec
 	struct vm *vm;                  // (w)
+	struct template *template;      // (w) what the VM was cloned from, until its agent has answered
+	char sample[20];                // (w) template whose working set this pod is to show when its first container runs; ""
+	bool boot_next;                 // (w) the last clone did not come up
 	bool vm_ended;                  // set by the VM's watcher
 	struct agent_client *agent;     // (w)
 	bool agent_ended;               // set by the agent client's reader
@@ -110,6 +114,7 @@ struct pod {
 void pod_poke(struct pod *p);                                  // wake the worker; any thread
 void pod_wake_at(struct pod *p, uint64_t mono_ns);             // worker: look again then
 void pod_stage_add(struct pod *p, const char *name, uint64_t ns);
+void pod_stage_drop(struct pod *p, const char *name);
 
 /* pod_worker.c */
 void *pod_worker(void *pod);
@@ -124,10 +129,16 @@ int pod_configure(struct pod *p, struct err *e);               // give the agent
 /* pod_vm.c: from images to a configured agent, and back. All from the worker. */
 int pod_vm_ensure(struct pod *p, struct err *e);               // network, disks, VM, agent, identity
 int pod_vm_adopt(struct pod *p);                               // after a hostd restart; -EAGAIN: the VM is busy, again later
+void pod_vm_sample(struct pod *p);                             // the first container runs: what it took is the working set
 void pod_vm_detach(struct pod *p);                             // before one: let go, the VM goes on
 void pod_vm_lost(struct pod *p);                               // the VM has ended by itself
 void pod_vm_stop(struct pod *p);                               // end the VM, keep network and logs
 void pod_release(struct pod *p);                               // end VM, network, disks, image holds; logs stay
+
+/* pod_paging.c: what a VM of so much memory reserves and may have of the host's; NULL: this host pages nothing. */
+#define POD_MEMORY_OVERHEAD_MIB 96      // guest kernel, agent, page tables
+const struct vm_paging *pod_paging(const struct pod *p, unsigned memory_mib, struct vm_paging *out);
+bool pod_paging_works(const struct pod *p);                    // for a VM that starts now; says why not
 
 /* pod_containers.c */
 int pod_containers_load(struct pod *p);                        // build the array from the spec, keep what is known

@@ -17,8 +17,10 @@
 #include "base/own.h"
 #include "k8s/client.h"
 #include "netw.h"
+#include "pagerd/proto/pager_msg.h"
 #include "pod.h"
 #include "pods_stats.h"
+#include "prda/metrics.h"
 
 #define WORKER_STACK (256 * 1024)
 #define VM_NUMBERS 4096
@@ -56,6 +58,18 @@ void pod_stage_add(struct pod *p, const char *name, uint64_t ns)
 		snprintf(p->stages[i].name, sizeof(p->stages[i].name), "%s", name);
 		p->stages[i].ns = ns;
 		p->stages_count += i == p->stages_count;
+	}
+	pthread_mutex_unlock(&p->lock);
+}
+
+void pod_stage_drop(struct pod *p, const char *name)
+{
+	pthread_mutex_lock(&p->lock);
+	for (size_t i = 0; i < p->stages_count; i++) {
+		if (strcmp(p->stages[i].name, name))
+			continue;
+		memmove(p->stages + i, p->stages + i + 1, (p->stages_count - i - 1) * sizeof(p->stages[0]));
+		p->stages_count--;
 	}
 	pthread_mutex_unlock(&p->lock);
 }
@@ -356,10 +370,25 @@ void pods_close(struct pods *ps)
 static json_t *vm_row(const struct pod *p)
 {
 	json_t *stages = json_object();
-	for (size_t i = 0; i < p->stages_count; i++)
+	const char *start = "";
+	for (size_t i = 0; i < p->stages_count; i++) {
+		if (!strcmp(p->stages[i].name, "boot") || !strcmp(p->stages[i].name, "template"))
+			start = p->stages[i].name;
 		json_object_set_new(stages, p->stages[i].name, json_real((double)p->stages[i].ns / 1e6));
-	return json_pack("{s:s, s:s, s:s, s:s, s:s, s:o}", "namespace", p->ns, "pod", p->name, "uid", p->uid, "engine", p->host->engine,
-			 "podIP", p->pod_ip, "stagesMs", stages);
+	}
+	return json_pack("{s:s, s:s, s:s, s:s, s:s, s:s, s:o}", "namespace", p->ns, "pod", p->name, "uid", p->uid, "engine", p->host->engine,
+			 "podIP", p->pod_ip, "start", start, "stagesMs", stages);
+}
+
+/* Where the guest's memory is. */
+static void memory_row(json_t *said, struct vm *vm)
+{
+	struct pager_stats s;
+	bool paged = !vm_memory_stats(vm, &s, NULL);
+	json_object_set_new(said, "paged", json_boolean(paged));
+	json_object_set_new(said, "sharedBytes", json_integer(paged ? (json_int_t)s.shared_bytes : 0));
+	json_object_set_new(said, "compressedBytes", json_integer(paged ? (json_int_t)s.evicted_bytes : 0));
+	json_object_set_new(said, "faults", json_integer(paged ? (json_int_t)s.faults : 0));
 }
 
 /* What the VM says. Without any lock. */
@@ -371,11 +400,13 @@ static void vm_row_ask(json_t *row, struct vm *vm)
 	bool live = vm_alive(vm) && !vm_status(vm, &st, NULL);
 	if (live)
 		clock_text(st.start_real_ns, 0, started);
-	json_t *said = json_pack("{s:s, s:s, s:i, s:i, s:i, s:i, s:I, s:s}", "engine", live ? (st.engine ? "kvm" : "qemu") :
+	json_t *said = json_pack("{s:s, s:s, s:i, s:i, s:i, s:i, s:I, s:I, s:s}", "engine", live ? (st.engine ? "kvm" : "qemu") :
 				 jpath_str(row, "engine", ""), "state", live ? states[st.state <= VMX_STOPPING ? st.state : VMX_STOPPING] :
 				 vm_alive(vm) ? "Silent" : "Ended", "pid", (int)st.pid, "enginePid", (int)st.engine_pid, "vcpus",
 				 (int)st.vcpus, "memoryMiB", (int)st.memory_mib, "residentBytes",
-				 (json_int_t)st.memory_resident_bytes, "startedAt", started);
+				 (json_int_t)st.memory_resident_bytes, "balloonedBytes", (json_int_t)st.memory_balloon_bytes, "startedAt",
+				 started);
+	memory_row(said, vm);
 	json_object_update(row, said);
 	json_decref(said);
 }
@@ -529,6 +560,7 @@ static char *start_metrics(struct pods *ps)
 	buf_printf(&b, "# HELP kubelet_running_pods Number of pods that have a running pod sandbox\n# TYPE kubelet_running_pods gauge\n"
 		       "kubelet_running_pods %u\n# HELP bulkhead_pods Number of pods on this host\n# TYPE bulkhead_pods gauge\n"
 		       "bulkhead_pods %u\n", vms, pods);
+	metrics_text(ps->host->metrics_dir, &b, NULL);
 	return buf_take(&b);
 }
 

@@ -14,6 +14,7 @@
 #include "base/clock.h"
 #include "base/jpath.h"
 #include "base/log.h"
+#include "bulkhead/prda.h"
 #include "spdy.h"
 #include "streaming_session.h"
 #include "streaming_status.h"
@@ -481,6 +482,8 @@ static void exec_free(struct exec *x)
 	free(x);
 }
 
+PRDA_DEFINE_COUNTER(exec_streams, "bulkhead_exec_streams_total", "exec and attach streams begun");
+
 void exec_relay(struct wire *w, int stop_fd, const struct exec_request *rq)
 {
 	struct exec *x = exec_new(w, stop_fd, rq);
@@ -488,6 +491,7 @@ void exec_relay(struct wire *w, int stop_fd, const struct exec_request *rq)
 		log_error("streaming", "no memory for an exec stream");
 		return;
 	}
+	prda_add(exec_streams, 1);
 	own_buf struct buf status = BUF_INIT;
 	int rc = wait_for_streams(x);
 	if (!rc) {

@@ -14,6 +14,7 @@
 #include "base/clock.h"
 #include "base/log.h"
 #include "base/own.h"
+#include "bulkhead/prda.h"
 #include "spdy.h"
 #include "streaming_open.h"
 #include "streaming_session.h"
@@ -415,11 +416,14 @@ static void relay_free(struct relay *r)
 	free(r);
 }
 
+PRDA_DEFINE_COUNTER(port_streams, "bulkhead_portforward_streams_total", "port-forward connections of clients begun");
+
 void port_relay(struct wire *w, int stop_fd, const struct port_request *rq)
 {
 	struct relay *r = calloc(1, sizeof(*r));
 	if (!r)
 		return;
+	prda_add(port_streams, 1);
 	r->rq = rq;
 	r->wake_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
 	r->session = (struct session){.wire = *w, .stop_fd = stop_fd, .buffer = r->client_bytes};

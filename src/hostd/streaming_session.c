@@ -5,9 +5,13 @@
 #include <errno.h>
 
 #include "base/clock.h"
+#include "bulkhead/prda.h"
 
 #define LINGER_MS 2000
 #define READS_PER_STEP 8   // then the other descriptors get their turn
+
+PRDA_DEFINE_COUNTER(to_clients, "bulkhead_stream_sent_bytes_total", "bytes of exec, attach and port-forward sent to clients");
+PRDA_DEFINE_COUNTER(from_clients, "bulkhead_stream_received_bytes_total", "bytes of exec, attach and port-forward from clients");
 
 int session_flush(struct session *s)
 {
@@ -19,6 +23,7 @@ int session_flush(struct session *s)
 		if (n < 0)
 			return n == -ENOMEM ? -ENOMEM : -EPIPE;
 		mux_taken(m, (size_t)n);
+		prda_add(to_clients, n);
 	}
 	return 0;
 }
@@ -31,6 +36,7 @@ static int read_client(struct session *s)
 			return 0;
 		if (n <= 0)
 			return n == -ENOMEM ? -ENOMEM : -EPIPE;
+		prda_add(from_clients, n);
 		int rc = mux_input(s->mux, s->buffer, (size_t)n);
 		if (rc)
 			return rc == -ENODATA ? -EPIPE : rc;

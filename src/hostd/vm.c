@@ -7,6 +7,7 @@
 #include <fcntl.h>
 #include <jansson.h>
 #include <poll.h>
+#include <sched.h>
 #include <pthread.h>
 #include <signal.h>
 #include <stdatomic.h>
@@ -25,10 +26,12 @@
 #include "base/log.h"
 #include "base/own.h"
 #include "base/usock.h"
+#include "pager_client.h"
 
 #define CONSOLE_MAX_BYTES (1 << 20)
 #define START_TIMEOUT_MS 20000
 #define REPLY_TIMEOUT_MS 5000
+#define SAVE_TIMEOUT_S 90
 #define WATCHER_STACK (64 * 1024)
 
 struct vm {
@@ -45,12 +48,90 @@ struct vm {
 	int quit[2];               // written to stop the watcher
 	vm_end_fn *on_end;
 	void *user;
+	struct pager_client *pager;   // borrowed; NULL: the memory is not paged
+	uint8_t memory_id[16];
 };
 
 static char *join(const char *dir, const char *name)
 {
 	char *path;
 	return asprintf(&path, "%s/%s", dir, name) < 0 ? NULL : path;
+}
+
+// ---- memory
+
+/* Ask a VM, as the only one on this connection. fds: room for *nfds descriptors. */
+static int ask(int sock, uint32_t type, void *reply, size_t len, int *fds, size_t *nfds, struct err *e)
+{
+	struct vmx_msg rq = {.version = VMX_MSG_VERSION, .type = type};
+	union { struct vmx_msg head; struct vmx_error error; char bytes[VMX_MSG_MAX]; } in;
+	size_t none = 0;
+	int rc = usock_send(sock, &rq, sizeof(rq), NULL, 0);
+	ssize_t n = rc ? rc : usock_recv(sock, &in, sizeof(in), fds, nfds ? nfds : &none);
+	if (n == -EAGAIN)
+		return err_set(e, ETIMEDOUT, "VM process does not answer");
+	if (n < (ssize_t)sizeof(in.head))
+		return err_set(e, EPIPE, "VM process has ended");
+	if (in.head.type == VMX_MSG_ERROR && (size_t)n >= sizeof(in.error)) {
+		in.error.text[sizeof(in.error.text) - 1] = '\0';
+		return err_set(e, in.error.code > 0 ? in.error.code : EIO, "%s", in.error.text);
+	}
+	if (in.head.version != VMX_MSG_VERSION || in.head.type != type || (size_t)n != len)
+		return err_set(e, EPROTO, "VM process answered with version %u type %u", in.head.version, in.head.type);
+	memcpy(reply, &in, len);
+	return 0;
+}
+
+int vm_memory_fd(struct vm *vm, struct err *e)
+{
+	own_free char *path = join(vm->dir, "control.sock");
+	struct timeval limit = {.tv_sec = REPLY_TIMEOUT_MS / 1000};
+	struct vmx_memory memory;
+	int fds[1 + VMX_MAPS_MAX];
+	size_t nfds = sizeof(fds) / sizeof(fds[0]);
+	own_fd int sock = path ? usock_connect(path, SOCK_SEQPACKET, e) : -ENOMEM;
+	if (sock < 0)
+		return sock;
+	setsockopt(sock, SOL_SOCKET, SO_RCVTIMEO, &limit, sizeof(limit));
+	int rc = ask(sock, VMX_MSG_MEMORY, &memory, sizeof(memory), fds, &nfds, e);
+	if (rc)
+		return rc;
+	for (size_t i = 1; i < nfds; i++)
+		close(fds[i]);
+	return nfds ? fds[0] : -EPROTO;
+}
+
+/* What no two runs of VMs have in common: when the process started, and its number. */
+static void memory_id(const struct vmx_status *st, uint8_t id[16])
+{
+	uint64_t pid = st->pid;
+	memcpy(id, &st->start_real_ns, 8);
+	memcpy(id + 8, &pid, 8);
+}
+
+/* Hand the memory of the VM at the other end of sock to pagerd. May wait until its engine has mapped it.
+ * -ENODATA: it is not paged; -EPIPE: it has ended; -ENOTSUP: pagerd does not take it. */
+static int memory_attach(int sock, const struct vm_paging *p, uint8_t id[16], struct err *e)
+{
+	struct pager_client_vm vm = {.limit_bytes = p->limit_bytes, .reserve_bytes = p->reserve_bytes, .shares = p->shares,
+				     .vad = p->vad, .vads = p->vads, .vad_fd = p->vad_fd, .vad_fds = p->vad_fds};
+	struct vmx_status st;
+	size_t nfds = sizeof(vm.memory_fd) / sizeof(vm.memory_fd[0]);
+	int rc = ask(sock, VMX_MSG_STATUS, &st, sizeof(st), NULL, NULL, e);
+	if (!rc)
+		rc = ask(sock, VMX_MSG_MEMORY, &vm.memory, sizeof(vm.memory), vm.memory_fd, &nfds, e);
+	if (rc)
+		return rc;
+	memory_id(&st, vm.id);
+	if (vm.memory.fds != nfds || vm.memory.maps > VMX_MAPS_MAX)
+		rc = err_set(e, EPROTO, "VM process gave %zu descriptors of its memory, not %u", nfds, vm.memory.fds);
+	else if (pager_client_attach(p->client, &vm, e))
+		rc = -ENOTSUP;
+	for (size_t i = 0; i < nfds; i++)
+		close(vm.memory_fd[i]);
+	if (!rc)
+		memcpy(id, vm.id, sizeof(vm.id));
+	return rc;
 }
 
 static void *watch_end(void *arg)
@@ -70,6 +151,8 @@ static void *watch_end(void *arg)
 	if (vm->pidfd >= 0)
 		poll(&gone, 1, 2000);
 	waitpid(vm->pid, NULL, WNOHANG);               // reaps it where it is our child
+	if (vm->pager)
+		pager_client_detach(vm->pager, vm->memory_id);
 	atomic_store(&vm->ended, true);
 	vm->on_end(vm->user);
 	return NULL;
@@ -88,7 +171,7 @@ static void vm_free(struct vm *vm)
 }
 
 /* Connect to the VM in dir and start watching it. */
-static int attach(const char *dir, vm_end_fn *on_end, void *user, struct vm **out, struct err *e)
+static int attach(const char *dir, const struct vm_paging *paging, vm_end_fn *on_end, void *user, struct vm **out, struct err *e)
 {
 	struct vm *vm = calloc(1, sizeof(*vm));
 	own_free char *control_path = join(dir, "control.sock");
@@ -118,6 +201,12 @@ static int attach(const char *dir, vm_end_fn *on_end, void *user, struct vm **ou
 		vm_free(vm);
 		return rc == -EPIPE ? -ENOENT : -EBUSY;
 	}
+	rc = paging ? memory_attach(vm->control, paging, vm->memory_id, e) : -ENODATA;
+	if (rc && rc != -ENODATA) {
+		vm_free(vm);
+		return rc == -EPIPE ? -ENOENT : -EBUSY;
+	}
+	vm->pager = rc ? NULL : paging->client;
 	vm->pid = (pid_t)st.pid;
 	vm->pidfd = (int)syscall(SYS_pidfd_open, vm->pid, 0);
 	pthread_attr_t attr;
@@ -133,9 +222,9 @@ static int attach(const char *dir, vm_end_fn *on_end, void *user, struct vm **ou
 	return 0;
 }
 
-int vm_adopt(const char *dir, vm_end_fn *on_end, void *user, struct vm **out, struct err *e)
+int vm_adopt(const char *dir, const struct vm_paging *paging, vm_end_fn *on_end, void *user, struct vm **out, struct err *e)
 {
-	int rc = attach(dir, on_end, user, out, e);
+	int rc = attach(dir, paging, on_end, user, out, e);
 	return rc == -ECONNREFUSED ? -ENOENT : rc;
 }
 
@@ -172,15 +261,25 @@ static int listen_in(const char *dir, const char *name, int type, struct err *e)
 	return path ? usock_listen(path, type, 0600, e) : err_sys(e, ENOMEM, "listen");
 }
 
+static int inherit_pager(const struct vm_config *c, json_t *config, struct inherited *in, struct err *e)
+{
+	int device = c->paging ? pager_client_device(c->paging->client) : -1;
+	if (c->paging && json_object_set_new(config, "paged", json_true()))
+		return err_sys(e, ENOMEM, "start VM");
+	return device >= 0 && inherit(in, config, "userfault_fd", fcntl(device, F_DUPFD_CLOEXEC, 3)) ?
+		       err_sys(e, EMFILE, "start VM") : 0;
+}
+
 static json_t *describe(const struct vm_config *c)
 {
 	json_t *disks = json_array();
 	for (size_t i = 0; i < c->disks_count; i++)
 		json_array_append_new(disks, json_pack("{s:s, s:s, s:b}", "serial", c->disks[i].serial, "path",
 						       c->disks[i].path, "read_only", c->disks[i].read_only));
-	return json_pack("{s:i, s:s, s:s, s:s, s:i, s:i, s:s, s:i, s:o, s:i, s:i}", "version", 1, "id", c->id, "name", c->name,
-			 "engine", c->engine, "vcpus", c->vcpus, "memory_mib", c->memory_mib, "cmdline", "",
-			 "console_max_bytes", CONSOLE_MAX_BYTES, "disks", disks, "uid", c->uid, "gid", c->uid);
+	return json_pack("{s:i, s:s, s:s, s:s, s:s*, s:i, s:i, s:s, s:i, s:o, s:i, s:i, s:b}", "version", 1, "id", c->id, "name", c->name,
+			 "engine", c->engine, "metrics_dir", c->metrics_dir, "vcpus", c->vcpus, "memory_mib", c->memory_mib, "cmdline",
+			 c->cmdline ? c->cmdline : "", "console_max_bytes", CONSOLE_MAX_BYTES, "disks", disks, "uid", c->uid, "gid", c->uid,
+			 "template", c->template);
 }
 
 /* Everything the new process needs is opened here, in the parent, where errors can be told. */
@@ -199,6 +298,12 @@ static int prepare(const struct vm_config *c, int ready_w, json_t *config, struc
 		return err_set(e, ENOENT, "guest kernel or initramfs is missing in %s: run \"make build\"", c->guest_dir);
 	if (inherit(in, config, "console_fd", open_in(c->dir, "console.log", O_WRONLY | O_CREAT | O_TRUNC | O_APPEND, 0600)))
 		return err_sys(e, errno, "open %s/console.log", c->dir);
+	if (c->restore_state_fd >= 0 &&
+	    (inherit(in, config, "restore_state_fd", fcntl(c->restore_state_fd, F_DUPFD_CLOEXEC, 3)) ||
+	     inherit(in, config, "restore_memory_fd", fcntl(c->restore_memory_fd, F_DUPFD_CLOEXEC, 3))))
+		return err_sys(e, EMFILE, "start VM");
+	if (inherit_pager(c, config, in, e))
+		return -EIO;
 	if (c->tap_fd < 0)
 		return json_object_set_new(config, "nets", json_array());
 	json_t *net = json_pack("{s:s, s:b}", "mac", c->mac, "vnet_hdr", c->vnet_hdr);
@@ -216,13 +321,21 @@ static int config_memfd(const json_t *config)
 	return take_fd(fd);
 }
 
+/* A process that is the first of a PID namespace of its own, where the host allows that: what runs in it, and QEMU below it,
+ * sees no other process, and all of it dies with it. */
+static pid_t fork_alone(void)
+{
+	pid_t pid = (pid_t)syscall(SYS_clone, SIGCHLD | CLONE_NEWPID, NULL, NULL, NULL, NULL);
+	return pid < 0 && (errno == EPERM || errno == EINVAL) ? fork() : pid;
+}
+
 static pid_t spawn(const struct vm_config *c, const struct inherited *in)
 {
 	own_fd int log = open_in(c->dir, "vmx.log", O_WRONLY | O_CREAT | O_TRUNC | O_APPEND, 0600);
 	char config_fd[16];
 	snprintf(config_fd, sizeof(config_fd), "%zu", 3 + in->count - 1);   // the configuration is the last one
 	const char *argv[] = {c->vmx_path, "--config-fd", config_fd, NULL};
-	pid_t pid = fork();
+	pid_t pid = c->uid ? fork_alone() : fork();
 	if (pid)
 		return pid;
 	setsid();
@@ -272,7 +385,23 @@ static int wait_ready(int fd, const struct vm_config *c, struct err *e)
 	return err_set(e, EIO, "VM did not start: %s", jpath_str(answer, "error", words));
 }
 
-int vm_start(const struct vm_config *c, vm_end_fn *on_end, void *user, struct vm **vm, struct err *e)
+/* A paged guest runs when its memory is attached: before it is ready. */
+static int start_memory(const struct vm_config *c, struct err *e)
+{
+	own_free char *path = join(c->dir, "control.sock");
+	struct timeval limit = {.tv_sec = START_TIMEOUT_MS / 1000};
+	uint8_t id[16];
+	if (!path)
+		return err_sys(e, ENOMEM, "start VM");
+	own_fd int sock = usock_connect(path, SOCK_SEQPACKET, NULL);
+	if (sock < 0)
+		return 0;                          // it has ended already; its last line says why
+	setsockopt(sock, SOL_SOCKET, SO_RCVTIMEO, &limit, sizeof(limit));
+	int rc = memory_attach(sock, c->paging, id, e);
+	return rc == -EPIPE ? 0 : rc;
+}
+
+static int start_once(const struct vm_config *c, vm_end_fn *on_end, void *user, struct vm **vm, struct err *e)
 {
 	int rc = dir_make(c->dir, 0700, e), ready[2];
 	if (rc)
@@ -294,9 +423,11 @@ int vm_start(const struct vm_config *c, vm_end_fn *on_end, void *user, struct vm
 	inherited_close(&in);
 	if (pid < 0)
 		return err_sys(e, fork_errno, "start VM: fork");
-	rc = wait_ready(ready_r, c, e);
+	rc = c->paging ? start_memory(c, e) : 0;
 	if (!rc)
-		rc = attach(c->dir, on_end, user, vm, e);
+		rc = wait_ready(ready_r, c, e);
+	if (!rc)
+		rc = attach(c->dir, c->paging, on_end, user, vm, e);
 	if (rc) {
 		kill(pid, SIGKILL);
 		waitpid(pid, NULL, 0);
@@ -304,14 +435,26 @@ int vm_start(const struct vm_config *c, vm_end_fn *on_end, void *user, struct vm
 	return rc;
 }
 
-static int request(struct vm *vm, struct vmx_msg *rq, size_t rq_len, void *reply, size_t reply_len, struct err *e)
+int vm_start(const struct vm_config *c, vm_end_fn *on_end, void *user, struct vm **vm, struct err *e)
+{
+	int rc = start_once(c, on_end, user, vm, e);
+	if (rc != -ENOTSUP || !c->paging || c->paging->vads)
+		return rc;
+	log_warn("vm", "%s: started with ordinary memory: %s", c->name, e ? e->text : "pagerd refuses");
+	struct vm_config plain = *c;
+	plain.paging = NULL;
+	return start_once(&plain, on_end, user, vm, e);
+}
+
+static int request_fds(struct vm *vm, struct vmx_msg *rq, size_t rq_len, const int *fds, size_t nfds, void *reply, size_t reply_len,
+		       struct err *e)
 {
 	pthread_mutex_lock(&vm->lock);
 	rq->version = VMX_MSG_VERSION;
 	rq->id = ++vm->next_id;
 	char in[VMX_MSG_MAX];
 	struct vmx_msg head = {0};
-	ssize_t n = usock_send(vm->control, rq, rq_len, NULL, 0);
+	ssize_t n = usock_send(vm->control, rq, rq_len, fds, nfds);
 	while (n >= 0) {
 		n = usock_recv(vm->control, in, sizeof(in), NULL, NULL);
 		if (n < (ssize_t)sizeof(head))
@@ -335,6 +478,21 @@ static int request(struct vm *vm, struct vmx_msg *rq, size_t rq_len, void *reply
 	return 0;
 }
 
+static int request(struct vm *vm, struct vmx_msg *rq, size_t rq_len, void *reply, size_t reply_len, struct err *e)
+{
+	return request_fds(vm, rq, rq_len, NULL, 0, reply, reply_len, e);
+}
+
+int vm_save(struct vm *vm, int state_fd, int memory_fd, struct err *e)
+{
+	struct vmx_msg rq = {.type = VMX_MSG_SAVE}, reply;
+	struct timeval longer = {.tv_sec = SAVE_TIMEOUT_S}, usual = {.tv_sec = REPLY_TIMEOUT_MS / 1000};
+	setsockopt(vm->control, SOL_SOCKET, SO_RCVTIMEO, &longer, sizeof(longer));
+	int rc = request_fds(vm, &rq, sizeof(rq), (const int[]){state_fd, memory_fd}, 2, &reply, sizeof(reply), e);
+	setsockopt(vm->control, SOL_SOCKET, SO_RCVTIMEO, &usual, sizeof(usual));
+	return rc;
+}
+
 int vm_status(struct vm *vm, struct vmx_status *out, struct err *e)
 {
 	struct vmx_msg rq = {.type = VMX_MSG_STATUS};
@@ -342,6 +500,12 @@ int vm_status(struct vm *vm, struct vmx_status *out, struct err *e)
 }
 
 bool vm_alive(const struct vm *vm) { return !atomic_load(&vm->ended); }
+int vm_memory_stats(struct vm *vm, struct pager_stats *out, struct err *e)
+{
+	return vm->pager ? pager_client_stats(vm->pager, vm->memory_id, out, e) : err_set(e, ENODATA, "the VM is not paged");
+}
+
+const uint8_t *vm_memory_id(const struct vm *vm) { return vm->pager ? vm->memory_id : NULL; }
 const char *vm_vsock_path(const struct vm *vm) { return vm->vsock_path; }
 
 void vm_kill(struct vm *vm)
@@ -380,6 +544,17 @@ void vm_close(struct vm *vm)
 	pthread_join(vm->watcher, NULL);
 	waitpid(vm->pid, NULL, WNOHANG);   // the watcher may have been told to quit before it saw the end
 	vm_put(vm);
+}
+
+static void nobody_asks(void *user) { (void)user; }
+
+void vm_end_leftover(const char *dir)
+{
+	struct vm *vm = NULL;
+	if (vm_adopt(dir, NULL, nobody_asks, NULL, &vm, NULL))
+		return;
+	vm_kill(vm);
+	vm_close(vm);
 }
 
 /* The sentence of a log line, without time, level, program and subsystem. */

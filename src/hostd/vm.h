@@ -12,6 +12,19 @@
 #include "vmx/proto/vmx_msg.h"
 
 struct vm;
+struct pager_client;
+struct pager_vad;
+
+/* Memory that comes from pagerd: where its pages are from and how much of it stays. All borrowed. */
+struct vm_paging {
+	struct pager_client *client;
+	uint64_t limit_bytes, reserve_bytes;   // as in struct pager_attach
+	unsigned shares;
+	const struct pager_vad *vad;           // none: zeros; fd names one of vad_fd
+	size_t vads;
+	const int *vad_fd;
+	size_t vad_fds;
+};
 
 struct vm_disk { const char *serial, *path; bool read_only; };
 
@@ -25,7 +38,12 @@ struct vm_config {
 	int tap_fd;                // borrowed; -1: no network
 	bool vnet_hdr;
 	const char *mac;
+	const char *metrics_dir;   // where vmx links its counters; NULL: nowhere
 	unsigned uid;              // the VM's user and group
+	const char *cmdline;       // more words for the guest's kernel; NULL: none
+	bool template;             // boots to be saved
+	int restore_state_fd, restore_memory_fd;   // borrowed: go on from there instead of a boot; -1: no
+	const struct vm_paging *paging;   // NULL: ordinary memory
 };
 
 /* Called once on the VM's watcher thread when the VM has ended. Must not call vm_close. */
@@ -35,11 +53,21 @@ typedef void vm_end_fn(void *user);
  * 0 and *vm; -errno with the reason that vmx gave. */
 int vm_start(const struct vm_config *c, vm_end_fn *on_end, void *user, struct vm **vm, struct err *e);
 
-/* Find a VM that an earlier hostd started in dir. -ENOENT: there is none, or it has ended. */
-int vm_adopt(const char *dir, vm_end_fn *on_end, void *user, struct vm **vm, struct err *e);
+/* Find a VM that an earlier hostd started in dir. paging: if it is paged, as it was started (NULL: leave that alone).
+ * -ENOENT: there is none, or it has ended. */
+int vm_adopt(const char *dir, const struct vm_paging *paging, vm_end_fn *on_end, void *user, struct vm **vm, struct err *e);
 
 int vm_status(struct vm *vm, struct vmx_status *out, struct err *e);   // any thread; blocks for one round trip
+/* Pause it and write its state and memory (sparse); it stays paused. Takes seconds. */
+int vm_save(struct vm *vm, int state_fd, int memory_fd, struct err *e);
+void vm_end_leftover(const char *dir);   // a VM that an earlier hostd left in dir, if there is one
 bool vm_alive(const struct vm *vm);
+int vm_memory_fd(struct vm *vm, struct err *e);   // its memfd, the caller's; -ENODATA: it is not paged; -errno
+/* What pagerd says of the VM's memory. -ENODATA: it is not paged; -errno. Any thread. */
+struct pager_stats;
+int vm_memory_stats(struct vm *vm, struct pager_stats *out, struct err *e);
+/* Under which id pagerd knows the VM's memory; NULL: it is not paged. */
+const uint8_t *vm_memory_id(const struct vm *vm);
 const char *vm_vsock_path(const struct vm *vm);
 
 /* End the VM: kill at once. Waits until its process is gone (at most a few seconds, then SIGKILL). Any thread. */

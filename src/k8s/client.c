@@ -12,6 +12,7 @@
 #include "base/file.h"
 #include "base/jpath.h"
 #include "base/own.h"
+#include "bulkhead/prda.h"
 #include "client_internal.h"
 #include "kubeconfig.h"
 
@@ -222,6 +223,8 @@ static int prepare(struct k8s_client *c, struct call *call, const char *path, co
 	return call->url && call->headers ? 0 : err_set(e, ENOMEM, "out of memory");
 }
 
+PRDA_DEFINE_COUNTER(api_calls, "bulkhead_api_calls_total", "requests sent to the API server");
+
 static CURLcode perform(CURL *curl, struct call *call, unsigned timeout_ms, char *detail, long *http)
 {
 	curl_easy_setopt(curl, CURLOPT_URL, call->url);
@@ -236,6 +239,7 @@ static CURLcode perform(CURL *curl, struct call *call, unsigned timeout_ms, char
 		curl_easy_setopt(curl, CURLOPT_POSTFIELDS, call->body);
 		curl_easy_setopt(curl, CURLOPT_POSTFIELDSIZE_LARGE, (curl_off_t)strlen(call->body));
 	}
+	prda_add(api_calls, 1);
 	CURLcode code = curl_easy_perform(curl);
 	curl_easy_getinfo(curl, CURLINFO_RESPONSE_CODE, http);
 	curl_easy_setopt(curl, CURLOPT_ERRORBUFFER, NULL);

@@ -51,6 +51,11 @@ const char *k8s_custom_definition(const struct k8s_kind *k)
 	return jpath_str(k->custom->definition, "metadata.name", "");
 }
 
+bool k8s_custom_is_ending(const struct k8s_kind *k)
+{
+	return jpath_get(k->custom->definition, "metadata.deletionTimestamp") != NULL;
+}
+
 /* NULL-terminated array of the strings of a JSON list, with room for two more. */
 static const char **string_list(const json_t *list)
 {

@@ -5,6 +5,7 @@
 #define BH_K8S_CUSTOM_H
 
 #include <jansson.h>
+#include <stdbool.h>
 
 #include "base/err.h"
 
@@ -29,6 +30,7 @@ unsigned long k8s_kinds_generation(void);
 /* Of a custom row: spec.versions[i] of its definition ({name, schema, subresources, additionalPrinterColumns}), borrowed. */
 const json_t *k8s_custom_version(const struct k8s_kind *k);
 const char *k8s_custom_definition(const struct k8s_kind *k);   // name of its CustomResourceDefinition
+bool k8s_custom_is_ending(const struct k8s_kind *k);           // its definition is being deleted
 
 /* ---- used by the calls that take a kind ---- */
 

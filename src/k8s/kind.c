@@ -2,6 +2,8 @@
 // Looking things up in the table of kinds; see kind.h.
 #include "kind.h"
 
+#include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
 #include "base/jpath.h"
@@ -12,6 +14,57 @@ const struct k8s_kind *k8s_kinds(size_t *count)
 {
 	*count = k8s_kind_row_count;
 	return k8s_kind_rows;
+}
+
+/* "v2" before "v1" before "v2beta1" before "v1alpha3" before what is no such name. */
+static long version_rank(const char *version)
+{
+	int major = 0, minor = 0;
+	char stage[8] = "", tail;
+	int n = sscanf(version, "v%9d%7[a-z]%9d%c", &major, stage, &minor, &tail);
+	if (n == 1 && !strpbrk(version + 1, "abcdefghijklmnopqrstuvwxyz"))
+		return 2000000000L + major;
+	if (n == 3 && (!strcmp(stage, "beta") || !strcmp(stage, "alpha")))
+		return (*stage == 'b' ? 1000000000L : 1000000L) + major * 1000L + minor;
+	return 0;
+}
+
+static int compare_custom(const void *a, const void *b)
+{
+	const struct k8s_kind *x = *(const struct k8s_kind *const *)a, *y = *(const struct k8s_kind *const *)b;
+	int c = strcmp(x->group, y->group);
+	if (!c && strcmp(x->version, y->version))
+		c = version_rank(x->version) != version_rank(y->version) ? (version_rank(x->version) > version_rank(y->version) ? -1 : 1) :
+			strcmp(x->version, y->version);
+	return c ? c : strcmp(x->plural, y->plural);
+}
+
+struct growing { const struct k8s_kind **rows; size_t count, room; };
+
+static void add_custom(void *user, const struct k8s_kind *k)
+{
+	struct growing *g = user;
+	if (g->rows && g->count == g->room) {
+		const struct k8s_kind **grown = realloc(g->rows, (g->room *= 2) * sizeof(*grown));
+		if (!grown)
+			free(g->rows);
+		g->rows = grown;
+	}
+	if (g->rows)
+		g->rows[g->count++] = k;
+}
+
+const struct k8s_kind **k8s_kinds_now(size_t *count)
+{
+	struct growing g = {.room = k8s_kind_row_count + 16};
+	g.rows = calloc(g.room, sizeof(*g.rows));
+	for (; g.rows && g.count < k8s_kind_row_count; g.count++)
+		g.rows[g.count] = &k8s_kind_rows[g.count];
+	k8s_custom_each(add_custom, &g);
+	if (g.rows)
+		qsort(g.rows + k8s_kind_row_count, g.count - k8s_kind_row_count, sizeof(*g.rows), compare_custom);
+	*count = g.rows ? g.count : 0;
+	return g.rows;
 }
 
 const struct k8s_kind *k8s_kind_find(const char *group, const char *version, const char *plural)

@@ -56,6 +56,9 @@ struct k8s_kind {
 };
 
 const struct k8s_kind *k8s_kinds(size_t *count);                 // the built-in rows
+/* All that are served now: the built-in rows and those of custom resources, which come after, by group, preferred version
+ * first, by name. The array is the caller's (free); NULL: no memory. */
+const struct k8s_kind **k8s_kinds_now(size_t *count);
 const struct k8s_kind *k8s_kind_find(const char *group, const char *version, const char *plural);
 const struct k8s_kind *k8s_kind_by_name(const char *api_version, const char *kind);
 

@@ -62,7 +62,13 @@ static void check_owners(const json_t *meta, const struct k8s_path *path, struct
 	}
 }
 
-static void check_finalizers(const json_t *meta, const struct k8s_path *path, struct k8s_errors *e)
+/* Custom resources and their definitions may have any name, as upstream. */
+static bool names_finalizers_freely(const struct k8s_kind *k)
+{
+	return k->custom || !strcmp(k->group, "apiextensions.k8s.io");
+}
+
+static void check_finalizers(const struct k8s_kind *k, const json_t *meta, const struct k8s_path *path, struct k8s_errors *e)
 {
 	static const char *const plain[] = {"orphan", "foregroundDeletion", "kubernetes"};
 	size_t i;
@@ -75,7 +81,7 @@ static void check_finalizers(const json_t *meta, const struct k8s_path *path, st
 			continue;
 		for (size_t p = 0; p < sizeof(plain) / sizeof(*plain); p++)
 			known |= !strcmp(plain[p], name);
-		if (!known && !strchr(name, '/'))
+		if (!known && !names_finalizers_freely(k) && !strchr(name, '/'))
 			k8s_invalid_str(e, PATH_AT(at, i), name,
 					"name is neither a standard finalizer name nor is it fully qualified");
 	}
@@ -91,7 +97,7 @@ void k8s_validate_metadata(const struct k8s_kind *k, const json_t *obj, struct k
 	k8s_check_labels(e, PATH(path, "labels"), json_object_get(meta, "labels"));
 	k8s_check_annotations(e, PATH(path, "annotations"), json_object_get(meta, "annotations"));
 	check_owners(meta, path, e);
-	check_finalizers(meta, path, e);
+	check_finalizers(k, meta, path, e);
 }
 
 void k8s_validate_metadata_update(const struct k8s_kind *k, const json_t *obj, const json_t *old, struct k8s_errors *e)

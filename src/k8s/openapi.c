@@ -58,7 +58,7 @@ static json_t *value_type(struct maker *m, const struct k8s_field *f)
 	case K8S_OBJECT:
 		define(m, f->of);
 		return reference(m, f->of->name);
-	case K8S_ANY: return json_object();
+	case K8S_ANY: return json_pack("{s:s}", "description", "Any JSON value.");   // empty ones are taken for absent
 	default: break;
 	}
 	for (size_t i = 0; i < sizeof(plain_types) / sizeof(*plain_types); i++)

@@ -31,8 +31,8 @@ SCHEMA(policy_PodDisruptionBudgetSpec, "io.k8s.api.policy.v1.PodDisruptionBudget
 	SP("unhealthyPodEvictionPolicy"))
 
 SCHEMA(policy_PodDisruptionBudgetStatus, "io.k8s.api.policy.v1.PodDisruptionBudgetStatus",
-	LO("conditions", meta_Condition, KEYS("type"), MERGE_BY("type")), I32("currentHealthy"),
-	I32("desiredHealthy"), M("disruptedPods", TIME), I32("disruptionsAllowed"), I32("expectedPods"),
+	LO("conditions", meta_Condition, KEYS("type"), MERGE_BY("type")), I32("currentHealthy", REQUIRED),
+	I32("desiredHealthy", REQUIRED), M("disruptedPods", TIME), I32("disruptionsAllowed", REQUIRED), I32("expectedPods", REQUIRED),
 	I64("observedGeneration"))
 
 SCHEMA(scheduling_PriorityClass, "io.k8s.api.scheduling.v1.PriorityClass",

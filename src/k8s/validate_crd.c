@@ -1,9 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
-// Validation of CustomResourceDefinitions, and the status they get at once: names are accepted and served.
+// Validation of CustomResourceDefinitions, and the status that they begin with.
 #include <stdio.h>
 #include <string.h>
 
-#include "base/clock.h"
 #include "base/jpath.h"
 #include "base/own.h"
 #include "hooks.h"
@@ -139,20 +138,14 @@ void k8s_validate_crd(const json_t *crd, const json_t *old, struct k8s_errors *e
 	k8s_check_immutable(e, PATH(PATH(path, "names"), "plural"), jpath_get(spec, "names.plural"), jpath_get(old, "spec.names.plural"));
 }
 
+/* The names are accepted, and the kind is served, by the server (controllers/custom.c). */
 void k8s_create_crd(json_t *crd)
 {
-	char now[CLOCK_TEXT_MAX];
-	json_t *stored = json_array(), *v, *names = jpath_get(crd, "spec.names");
+	json_t *stored = json_array(), *v;
 	size_t i;
-	clock_text(clock_real_ns(), 0, now);
 	json_array_foreach(jpath_get(crd, "spec.versions"), i, v)
 		if (jpath_bool(v, "storage", false) && json_object_get(v, "name"))
 			json_array_append(stored, json_object_get(v, "name"));
-	json_object_set_new(crd, "status", json_pack("{s:O?,s:o,s:[{s:s,s:s,s:s,s:s,s:s},{s:s,s:s,s:s,s:s,s:s}]}", "acceptedNames", names,
-			    "storedVersions", stored, "conditions", "type", "NamesAccepted", "status", "True", "lastTransitionTime", now,
-			    "reason", "NoConflicts", "message", "no conflicts found", "type", "Established", "status", "True",
-			    "lastTransitionTime", now, "reason", "InitialNamesAccepted", "message",
-			    "the initial names have been accepted"));
-	if (!names)
-		json_object_del(json_object_get(crd, "status"), "acceptedNames");
+	json_object_set_new(crd, "status", json_pack("{s:{s:s,s:s},s:[],s:o}", "acceptedNames", "kind", "", "plural", "", "conditions",
+						     "storedVersions", stored));
 }

@@ -271,6 +271,15 @@ enum pager_state pager_state(const struct pager_vm *vm, uint64_t page)
 	return page >= vm->pages ? PAGER_NONE : STATE_OF(atomic_load_explicit(walk_entry(vm, page, NULL), memory_order_acquire));
 }
 
+bool pager_untouched(const struct pager_vm *vm, uint64_t page)
+{
+	uint32_t entry = page >= vm->pages ? 0 : atomic_load_explicit(walk_entry(vm, page, NULL), memory_order_acquire);
+	if (STATE_OF(entry) != PAGER_UNLOADED)
+		return false;
+	const struct frame *f = walk_frame(vm, entry, NULL);
+	return f->flags & FRAME_PROTOTYPE && f->vad != vm->discarded;
+}
+
 int pager_age(const struct pager_vm *vm, uint64_t page, uint16_t now)
 {
 	uint32_t entry = page >= vm->pages ? 0 : atomic_load_explicit(walk_entry(vm, page, NULL), memory_order_acquire);

@@ -167,6 +167,8 @@ int pager_adopt_evicted(struct pager_vm *vm, uint64_t page, uint32_t handle);
 
 enum pager_state { PAGER_NONE, PAGER_UNLOADED, PAGER_RESIDENT, PAGER_LOADING, PAGER_EVICTING, PAGER_MOVING };
 enum pager_state pager_state(const struct pager_vm *vm, uint64_t page);
+/* Not loaded since it was mapped: only its VAD has it. A hint. */
+bool pager_untouched(const struct pager_vm *vm, uint64_t page);
 /* Seconds, or any unit of the caller's, since a resident page was loaded or last marked (modulo 65536); -1 not resident.
  * For eviction policy; a hint. */
 int pager_age(const struct pager_vm *vm, uint64_t page, uint16_t now);

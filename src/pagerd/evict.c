@@ -10,13 +10,21 @@
 #include <fcntl.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <time.h>
 #include <unistd.h>
 
 #include "base/clock.h"
-#include "uffd.h"
+#include "base/log.h"
+#include "base/uffd.h"
+#include "prda/metrics.h"
+#include "pressure.h"
 
 enum { RUN = 32 };
+
+PRDA_DEFINE_COUNTER(evictions, "bulkhead_pager_evictions_total", "pages put into the store and taken out of guests");
+PRDA_DEFINE_COUNTER(dropped, "bulkhead_pager_dropped_total", "pages taken out of guests that could be had again without the store");
+PRDA_DEFINE_GAUGE(resident_pages, "bulkhead_pager_resident_pages", "pages of all guests in memory, when eviction last looked");
 
 struct run {
 	struct pager_claim claim[RUN];
@@ -69,9 +77,11 @@ static uint64_t evict_run(struct guests *g, struct guest *guest, struct run *r)
 		} else if (r->handle[i]) {
 			pager_evicted(&r->claim[i], r->handle[i]);
 			atomic_fetch_add_explicit(&guest->evictions, 1, memory_order_relaxed);
+			prda_add(evictions, 1);
 		} else {
 			pager_dropped(&r->claim[i]);
 			atomic_fetch_add_explicit(&guest->dropped, 1, memory_order_relaxed);
+			prda_add(dropped, 1);
 		}
 	}
 	protect(guest, r->first, r->count, false);
@@ -144,11 +154,54 @@ int evict_discard(struct guests *g, struct guest *guest, uint32_t page)
 	return rc;
 }
 
+/* Under a claim nobody puts the page there. */
+static bool is_hole(const struct guest *guest, uint32_t page)
+{
+	off_t at = (off_t)page * PAGER_PAGE, data = lseek(guest->memfd, at, SEEK_DATA);
+	return data < 0 ? errno == ENXIO : data > at;
+}
+
+static uint64_t forget_hole(struct guest *guest, uint64_t first, uint64_t end)
+{
+	uint64_t gone = 0;
+	for (uint64_t page = first; page < end; page++) {
+		struct pager_claim c;
+		if (pager_state(guest->vm, page) != PAGER_RESIDENT || pager_evict_claim(guest->vm, page, &c))
+			continue;
+		if (is_hole(guest, (uint32_t)page)) {
+			pager_zeroed(&c);
+			gone++;
+		} else {
+			pager_evict_cancel(&c);
+		}
+		guest_wake(guest, (uint32_t)page, 1);
+	}
+	return gone;
+}
+
+uint64_t evict_reconcile(struct guest *guest)
+{
+	uint64_t all = pager_vm_pages(guest->vm), gone = 0, page = 0;
+	while (page < all) {
+		off_t hole = lseek(guest->memfd, (off_t)(page * PAGER_PAGE), SEEK_HOLE);
+		if (hole < 0 || (uint64_t)hole / PAGER_PAGE >= all)
+			break;
+		off_t data = lseek(guest->memfd, hole, SEEK_DATA);
+		uint64_t end = data < 0 ? all : (uint64_t)data / PAGER_PAGE;
+		gone += forget_hole(guest, (uint64_t)hole / PAGER_PAGE, end < all ? end : all);
+		page = end;
+	}
+	return gone;
+}
+
 // ---- Reclaim ----
+
+enum { PERIOD_MS = 50, HOUSEKEEPING = 20 };      // so many periods
 
 struct reclaim {
 	struct guests *g;
-	uint64_t max;
+	struct pressure *pressure;
+	uint32_t round;
 	pthread_t thread;
 	pthread_mutex_t lock;
 	pthread_cond_t cond;
@@ -162,7 +215,7 @@ static uint64_t resident(const struct guest *guest)
 	return u.resident;
 }
 
-/* All guests' pages; *fattest: the one furthest above what it has reserved, counted. */
+/* All guests' pages; *fattest: the one furthest above what it has reserved, by its shares, counted. */
 static uint64_t survey(struct guests *g, struct guest **fattest)
 {
 	uint64_t sum = 0, most = 0;
@@ -175,8 +228,9 @@ static uint64_t survey(struct guests *g, struct guest **fattest)
 		if (limit && has > limit)
 			has -= evict_pages(g, guest, has - limit);
 		sum += has;
-		if (has > reserve && has - reserve > most) {
-			most = has - reserve;
+		uint64_t above = has > reserve ? (has - reserve) * GUEST_SHARES / guest->shares : 0;
+		if (above > most) {
+			most = above;
 			if (*fattest)
 				guest_put(g, *fattest);
 			*fattest = guest;
@@ -187,19 +241,58 @@ static uint64_t survey(struct guests *g, struct guest **fattest)
 	return sum;
 }
 
-static void reclaim_once(struct reclaim *r)
+/* At most so much at once: then another may be the fattest. */
+enum { PART = 4096 };
+
+/* Returns whether there is more to do at once. */
+static bool reclaim_once(struct reclaim *r)
 {
 	struct guest *fattest;
 	pager_set_time(r->g->pager, now_ticks());
 	uint64_t sum = survey(r->g, &fattest);
+	metrics_gauge_set(resident_pages, (int64_t)sum);
+	uint64_t over = pressure_excess(r->pressure, sum), went = 0;
 	if (!fattest)
-		return;
-	if (r->max && sum > r->max) {
-		uint64_t above = resident(fattest), reserve = fattest->reserve, over = sum - r->max;
+		return false;
+	if (over) {
+		uint64_t above = resident(fattest), reserve = fattest->reserve;
 		above = above > reserve ? above - reserve : 0;
-		evict_pages(r->g, fattest, over < above ? over : above);
+		over = over < PART ? over : PART;
+		went = evict_pages(r->g, fattest, over < above ? over : above);
 	}
 	guest_put(r->g, fattest);
+	return went == PART;
+}
+
+static bool alive(const struct guest *guest)
+{
+	for (uint32_t i = 0; i < guest->maps; i++)
+		if (uffd_alive(guest->map[i].uffd, guest->map[i].address))
+			return true;
+	return false;
+}
+
+/* More holes in the memfd than there would be if all pages that are counted as resident were there? */
+static bool gave_back(const struct guest *guest)
+{
+	struct stat st;
+	return !fstat(guest->memfd, &st) && (uint64_t)st.st_blocks * 512 / PAGER_PAGE < resident(guest);
+}
+
+static void housekeeping(struct reclaim *r)
+{
+	for (uint32_t i = 0; i < GUESTS_MAX; i++) {
+		struct guest *guest = guest_at(r->g, i);
+		if (!guest)
+			continue;
+		struct store_key key = guest->key;
+		bool lives = alive(guest);
+		if (lives && gave_back(guest))
+			evict_reconcile(guest);
+		guest_put(r->g, guest);
+		if (!lives && !guest_detach(r->g, (const uint8_t *)&key, NULL))
+			log_info("guest", "its processes are gone");
+	}
 }
 
 static void *reclaim_run(void *arg)
@@ -209,9 +302,11 @@ static void *reclaim_run(void *arg)
 	while (!r->stop) {
 		struct timespec t;
 		pthread_mutex_unlock(&r->lock);
-		reclaim_once(r);
+		bool more = reclaim_once(r);
+		if (r->round++ % HOUSEKEEPING == 0)
+			housekeeping(r);
 		clock_gettime(CLOCK_REALTIME, &t);
-		t.tv_nsec += 50000000;
+		t.tv_nsec += more ? 0 : PERIOD_MS * 1000000;
 		t.tv_sec += t.tv_nsec / 1000000000;
 		t.tv_nsec %= 1000000000;
 		pthread_mutex_lock(&r->lock);
@@ -222,13 +317,13 @@ static void *reclaim_run(void *arg)
 	return NULL;
 }
 
-int reclaim_start(struct guests *g, uint64_t max_pages, struct reclaim **out, struct err *e)
+int reclaim_start(struct guests *g, struct pressure *p, struct reclaim **out, struct err *e)
 {
 	struct reclaim *r = calloc(1, sizeof(*r));
 	if (!r)
 		return err_set(e, ENOMEM, "no memory for the thread that evicts");
 	r->g = g;
-	r->max = max_pages;
+	r->pressure = p;
 	pthread_mutex_init(&r->lock, NULL);
 	pthread_cond_init(&r->cond, NULL);
 	pager_set_time(g->pager, now_ticks());

@@ -14,9 +14,11 @@
 
 #include "base/clock.h"
 #include "base/log.h"
+#include "bulkhead/prda.h"
 #include "evict.h"
+#include "prda/metrics.h"
 #include "queue.h"
-#include "uffd.h"
+#include "base/uffd.h"
 
 enum { BUDGET = 16, LINE = 256, EVENTS = 4, THREADS_MAX = 64 };
 #define STOP UINT64_MAX
@@ -30,9 +32,13 @@ struct faults {
 	pthread_t reader[THREADS_MAX], worker[THREADS_MAX];
 };
 
+PRDA_DEFINE_COUNTER(faults_taken, "bulkhead_pager_faults_total", "faults taken from guests");
+METRICS_DEFINE_HISTOGRAM(fault_ns, "bulkhead_pager_fault_ns", "time of faults that loaded a page, from reading the message to waking");
+
 static void measure(struct guest *guest, uint64_t start)
 {
 	uint64_t ns = clock_mono_ns() - start;
+	metrics_observe(fault_ns, ns);
 	int i = ns ? 63 - __builtin_clzll(ns) : 0;
 	atomic_fetch_add_explicit(&guest->latency[i < 32 ? i : 31], 1, memory_order_relaxed);
 }
@@ -79,6 +85,7 @@ static void message(struct faults *f, struct guest *guest, uint32_t map, const s
 	switch (msg->event) {
 	case UFFD_EVENT_PAGEFAULT:
 		atomic_fetch_add_explicit(&guest->faults, 1, memory_order_relaxed);
+		prda_add(faults_taken, 1);
 		if (at < m->address || (at - m->address) / PAGER_PAGE >= m->pages)
 			break;                                 // registered by somebody else; not ours to resolve
 		if (msg->arg.pagefault.flags & UFFD_PAGEFAULT_FLAG_WP)

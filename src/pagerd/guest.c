@@ -14,7 +14,7 @@
 
 #include "base/log.h"
 #include "base/own.h"
-#include "uffd.h"
+#include "base/uffd.h"
 
 #define SLOT_BITS 12
 _Static_assert(GUESTS_MAX == 1u << SLOT_BITS, "handles");
@@ -64,6 +64,15 @@ uint64_t mapping_range(const struct mapping *m, uint32_t page, uint32_t pages, u
 		return 0;
 	*address = m->address + (low - m->first) * PAGER_PAGE;
 	return (high - low) * PAGER_PAGE;
+}
+
+uint64_t guest_shared(const struct guest *guest)
+{
+	uint64_t n = 0;
+	for (uint32_t i = 0; i < guest->images; i++)
+		for (uint32_t k = 0; k < guest->image[i].pages; k++)
+			n += pager_untouched(guest->vm, guest->image[i].first + k);
+	return n;
 }
 
 void guest_wake(struct guest *guest, uint32_t page, uint32_t pages)
@@ -174,6 +183,10 @@ static int map_vads(struct guest *guest, const struct pager_attach *a, const int
 		if (rc)
 			return err_wrap(e, "VAD %u", i);
 		guest->plain = guest->plain && v->kind == PAGER_VAD_ZERO;
+		if (v->kind == PAGER_VAD_TEMPLATE) {
+			guest->image[guest->images].first = (uint32_t)v->first_page;
+			guest->image[guest->images++].pages = (uint32_t)v->pages;
+		}
 	}
 	return 0;
 }
@@ -244,6 +257,7 @@ static int guest_fill(struct guests *g, struct guest *guest, const struct pager_
 	memcpy(&guest->key, a->vm, sizeof(guest->key));
 	guest->limit = a->limit_bytes / PAGER_PAGE;
 	guest->reserve = a->reserve_bytes / PAGER_PAGE;
+	guest->shares = a->shares ? a->shares : GUEST_SHARES;
 	guest->memfd = fcntl(fds[a->memfd], F_DUPFD_CLOEXEC, 3);
 	if (guest->memfd < 0)
 		return err_sys(e, errno, "keep memfd");

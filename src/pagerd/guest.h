@@ -15,6 +15,7 @@
 #include "proto/pager_msg.h"
 
 #define GUESTS_MAX 4096u
+#define GUEST_SHARES 100u      // of a guest that names none
 
 struct mapping {
 	uint64_t address;            // in its process
@@ -29,8 +30,11 @@ struct guest {
 	uint32_t maps;
 	bool plain;                  // all its VADs are zeros
 	struct mapping map[PAGER_MAPS_MAX];
+	uint32_t images;             // VADs that are images shared with other guests
+	struct { uint32_t first, pages; } image[PAGER_VADS_MAX];
 	uint64_t handle;
 	_Atomic uint64_t limit, reserve;     // pages
+	_Atomic uint32_t shares;             // never 0
 	uint32_t hand;               // where eviction goes on; under evict_lock
 	pthread_mutex_t evict_lock;  // one eviction at a time
 	_Atomic uint64_t sent_away;  // faults that met a claim; see resolve.c
@@ -63,6 +67,8 @@ static inline uint64_t guest_event(uint64_t handle, uint32_t map) { return handl
 
 /* The part of a range of pages that a mapping shows: its address and length, 0 when none. */
 uint64_t mapping_range(const struct mapping *m, uint32_t page, uint32_t pages, uint64_t *address);
+/* Pages of shared images that this guest has no copy of. Walks the page table of these images. */
+uint64_t guest_shared(const struct guest *guest);
 /* Wake whoever waits for these pages, in any mapping. */
 void guest_wake(struct guest *guest, uint32_t page, uint32_t pages);
 

@@ -18,27 +18,31 @@
 #include "base/usock.h"
 #include "evict.h"
 #include "fault.h"
+#include "prda/metrics.h"
+#include "pressure.h"
 #include "server.h"
 
 struct options {
-	const char *control, *store;
+	const char *control, *store, *metrics;
 	uint64_t store_mib, memory_mib, frames_mib;
 	uint64_t readers, workers, cluster, sweep_s;
 	enum store_codec codec;
 };
 
+static struct pressure pressure;
 static struct guests guests = { .epoll = -1, .lock = PTHREAD_MUTEX_INITIALIZER };
 
 static const char usage[] =
 	"Usage: bulkhead-pagerd --control SOCKET --store FILE [options]\n"
 	"  --store-mib N       size of a new compressed store (4096)\n"
-	"  --memory-mib N      evict when all guests together have more (0: no limit)\n"
+	"  --memory-mib N      evict when all guests together have more (0: when the host runs short)\n"
 	"  --frames-mib N      guest memory, resident and compressed, there are records for (65536)\n"
 	"  --readers N         threads that take faults (number of processors, at most 8)\n"
 	"  --workers N         threads for faults that must wait (4)\n"
 	"  --cluster N         pages loaded at once, a power of two up to 64 (16)\n"
 	"  --codec lz4|zstd|raw\n"
 	"  --sweep-seconds N   drop compressed pages whose guest has not come back by then (600)\n"
+	"  --metrics DIR       link the counters there for \"bulkhead top\" to read\n"
 	"  --help, --version\n";
 
 static bool number(const char *text, uint64_t min, uint64_t max, uint64_t *v)
@@ -69,7 +73,7 @@ static int parse(int argc, char **argv, struct options *o)
 	static const struct option names[] = {
 		{ "control", 1, 0, 'c' }, { "store", 1, 0, 's' }, { "store-mib", 1, 0, 'S' }, { "memory-mib", 1, 0, 'm' },
 		{ "frames-mib", 1, 0, 'f' }, { "readers", 1, 0, 'r' }, { "workers", 1, 0, 'w' }, { "cluster", 1, 0, 'k' },
-		{ "codec", 1, 0, 'z' }, { "sweep-seconds", 1, 0, 'x' }, { "help", 0, 0, 'h' }, { "version", 0, 0, 'v' }, { 0 },
+		{ "codec", 1, 0, 'z' }, { "sweep-seconds", 1, 0, 'x' }, { "metrics", 1, 0, 'M' }, { "help", 0, 0, 'h' }, { "version", 0, 0, 'v' }, { 0 },
 	};
 	int c, at = 0;
 	while ((c = getopt_long(argc, argv, "", names, &at)) != -1) {
@@ -85,6 +89,7 @@ static int parse(int argc, char **argv, struct options *o)
 		case 'k': good = number(optarg, 1, 64, &o->cluster) && !(o->cluster & (o->cluster - 1)); break;
 		case 'z': good = codec(optarg, &o->codec); break;
 		case 'x': good = number(optarg, 0, 1 << 20, &o->sweep_s); break;
+		case 'M': o->metrics = optarg; break;
 		case 'h': fputs(usage, stdout); return 0;
 		case 'v': puts("bulkhead-pagerd " BULKHEAD_VERSION); return 0;
 		default: fputs(usage, stderr); return 2;
@@ -127,6 +132,7 @@ static void on_sweep(struct evloop *l, struct evwatch *w, uint32_t events, void 
 static int serve(const struct options *o, struct err *e)
 {
 	sigset_t set;
+	pressure.max_pages = o->memory_mib << 8;
 	sigemptyset(&set);
 	sigaddset(&set, SIGTERM);
 	sigaddset(&set, SIGINT);
@@ -141,12 +147,12 @@ static int serve(const struct options *o, struct err *e)
 	if (!rc)
 		rc = faults_start(&guests, (uint32_t)o->readers, (uint32_t)o->workers, (uint32_t)o->cluster, &faults, e);
 	if (!rc)
-		rc = reclaim_start(&guests, o->memory_mib << 8, &reclaim, e);
+		rc = reclaim_start(&guests, &pressure, &reclaim, e);
 	own_fd int listener = rc ? -1 : usock_listen(o->control, SOCK_SEQPACKET, 0600, e);
 	if (!rc && listener < 0)
 		rc = listener;
 	if (!rc)
-		rc = server_start(loop, listener, &guests, (uint32_t)o->cluster, o->memory_mib << 8, &server, e);
+		rc = server_start(loop, listener, &guests, (uint32_t)o->cluster, &pressure, &server, e);
 	if (!rc) {
 		(void)take_fd(listener);
 		log_info("main", "ready control=%s store=%s", o->control, o->store);
@@ -172,7 +178,10 @@ int main(int argc, char **argv)
 	if (rc >= 0)
 		return rc;
 	log_init("bulkhead-pagerd");
-	rc = store_open_file(&o, &e);
+	struct metrics *metrics = NULL;
+	rc = metrics_open(o.metrics, "pagerd", NULL, &metrics, &e);   // before threads
+	if (!rc)
+		rc = store_open_file(&o, &e);
 	if (!rc)
 		rc = pager_new(&(struct pager_options){ .frames = (uint32_t)((o.frames_mib << 8) - 1), .vads = 1u << 20,
 			.vms = GUESTS_MAX, .store = guests.store }, &guests.pager, &e);
@@ -182,5 +191,6 @@ int main(int argc, char **argv)
 		log_error("main", "%s", e.text);
 	pager_free(guests.pager);
 	backing_put(guests.store);
+	metrics_close(metrics);
 	return rc ? 1 : 0;
 }

@@ -23,10 +23,12 @@
 
 #include "base/clock.h"
 #include "base/err.h"
+#include "base/file.h"
 #include "base/usock.h"
 #include "pager/pager.h"
+#include "prda/metrics_view.h"
 #include "proto/pager_msg.h"
-#include "uffd.h"
+#include "base/uffd.h"
 
 enum { PAGES = 4096, HALF = PAGES / 2, THREADS = 4, SLOTS = 2 * THREADS };
 #define BYTES ((uint64_t)PAGES * PAGER_PAGE)
@@ -158,7 +160,7 @@ static uint64_t guest_ask(struct process *p, char what, uint64_t page)
 // ---- pagerd, and what hostd would do ----
 
 struct world {
-	char dir[64], control[96], store[96];
+	char dir[64], control[96], store[96], metrics[96];
 	pid_t pagerd;
 	int sock;
 	int memfd, image;
@@ -175,7 +177,7 @@ static void pagerd_start(struct world *w, const char *codec)
 		prctl(PR_SET_PDEATHSIG, SIGKILL);
 		const char *program = getenv("PAGERD");
 		execl(program, "bulkhead-pagerd", "--control", w->control, "--store", w->store, "--store-mib", "64", "--frames-mib",
-			"64", "--readers", "3", "--codec", codec, (char *)NULL);
+			"64", "--readers", "3", "--codec", codec, "--metrics", w->metrics, (char *)NULL);
 		_exit(127);
 	}
 	for (int i = 0; i < 1000; i++) {
@@ -252,6 +254,33 @@ static uint64_t range(struct world *w, uint32_t type, uint64_t offset, uint64_t 
 	return reply.done.pages;
 }
 
+struct wanted { const char *name; uint64_t value; bool found; };
+
+static void on_metric(void *user, const struct metrics_source *s, const struct prda_reader *r, const struct prda_variable *v)
+{
+	struct wanted *w = user;
+	assert_string_equal(s->program, "pagerd");
+	if (strcmp(v->name, w->name))
+		return;
+	w->found = true;
+	for (uint32_t i = v->kind == PRDA_HISTOGRAM; i < v->size / 8; i++)   // of a histogram: how many
+		w->value += prda_reader_sum(r, v, i);
+}
+
+/* What another process reads of pagerd's counters. */
+static uint64_t counted(struct world *w, const char *name)
+{
+	struct err e = ERR_INIT;
+	struct wanted wanted = { .name = name };
+	struct metrics_view *view = metrics_view_new(w->metrics);
+	assert_int_equal(metrics_view_refresh(view, &e), 0);
+	assert_int_equal(metrics_view_regions(view), 1);
+	metrics_view_read(view, on_metric, &wanted);
+	metrics_view_free(view);
+	assert_true(wanted.found);
+	return wanted.value;
+}
+
 static struct pager_stats stats(struct world *w)
 {
 	struct pager_vm_ref r = { .head.type = PAGER_MSG_STATS };
@@ -290,6 +319,7 @@ static struct world open_world(uint32_t guests, int (*fn)(int, int), const char 
 	assert_non_null(mkdtemp(w.dir));
 	snprintf(w.control, sizeof(w.control), "%s/control", w.dir);
 	snprintf(w.store, sizeof(w.store), "%s/store", w.dir);
+	snprintf(w.metrics, sizeof(w.metrics), "%s/metrics", w.dir);
 	w.memfd = memfd_create("guest", MFD_CLOEXEC | MFD_ALLOW_SEALING);
 	assert_int_equal(ftruncate(w.memfd, BYTES), 0);
 	w.image = template_image();
@@ -306,6 +336,7 @@ static void close_world(struct world *w)
 	close(w->image);
 	unlink(w->control);
 	unlink(w->store);
+	assert_int_equal(dir_remove(w->metrics, NULL), 0);
 	assert_int_equal(rmdir(w->dir), 0);
 }
 
@@ -395,7 +426,13 @@ static void one_page_at_a_time(void **state)
 	assert_int_equal(guest_ask(g, 'w', 7), 8);
 	assert_int_equal(guest_ask(g, 'w', HALF + 7), HALF + 8);
 	wait_for(&w, 32 * PAGER_PAGE, 0);
+	assert_int_equal(counted(&w, "bulkhead_pager_loaded_zero_total"), 16);
+	assert_int_equal(counted(&w, "bulkhead_pager_loaded_copied_total"), 16);
+	assert_true(counted(&w, "bulkhead_pager_faults_total") >= 2);
+	assert_true(counted(&w, "bulkhead_pager_fault_ns") >= 1);
 	assert_int_equal(range(&w, PAGER_MSG_EVICT, 0, BYTES), 32);
+	assert_int_equal(counted(&w, "bulkhead_pager_evictions_total"), 2);
+	assert_int_equal(counted(&w, "bulkhead_pager_dropped_total"), 30);
 	pagerd_end(&w, SIGTERM);
 	pagerd_start(&w, "lz4");
 	attach(&w);
@@ -403,6 +440,7 @@ static void one_page_at_a_time(void **state)
 	assert_int_equal(guest_ask(g, 'r', 7), 8);
 	assert_int_equal(guest_ask(g, 'r', HALF + 7), HALF + 8);
 	wait_for(&w, 2 * PAGER_PAGE, 0);
+	assert_int_equal(counted(&w, "bulkhead_pager_loaded_restored_total"), 2);   // a new process, from 0
 	/* Given back: zeros, also where there is a template, also after a restart. */
 	assert_int_equal(range(&w, PAGER_MSG_DISCARD, (HALF + 7) * PAGER_PAGE, PAGER_PAGE), 1);
 	assert_int_equal(range(&w, PAGER_MSG_DISCARD, 7 * PAGER_PAGE, PAGER_PAGE), 1);

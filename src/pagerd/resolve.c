@@ -9,8 +9,14 @@
 #include <sched.h>
 
 #include "base/log.h"
+#include "bulkhead/prda.h"
 #include "fault.h"
-#include "uffd.h"
+#include "base/uffd.h"
+
+PRDA_DEFINE_COUNTER(zero, "bulkhead_pager_loaded_zero_total", "pages given as zeros");
+PRDA_DEFINE_COUNTER(copied, "bulkhead_pager_loaded_copied_total", "pages copied from a backing file");
+PRDA_DEFINE_COUNTER(restored, "bulkhead_pager_loaded_restored_total", "evicted pages brought back");
+PRDA_DEFINE_COUNTER(failed, "bulkhead_pager_failed_total", "pages that could not be had");
 
 static _Thread_local unsigned char buffer[PAGER_CLUSTER_MAX * PAGER_PAGE] __attribute__((aligned(4096)));
 
@@ -18,6 +24,7 @@ static _Thread_local unsigned char buffer[PAGER_CLUSTER_MAX * PAGER_PAGE] __attr
 static void give_up(struct guest *guest, uint32_t page, int why)
 {
 	atomic_fetch_add_explicit(&guest->failed, 1, memory_order_relaxed);
+	prda_add(failed, 1);
 	log_limited(LOG_LEVEL_ERROR, "fault", "a page cannot be had page=%u error=%d", page, why);
 	for (uint32_t i = 0; i < guest->maps; i++) {
 		uint64_t address, length = mapping_range(&guest->map[i], page, 1, &address);
@@ -64,6 +71,7 @@ static void count(struct guest *guest, const struct pager_claim *c, const void *
 {
 	_Atomic uint64_t *which = c->count == 1 && c->backing->ops->release ? &guest->restored : data ? &guest->copied : &guest->zero;
 	atomic_fetch_add_explicit(which, pages, memory_order_relaxed);
+	prda_add(which == &guest->restored ? restored : which == &guest->copied ? copied : zero, pages);
 }
 
 /* Give claims back; n pages are in place. before: the count, from before the claim. */

@@ -13,6 +13,7 @@
 #include "base/usock.h"
 #include "evict.h"
 #include "fault.h"
+#include "pressure.h"
 
 enum { CLIENTS_MAX = 64 };
 
@@ -20,7 +21,7 @@ struct server {
 	struct evloop *loop;
 	struct guests *g;
 	uint32_t cluster;
-	uint64_t max_pages;
+	const struct pressure *pressure;
 	struct evwatch *listener;
 	struct evwatch *client[CLIENTS_MAX];
 };
@@ -86,6 +87,7 @@ static int on_stats(struct call *c, struct err *e)
 	s->evictions = guest->evictions;
 	s->dropped = guest->dropped;
 	s->failed = guest->failed;
+	s->shared_bytes = guest_shared(guest) * PAGER_PAGE;
 	for (int i = 0; i < 32; i++)
 		s->latency_ns[i] = guest->latency[i];
 	guest_put(c->s->g, guest);
@@ -166,8 +168,23 @@ static int on_limit(struct call *c, struct err *e)
 		return rc;
 	guest->limit = c->in->limit.limit_bytes / PAGER_PAGE;
 	guest->reserve = c->in->limit.reserve_bytes / PAGER_PAGE;
+	guest->shares = c->in->limit.shares ? c->in->limit.shares : GUEST_SHARES;
 	guest_put(c->s->g, guest);
 	return 0;
+}
+
+static void sum_guests(struct guests *g, struct pager_host *h)
+{
+	for (uint32_t i = 0; i < GUESTS_MAX; i++) {
+		struct guest *guest = guest_at(g, i);
+		struct pager_vm_usage u;
+		if (!guest)
+			continue;
+		pager_vm_usage(guest->vm, &u);
+		h->resident_bytes += u.resident * PAGER_PAGE;
+		h->evicted_bytes += u.evicted * PAGER_PAGE;
+		guest_put(g, guest);
+	}
 }
 
 static int on_host(struct call *c, struct err *e)
@@ -178,8 +195,9 @@ static int on_host(struct call *c, struct err *e)
 	pager_usage(c->s->g->pager, &u);
 	store_usage(c->s->g->store, &s);
 	c->out->host = (struct pager_host){ .vms = u.vms, .vads = u.vads, .frames_used = u.frames_used, .frames = u.frames,
-		.memory_limit_bytes = c->s->max_pages * PAGER_PAGE, .store_pages = s.pages, .store_bytes = s.bytes,
-		.store_file_bytes = s.file_bytes };
+		.memory_limit_bytes = c->s->pressure->max_pages * PAGER_PAGE, .store_pages = s.pages, .store_bytes = s.bytes,
+		.store_file_bytes = s.file_bytes, .pressure = pressure_now(c->s->pressure) };
+	sum_guests(c->s->g, &c->out->host);
 	return 0;
 }
 
@@ -221,7 +239,8 @@ static void answer(struct server *s, int fd, const union request *in, size_t len
 		out.head.type = PAGER_MSG_ERROR;
 		out.error.code = e.code;
 		snprintf(out.error.text, sizeof(out.error.text), "%s", e.text);
-		log_limited(LOG_LEVEL_WARN, "control", "%s", e.text);
+		if (e.code != EEXIST)                          // hostd asks, it does not know what an earlier one did
+			log_limited(LOG_LEVEL_WARN, "control", "%s", e.text);
 	} else {
 		out.head.type = in->head.type;
 	}
@@ -279,12 +298,12 @@ static void on_listener(struct evloop *l, struct evwatch *w, uint32_t events, vo
 	close(fd);
 }
 
-int server_start(struct evloop *l, int listener, struct guests *g, uint32_t cluster, uint64_t max_pages, struct server **out,
+int server_start(struct evloop *l, int listener, struct guests *g, uint32_t cluster, const struct pressure *p, struct server **out,
 	struct err *e)
 {
 	struct server *s = calloc(1, sizeof(*s));
 	if (s)
-		*s = (struct server){ .loop = l, .g = g, .cluster = cluster, .max_pages = max_pages };
+		*s = (struct server){ .loop = l, .g = g, .cluster = cluster, .pressure = p };
 	if (!s || !(s->listener = evloop_add(l, listener, EPOLLIN, on_listener, s))) {
 		free(s);
 		return err_set(e, ENOMEM, "no memory for the control socket");

@@ -6,9 +6,10 @@
 #include "base/evloop.h"
 #include "guest.h"
 
+struct pressure;
 struct server;
 /* listener: a listening SOCK_SEQPACKET socket; the server's from now on. cluster: for prefetching. */
-int server_start(struct evloop *l, int listener, struct guests *g, uint32_t cluster, uint64_t max_pages, struct server **s,
+int server_start(struct evloop *l, int listener, struct guests *g, uint32_t cluster, const struct pressure *p, struct server **s,
 	struct err *e);
 void server_stop(struct server *s);
 

@@ -153,7 +153,7 @@ int prda_ring_alloc(struct prda_region *r, prda_ring *a, size_t capacity, const 
 
 int prda_buffer_alloc(struct prda_region *r, prda_buffer *a, size_t capacity, const char *name, struct err *e)
 {
-	return alloc_array(r, name, (uint64_t[]){ 0, capacity }, 2, 1, capacity, (void **)&a->alias_, e);
+	return alloc_array(r, name, (uint64_t[8]){ 0, capacity }, 8, 1, capacity, (void **)&a->alias_, e);
 }
 
 int prda_cache_alloc(struct prda_region *r, prda_cache *a, size_t capacity, const char *name, struct err *e)
@@ -181,11 +181,11 @@ void prda_free_(uintptr_t a)
 	prda_alloc_unlock(r);
 }
 
-void prda_define_(size_t size, size_t align, const char *name, void **alias)
+void prda_define_(size_t size, size_t align, const struct prda_about *about, void **alias)
 {
 	struct err e = ERR_INIT;
-	if (prda_alloc_(prda_process_region(), size, align, &(struct prda_about){ .name = name }, alias, &e) < 0) {
-		fprintf(stderr, "prda: %s: %s\n", name, e.text);
+	if (prda_alloc_(prda_process_region(), size, align, about, alias, &e) < 0) {
+		fprintf(stderr, "prda: %s: %s\n", about->name, e.text);
 		abort();
 	}
 }

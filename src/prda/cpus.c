@@ -35,6 +35,16 @@ uint32_t prda_cpus_parse(const char *list)
 	}
 }
 
+#ifdef __x86_64__
+bool prda_wide_;
+
+__attribute__((constructor)) static void wide_detect(void)
+{
+	__builtin_cpu_init();
+	prda_wide_ = __builtin_cpu_supports("avx512f");
+}
+#endif
+
 uint32_t prda_cpus_possible(void)
 {
 	own_buf struct buf b = BUF_INIT;

@@ -1,9 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
-// Making metrics; metrics_text.c reads them.
+// Making metrics; metrics_view.c reads them.
 #include "metrics.h"
 
-#include <ctype.h>
-#include <fcntl.h>
+#include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -16,141 +15,121 @@
 #include "metrics_name.h"
 
 struct metrics {
-	struct prda_region *region;
-	metrics_histogram spare;   // counts for metrics that could not be made; has no name
-	bool warned;
+	char *link;
 };
 
-static bool program_good(const char *program)
-{
-	size_t n = strspn(program, "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789-");
-	return n > 0 && n < 32 && program[n] == '\0';
-}
+/* Counts for metrics that could not be made; nobody reads it. */
+PRDA_DEFINE(metrics_histogram, spare);
 
-/* Takes over region. */
-static int metrics_make(struct prda_region *region, struct metrics **out, struct err *e)
+static int link_region(const char *dir, const struct metrics_source *s, char **link, struct err *e)
 {
-	struct metrics *m = calloc(1, sizeof(*m));
-	int rc = m ? prda_alloc(region, &m->spare, NULL, e) : err_set(e, ENOMEM, "no memory for metrics");
-	if (rc < 0) {
-		free(m);
-		prda_region_close(region);
+	char file[METRICS_FILE_MAX], target[64];
+	own_free char *path = NULL;
+	if (metrics_source_write(s, file) < 0)
+		return err_set(e, EINVAL, "metrics of program '%s', VM '%s': a program is 1 to 31 letters, digits and '-', a VM "
+			"namespace/pod", s->program, s->vm);
+	int rc = dir_make(dir, 0755, e);
+	if (rc < 0)
 		return rc;
+	if (asprintf(&path, "%s/%s", dir, file) < 0) {
+		path = NULL;
+		return err_set(e, ENOMEM, "no memory for a path");
 	}
-	m->region = region;
-	*out = m;
+	metrics_forget(dir, s->pid, NULL);   // of processes that had this number before
+	rc = prda_region_share(prda_process_region(), s->program, e);
+	if (rc < 0)
+		return rc;
+	snprintf(target, sizeof(target), "/proc/%u/fd/%d", s->pid, prda_region_fd(prda_process_region()));
+	if (symlink(target, path) < 0)
+		return err_sys(e, errno, "link the metrics as %s", path);
+	*link = take(path);
 	return 0;
 }
 
-int metrics_open(const char *dir, const char *program, struct metrics **out, struct err *e)
+int metrics_open(const char *dir, const char *program, const char *vm, struct metrics **out, struct err *e)
 {
-	if (!program_good(program))
-		return err_set(e, EINVAL, "metrics program '%s': 1 to 31 letters, digits and '-'", program);
-	own_free char *path = NULL;
-	if (dir) {
-		int rc = dir_make(dir, 0755, e);
-		if (rc < 0)
-			return rc;
-		if (asprintf(&path, "%s/%s.%d.prda", dir, program, (int)getpid()) < 0) {
-			path = NULL;
-			return err_set(e, ENOMEM, "no memory for a path");
-		}
-		unlink(path);   // of a process that had this number before
-	}
-	struct prda_region *r;
-	int rc = prda_region_new(&(struct prda_options){ .name = program, .path = path }, &r, e);
-	return rc < 0 ? rc : metrics_make(r, out, e);
-}
-
-int metrics_attach(int fd, struct metrics **out, struct err *e)
-{
-	struct prda_region *r;
-	int rc = prda_region_attach(fd, &r, e);
-	return rc < 0 ? rc : metrics_make(r, out, e);
-}
-
-int metrics_make_fd(const char *program, struct err *e)
-{
-	if (!program_good(program))
-		return err_set(e, EINVAL, "metrics program '%s': 1 to 31 letters, digits and '-'", program);
-	struct prda_region *r;
-	int rc = prda_region_new(&(struct prda_options){ .name = program, .shared = true }, &r, e);
+	struct metrics_source s = { .pid = (uint32_t)getpid() };
+	if (strlen(program) >= sizeof(s.program) || (vm && strlen(vm) >= sizeof(s.vm)))
+		return err_set(e, EINVAL, "metrics of program '%.40s', VM '%.200s': the name is too long", program, vm ? vm : "");
+	strcpy(s.program, program);
+	strcpy(s.vm, vm ? vm : "");
+	struct metrics *m = calloc(1, sizeof(*m));
+	if (!m)
+		return err_set(e, ENOMEM, "no memory for metrics");
+	int rc = dir ? link_region(dir, &s, &m->link, e) : 0;
 	if (rc < 0)
-		return rc;
-	/* Opened anew: a duplicate would hold this process's seat, and the region would look alive for ever. */
-	char path[40];
-	snprintf(path, sizeof(path), "/proc/self/fd/%d", prda_region_fd(r));
-	int fd = open(path, O_RDWR | O_CLOEXEC);
-	if (fd < 0)
-		fd = err_sys(e, errno, "open the metrics region of %s", program);
-	prda_region_close(r);
-	return fd;
+		free(m);
+	else
+		*out = m;
+	return rc;
 }
 
 void metrics_close(struct metrics *m)
 {
 	if (!m)
 		return;
-	prda_free(m->spare);
-	prda_region_close(m->region);
+	if (m->link)
+		unlink(m->link);
+	free(m->link);
 	free(m);
 }
 
-struct prda_region *metrics_region(struct metrics *m)
+static void warn(const char *name, const char *why)
 {
-	return m->region;
-}
-
-static void warn(struct metrics *m, const char *name, const char *why)
-{
-	if (!m->warned)
+	static atomic_flag warned = ATOMIC_FLAG_INIT;
+	if (!atomic_flag_test_and_set(&warned))
 		log_warn("metrics", "metric '%s' is not counted: %s", name, why);
-	m->warned = true;
 }
 
-static bool good(struct metrics *m, const char *name, const char *labels)
+static bool good(const char *name, const char *labels)
 {
 	if (metrics_name_good(name) && metrics_labels_good(labels ? labels : ""))
 		return true;
-	warn(m, name, "name or labels are not as they should be");
+	warn(name, "name or labels are not as they should be");
 	return false;
 }
 
-static prda_u64 number(struct metrics *m, const struct prda_about *about)
+static prda_u64 number(const struct prda_about *about)
 {
 	struct err e = ERR_INIT;
 	prda_u64 a;
-	if (!good(m, about->name, about->labels))
-		return prda_member(prda_u64, m->spare, sum);
-	if (prda_alloc_about(m->region, &a, about, &e) < 0) {
-		warn(m, about->name, e.text);
-		return prda_member(prda_u64, m->spare, sum);
+	if (!good(about->name, about->labels))
+		return prda_member(prda_u64, spare, sum);
+	if (prda_alloc_about(prda_process_region(), &a, about, &e) < 0) {
+		warn(about->name, e.text);
+		return prda_member(prda_u64, spare, sum);
 	}
 	return a;
 }
 
-prda_u64 metrics_counter(struct metrics *m, const char *name, const char *labels, const char *help)
+prda_u64 metrics_counter(const char *name, const char *labels, const char *help)
 {
-	return number(m, &(struct prda_about){ .name = name, .labels = labels, .help = help, .kind = PRDA_COUNTER });
+	return number(&(struct prda_about){ .name = name, .labels = labels, .help = help, .kind = PRDA_COUNTER });
 }
 
-prda_u64 metrics_gauge(struct metrics *m, const char *name, const char *labels, const char *help)
+prda_u64 metrics_gauge(const char *name, const char *labels, const char *help)
 {
-	return number(m, &(struct prda_about){ .name = name, .labels = labels, .help = help, .kind = PRDA_GAUGE });
+	return number(&(struct prda_about){ .name = name, .labels = labels, .help = help, .kind = PRDA_GAUGE });
 }
 
-metrics_histogram metrics_histogram_new(struct metrics *m, const char *name, const char *labels, const char *help)
+metrics_histogram metrics_histogram_new(const char *name, const char *labels, const char *help)
 {
 	const struct prda_about about = { .name = name, .labels = labels, .help = help, .kind = PRDA_HISTOGRAM };
 	struct err e = ERR_INIT;
 	metrics_histogram h;
-	if (!good(m, name, labels))
-		return m->spare;
-	if (prda_alloc_about(m->region, &h, &about, &e) < 0) {
-		warn(m, name, e.text);
-		return m->spare;
+	if (!good(name, labels))
+		return spare;
+	if (prda_alloc_about(prda_process_region(), &h, &about, &e) < 0) {
+		warn(name, e.text);
+		return spare;
 	}
 	return h;
+}
+
+void metrics_remove_(uintptr_t alias)
+{
+	if (alias != prda_number(spare))   // which is its first member's, too
+		prda_free_(alias);
 }
 
 void metrics_gauge_set(prda_u64 gauge, int64_t v)

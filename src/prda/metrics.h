@@ -1,14 +1,16 @@
 // SPDX-License-Identifier: Apache-2.0
-// The counters of a program: PRDA variables with names, in a region file under the runtime folder
-// (ROOT/run/metrics/PROGRAM.PID.prda), so that `bulkhead top` and `/metrics` of hostd read those of all programs.
+// The counters of a program: the named variables of its process region, which it puts into shared memory at start and
+// links from the cluster's folder, so that `bulkhead top` and `/metrics` of hostd read those of all programs.
 //
-//	struct metrics *m;
-//	metrics_open("/run/bulkhead/metrics", "pagerd", &m, &e);
-//	prda_u64 faults = metrics_counter(m, "bulkhead_pager_faults_total", NULL, "page faults resolved");
+//	PRDA_DEFINE_COUNTER(faults, "bulkhead_pager_faults_total", "page faults taken");  // bulkhead/prda.h
+//	metrics_open("/var/lib/bulkhead/run/metrics", "pagerd", NULL, &m, &e);            // in main, before threads
 //	prda_add(faults, 1);                                        // anywhere, any thread, any signal handler
 //
-// Making a metric never fails: when the region is full (about 1900 names, 1 MiB), or a name is bad, it is a variable
-// that nobody reads, and a warning is logged once.
+// Names: [a-zA-Z_:][a-zA-Z0-9_:]*; counters end in _total. About 1900 of them fit.
+//
+// DIR/PROGRAM.PID.prda, or PROGRAM@NAMESPACE_POD.PID.prda for a process of one VM, is a link to /proc/PID/fd/N, a sealed
+// memfd. Who counts is said by the link, which the process cannot change once it has given up its privileges; what is
+// in the region, its process can make up.
 #ifndef BH_METRICS_H
 #define BH_METRICS_H
 
@@ -17,30 +19,28 @@
 
 struct metrics;
 
-/* dir: made if need be; NULL: nobody will read (tests, one-shot commands). program: for the file's name and the label
- * program="..."; letters, digits, '-'. The file is removed by metrics_close, and by metrics_sweep once the process is
- * gone. Returns 0 or -errno, text in e. */
-int metrics_open(const char *dir, const char *program, struct metrics **m, struct err *e);
+/* Share the process region and link it. dir: made if need be; NULL: nobody will read (tests, one-shot commands).
+ * program: 1 to 31 letters, digits, '-'. vm: "namespace/pod" of the VM that the process belongs to, or NULL.
+ * Call while there is one thread. Returns 0 and *m, or -errno, text in e. */
+int metrics_open(const char *dir, const char *program, const char *vm, struct metrics **m, struct err *e);
 
-/* The same in a region that another process made (hostd, for a jailed vmx). fd: borrowed. */
-int metrics_attach(int fd, struct metrics **m, struct err *e);
+void metrics_close(struct metrics *m);   // removes the link. NULL: nothing
 
-/* A region for a process that cannot make one: a sealed memfd. program as above. Returns the descriptor, the caller's,
- * or -errno. Readers find it if the maker keeps it open and links DIR/PROGRAM.ID.prda to /proc/PID/fd/N. */
-int metrics_make_fd(const char *program, struct err *e);
-
-void metrics_close(struct metrics *m);   // no thread counts any more. NULL: nothing
-struct prda_region *metrics_region(struct metrics *m);
-
-/* labels: NULL, or key="value",... with \\, \" and \n in values escaped (metrics_label does it). Strings are copied.
- * Names: [a-zA-Z_:][a-zA-Z0-9_:]*; counters end in _total. May block; not for signal handlers. */
-prda_u64 metrics_counter(struct metrics *m, const char *name, const char *labels, const char *help);
-prda_u64 metrics_gauge(struct metrics *m, const char *name, const char *labels, const char *help);   // add +n, -n
+/* Metrics of objects that come and go, in the process region. Making one never fails: when the region is full, or a name
+ * is bad, it is a variable that nobody reads, and a warning is logged once.
+ * labels: NULL, or key="value",... with \\, \" and \n in values escaped (metrics_label does it); not program, pid, vm, le.
+ * Strings are copied. May block; not for signal handlers. */
+prda_u64 metrics_counter(const char *name, const char *labels, const char *help);
+prda_u64 metrics_gauge(const char *name, const char *labels, const char *help);   // add +n, -n
 
 /* Values by their number of bits: bucket 0 counts zeroes, bucket n values from 2^(n-1) to 2^n - 1. */
 struct metrics_histogram_ { uint64_t sum, bucket[65]; };
 PRDA_TYPE(metrics_histogram, struct metrics_histogram_);
-metrics_histogram metrics_histogram_new(struct metrics *m, const char *name, const char *labels, const char *help);
+metrics_histogram metrics_histogram_new(const char *name, const char *labels, const char *help);
+
+/* A static one: METRICS_DEFINE_HISTOGRAM(latency, "bulkhead_pager_fault_ns", "how long faults took"); */
+#define METRICS_DEFINE_HISTOGRAM(variable, name, help) \
+	PRDA_DEFINE_(static, metrics_histogram, variable, PRDA_HISTOGRAM, name, help)
 
 static inline void metrics_observe(metrics_histogram h, uint64_t v)
 {
@@ -53,16 +53,18 @@ static inline void metrics_observe(metrics_histogram h, uint64_t v)
 void metrics_gauge_set(prda_u64 gauge, int64_t v);
 
 /* Take away what belongs to an object that is gone (a pod). No thread may use it any more. */
-#define metrics_remove(metric) prda_free(metric)
+#define metrics_remove(metric) metrics_remove_(prda_number(metric))
+void metrics_remove_(uintptr_t alias);
+
+/* Remove the links of processes that are gone: of this number (0: none), or of this VM (NULL: none). A killed process, and
+ * a jailed one at its end, leaves its link; who reads removes it as well. */
+void metrics_forget(const char *dir, uint32_t pid, const char *vm);
 
 /* Append key="value", value escaped, to a labels text (a comma before it unless it is the first). 0 or -ENOMEM. */
 int metrics_label(struct buf *labels, const char *key, const char *value);
 
-/* Prometheus text (version 0.0.4) of all regions in dir, each sample with program="..." and pid="..." in front of its
- * labels. Files that cannot be read are left out. Returns 0 or -errno. */
+/* Prometheus text (version 0.0.4) of all regions in dir, each sample with program="...", pid="..." and vm="..." in front
+ * of its labels. Regions that cannot be read are left out. Returns 0 or -errno. */
 int metrics_text(const char *dir, struct buf *out, struct err *e);
-
-/* Remove the files of processes that are gone. Returns how many, or -errno. */
-int metrics_sweep(const char *dir, struct err *e);
 
 #endif

@@ -2,6 +2,7 @@
 #include "metrics.h"
 
 #include <fcntl.h>
+#include <linux/seccomp.h>
 #include <setjmp.h>
 #include <signal.h>
 #include <stdarg.h>
@@ -9,7 +10,9 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
+#include <sys/prctl.h>
 #include <sys/stat.h>
+#include <sys/syscall.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -20,9 +23,11 @@
 #include "bulkhead/prda_reader.h"
 #include "cpus.h"
 #include "metrics_name.h"
+#include "metrics_view.h"
 #include "region.h"
 
 static char dir[64];
+static const char *self;
 
 static int make_dir(void **state)
 {
@@ -37,10 +42,10 @@ static int remove_dir(void **state)
 	return dir_remove(dir, NULL);
 }
 
-static char *file_of(const char *program)
+static char *file_of(const char *who, int pid)
 {
-	static char path[200];
-	snprintf(path, sizeof(path), "%s/%s.%d.prda", dir, program, (int)getpid());
+	static char path[300];
+	snprintf(path, sizeof(path), "%s/%s.%d.prda", dir, who, pid);
 	return path;
 }
 
@@ -49,12 +54,12 @@ static void test_text(void **state)
 	(void)state;
 	struct metrics *m;
 	struct err e = ERR_INIT;
-	assert_int_equal(metrics_open(dir, "tester", &m, &e), 0);
-	prda_u64 reads = metrics_counter(m, "disk_reads_total", "disk=\"a\"", "reads\nfinished");
-	prda_u64 reads_b = metrics_counter(m, "disk_reads_total", "disk=\"b\"", "reads\nfinished");
-	prda_u64 running = metrics_gauge(m, "vms_running", NULL, NULL);
-	prda_u64 limit = metrics_gauge(m, "vms_limit", NULL, NULL);
-	metrics_histogram size = metrics_histogram_new(m, "read_bytes", NULL, "sizes");
+	assert_int_equal(metrics_open(dir, "tester", NULL, &m, &e), 0);
+	prda_u64 reads = metrics_counter("disk_reads_total", "disk=\"a\"", "reads\nfinished");
+	prda_u64 reads_b = metrics_counter("disk_reads_total", "disk=\"b\"", "reads\nfinished");
+	prda_u64 running = metrics_gauge("vms_running", NULL, NULL);
+	prda_u64 limit = metrics_gauge("vms_limit", NULL, NULL);
+	metrics_histogram size = metrics_histogram_new("read_bytes", NULL, "sizes");
 	prda_add(reads, 3);
 	prda_add(reads_b, 4);
 	prda_add(running, 2);
@@ -88,8 +93,12 @@ static void test_text(void **state)
 	assert_int_equal(metrics_text(dir, &out, &e), 0);
 	assert_null(strstr(out.data, "disk=\"b\""));
 	assert_null(strstr(out.data, "read_bytes"));
+	metrics_remove(reads);
+	metrics_remove(running);
+	metrics_remove(limit);
 	metrics_close(m);
-	assert_int_equal(access(file_of("tester"), F_OK), -1);
+	struct stat st;
+	assert_int_equal(lstat(file_of("tester", getpid()), &st), -1);
 }
 
 static void test_bad_metrics_are_harmless(void **state)
@@ -97,27 +106,31 @@ static void test_bad_metrics_are_harmless(void **state)
 	(void)state;
 	struct metrics *m;
 	struct err e = ERR_INIT;
-	assert_int_equal(metrics_open(dir, "../evil", &m, &e), -EINVAL);
-	assert_int_equal(metrics_open(dir, "full", &m, &e), 0);
-	prda_u64 bad = metrics_counter(m, "no spaces", NULL, NULL);
+	static prda_u64 many[5000];
+	assert_int_equal(metrics_open(dir, "../evil", NULL, &m, &e), -EINVAL);
+	assert_int_equal(metrics_open(dir, "evil", "no-slash", &m, &e), -EINVAL);
+	assert_int_equal(metrics_open(dir, "evil", "../../x", &m, &e), -EINVAL);
+	assert_int_equal(metrics_open(dir, "full", NULL, &m, &e), 0);
+	prda_u64 bad = metrics_counter("no spaces", NULL, NULL);
 	prda_add(bad, 1);
-	bad = metrics_counter(m, "good", "evil=\"\n\"", NULL);
+	bad = metrics_counter("good", "evil=\"\n\"", NULL);
 	prda_add(bad, 1);
+	metrics_remove(bad);
 	char name[40];
-	int made = 0;
-	for (; made < 5000; made++) {
-		snprintf(name, sizeof(name), "many_%d", made);
-		prda_u64 a = metrics_counter(m, name, NULL, NULL);
-		prda_add(a, 1);
+	for (int i = 0; i < 5000; i++) {
+		snprintf(name, sizeof(name), "many_%d", i);
+		many[i] = metrics_counter(name, NULL, NULL);
+		prda_add(many[i], 1);
 	}
 	own_buf struct buf out = BUF_INIT;
 	assert_int_equal(metrics_text(dir, &out, &e), 0);
 	assert_non_null(strstr(out.data, "many_1800{"));
 	assert_null(strstr(out.data, "many_4999{"));
 	assert_null(strstr(out.data, "evil"));
+	for (int i = 0; i < 5000; i++)
+		metrics_remove(many[i]);
 	metrics_close(m);
-	assert_int_equal(metrics_open(NULL, "quiet", &m, &e), 0);
-	prda_add(metrics_counter(m, "unseen", NULL, NULL), 1);
+	assert_int_equal(metrics_open(NULL, "quiet", NULL, &m, &e), 0);
 	metrics_close(m);
 }
 
@@ -126,12 +139,13 @@ static void test_labels(void **state)
 	(void)state;
 	own_buf struct buf b = BUF_INIT;
 	assert_int_equal(metrics_label(&b, "pod", "ns/a\"b\\c\nd"), 0);
-	assert_int_equal(metrics_label(&b, "vm", ""), 0);
-	assert_string_equal(b.data, "pod=\"ns/a\\\"b\\\\c\\nd\",vm=\"\"");
+	assert_int_equal(metrics_label(&b, "host", ""), 0);
+	assert_string_equal(b.data, "pod=\"ns/a\\\"b\\\\c\\nd\",host=\"\"");
 	assert_true(metrics_labels_good(b.data));
 	assert_true(metrics_labels_good(""));
 	const char *const bad[] = { "a", "a=", "a=\"", "a=\"b", "a=\"b\",", "a=\"b\"x", "1a=\"b\"", "a=\"\\q\"", "a=\"b\\", ",a=\"b\"",
-		"a=\"\x01\"" };
+		"a=\"\x01\"",
+		"a=\"b\",a=\"c\"", "pid=\"1\"", "b=\"\",vm=\"x\"", "le=\"1\"", "a=\"\x7f\"" };
 	for (size_t i = 0; i < sizeof(bad) / sizeof(*bad); i++)
 		assert_false(metrics_labels_good(bad[i]));
 	assert_true(metrics_name_good("a_b:c9"));
@@ -140,89 +154,249 @@ static void test_labels(void **state)
 	assert_false(metrics_name_good("a b"));
 }
 
-/* A program counts while another one reads; killed, its file stays, readable, until it is swept. */
+static void test_names_of_links(void **state)
+{
+	(void)state;
+	char file[METRICS_FILE_MAX];
+	struct metrics_source s = { .program = "vmx", .vm = "default/web-0.x", .pid = 12 }, back;
+	assert_int_equal(metrics_source_write(&s, file), 0);
+	assert_string_equal(file, "vmx@default_web-0.x.12.prda");
+	assert_true(metrics_source_read(file, &back));
+	assert_string_equal(back.program, "vmx");
+	assert_string_equal(back.vm, "default/web-0.x");
+	assert_int_equal(back.pid, 12);
+	assert_true(metrics_source_read("pagerd.7.prda", &back));
+	assert_string_equal(back.vm, "");
+	const char *const bad[] = { "", ".prda", "a.prda", "a.b.prda", "a.0.prda", "a.-1.prda", "a.1x.prda", "a.99999999999.prda",
+		"a@.1.prda", "a@b.1.prda", "a@b_c_d.1.prda", "@a_b.1.prda", "a\x1b[2J.1.prda", "a.1.prda~", ".a.1.prda",
+		"a2345678901234567890123456789012.1.prda" };
+	for (size_t i = 0; i < sizeof(bad) / sizeof(*bad); i++)
+		assert_false(metrics_source_read(bad[i], &back));
+}
+
+/* This program once more, as one that counts: see main. */
+static pid_t start_worker(int *ready, const char *what)
+{
+	int to_us[2];
+	assert_int_equal(pipe(to_us), 0);
+	pid_t child = fork();
+	if (child == 0) {
+		prctl(PR_SET_PDEATHSIG, SIGKILL);
+		dup2(to_us[1], 1);
+		execl(self, self, dir, what, (char *)NULL);
+		_exit(127);
+	}
+	close(to_us[1]);
+	char x;
+	assert_int_equal(read(to_us[0], &x, 1), 1);
+	*ready = to_us[0];
+	return child;
+}
+
+static int worker(const char *to, const char *what)
+{
+	struct metrics *m;
+	if (metrics_open(to, "worker", "default/web", &m, NULL) < 0)
+		return 1;
+	prda_u64 n = metrics_counter("work_total", NULL, NULL);
+	prda_add(n, 1);
+	for (int i = 0; i < 1000; i++) {
+		char name[24];
+		snprintf(name, sizeof(name), "more_%d_total", i);
+		metrics_counter(name, NULL, NULL);
+	}
+	int fd = prda_region_fd(prda_process_region());
+	if (ftruncate(fd, 4096) == 0)
+		return 2;                                   // it must be sealed
+	if (!strcmp(what, "swap")) {                        // a region that can be cut short, where the link leads
+		int other = memfd_create("evil", 0);
+		if (ftruncate(other, (off_t)prda_file_at(prda_region_slots(prda_process_region()))) < 0
+				|| pwrite(other, prda_process_region()->shared, 4096, 0) != 4096 || dup2(other, fd) != fd)
+			return 3;
+	}
+	if (write(1, "x", 1) != 1)
+		return 1;
+	for (;;)
+		prda_add(n, 1);
+}
+
+struct found { uint64_t value; int metrics; struct metrics_source source; };
+
+static void on_work(void *user, const struct metrics_source *s, const struct prda_reader *r, const struct prda_variable *v)
+{
+	struct found *f = user;
+	f->metrics++;
+	if (strcmp(v->name, "work_total"))
+		return;
+	f->value = prda_reader_sum(r, v, 0);
+	f->source = *s;
+}
+
+static struct found look(struct metrics_view *v)
+{
+	struct found f = { 0 };
+	metrics_view_read(v, on_work, &f);
+	return f;
+}
+
+static bool is_link(const char *path)
+{
+	struct stat st;
+	return lstat(path, &st) == 0;
+}
+
+/* A program counts while another one reads; killed, its link stays until somebody looks. */
 static void test_reading_a_running_process(void **state)
 {
 	(void)state;
-	int ready[2];
-	assert_int_equal(pipe(ready), 0);
-	pid_t child = fork();
-	if (child == 0) {
-		struct metrics *m;
-		if (metrics_open(dir, "worker", &m, NULL) < 0)
-			_exit(1);
-		prda_u64 n = metrics_counter(m, "work_total", NULL, NULL);
-		prda_add(n, 1);
-		if (write(ready[1], "x", 1) != 1)
-			_exit(1);
-		for (;;)
-			prda_add(n, 1);
-	}
-	char x;
-	assert_int_equal(read(ready[0], &x, 1), 1);
-	char path[200];
-	snprintf(path, sizeof(path), "%s/worker.%d.prda", dir, (int)child);
-	struct prda_reader *r;
 	struct err e = ERR_INIT;
-	assert_int_equal(prda_reader_open(path, &r, &e), 0);
-	struct prda_reader_info info;
-	prda_reader_info(r, &info);
-	assert_string_equal(info.name, "worker");
-	assert_int_equal(info.pid, child);
-	assert_true(prda_reader_alive(r));
-	struct prda_variable v;
-	uint32_t cursor = 0;
-	assert_true(prda_reader_next(r, &cursor, &v));
-	assert_string_equal(v.name, "work_total");
-	uint64_t first = prda_reader_sum(r, &v, 0), later = first;
-	for (int i = 0; i < 1000 && later == first; i++) {
+	int ready;
+	pid_t child = start_worker(&ready, "");
+	struct metrics_view *v = metrics_view_new(dir);
+	assert_int_equal(metrics_view_refresh(v, &e), 0);
+	assert_int_equal(metrics_view_regions(v), 1);
+	struct found first = look(v), later = first;
+	assert_string_equal(first.source.program, "worker");
+	assert_string_equal(first.source.vm, "default/web");
+	assert_int_equal(first.source.pid, child);
+	for (int i = 0; i < 1000 && later.value == first.value; i++) {
 		usleep(1000);
-		later = prda_reader_sum(r, &v, 0);
+		later = look(v);
 	}
-	assert_true(first >= 1 && later > first);
-	assert_int_equal(prda_reader_word(r, &v, 1, 0), 0);       // outside
-	assert_int_equal(prda_reader_word(r, &v, 0, 1u << 31), 0);
-	assert_int_equal(metrics_sweep(dir, &e), 0);
+	assert_true(first.value >= 1 && later.value > first.value);
+	assert_int_equal(metrics_view_refresh(v, &e), 0);
+	assert_int_equal(metrics_view_regions(v), 1);
+	assert_true(is_link(file_of("worker@default_web", child)));
 	kill(child, SIGKILL);
 	waitpid(child, NULL, 0);
-	assert_false(prda_reader_alive(r));
-	assert_true(prda_reader_sum(r, &v, 0) >= later);
-	prda_reader_close(r);
-	assert_int_equal(metrics_sweep(dir, &e), 1);
-	assert_int_equal(access(path, F_OK), -1);
-	close(ready[0]);
-	close(ready[1]);
+	assert_true(look(v).value >= later.value);           // still readable
+	assert_int_equal(metrics_view_refresh(v, &e), 0);
+	assert_int_equal(metrics_view_regions(v), 0);
+	assert_false(is_link(file_of("worker@default_web", child)));
+	metrics_view_free(v);
+	close(ready);
 }
 
-/* hostd makes the region, a jailed process counts in it, readers find it through a link. */
-static void test_region_made_for_another(void **state)
+/* A thousand counters, a hundred times, by a process that may call the kernel for nothing but write and exit. */
+static void test_no_system_call_per_counter(void **state)
 {
 	(void)state;
 	struct err e = ERR_INIT;
-	int fd = metrics_make_fd("vmx", &e);
-	assert_true(fd >= 0);
-	char target[60], link_path[200];
-	snprintf(target, sizeof(target), "/proc/%d/fd/%d", (int)getpid(), fd);
-	snprintf(link_path, sizeof(link_path), "%s/vmx.7.prda", dir);
-	assert_int_equal(symlink(target, link_path), 0);
-	pid_t child = fork();
-	if (child == 0) {
-		struct metrics *m;
-		if (metrics_attach(fd, &m, NULL) < 0)
-			_exit(1);
-		prda_add(metrics_counter(m, "vm_exits_total", NULL, NULL), 12);
-		_exit(ftruncate(fd, 4096) == 0 ? 2 : 0);   // sealed
+	int ready;
+	pid_t child = start_worker(&ready, "");
+	struct metrics_view *v = metrics_view_new(dir);
+	assert_int_equal(metrics_view_refresh(v, &e), 0);
+	pid_t reader = fork();
+	if (reader == 0) {
+		if (prctl(PR_SET_SECCOMP, SECCOMP_MODE_STRICT) < 0)
+			_exit(3);
+		bool good = true;
+		for (int i = 0; i < 100; i++) {
+			struct found f = look(v);
+			good &= f.metrics == 1001 && f.value > 0;
+		}
+		syscall(SYS_exit, good ? 0 : 4);            // exit_group is not allowed
 	}
 	int status = 1;
-	waitpid(child, &status, 0);
-	assert_int_equal(status, 0);
-	own_buf struct buf out = BUF_INIT;
-	assert_int_equal(metrics_text(dir, &out, &e), 0);
-	assert_non_null(strstr(out.data, "vm_exits_total{program=\"vmx\""));
-	assert_non_null(strstr(out.data, "} 12\n"));
+	waitpid(reader, &status, 0);
+	assert_true(WIFEXITED(status));
+	assert_int_equal(WEXITSTATUS(status), 0);
+	kill(child, SIGKILL);
+	waitpid(child, NULL, 0);
+	assert_int_equal(metrics_view_refresh(v, &e), 0);
+	metrics_view_free(v);
+	close(ready);
+}
+
+static void test_swapped_descriptor_is_not_mapped(void **state)
+{
+	(void)state;
+	struct err e = ERR_INIT;
+	int ready;
+	pid_t child = start_worker(&ready, "swap");
+	struct metrics_view *v = metrics_view_new(dir);
+	assert_int_equal(metrics_view_refresh(v, &e), 0);
+	assert_int_equal(metrics_view_regions(v), 0);
+	metrics_view_free(v);
+	kill(child, SIGKILL);
+	waitpid(child, NULL, 0);
+	close(ready);
+}
+
+static void test_links_that_lead_nowhere(void **state)
+{
+	(void)state;
+	struct err e = ERR_INIT;
+	char path[300];
+	snprintf(path, sizeof(path), "%s", file_of("vmx@a_b", 7));
+	assert_int_equal(symlink("/proc/2147483647/fd/3", path), 0);
+	snprintf(path, sizeof(path), "%s", file_of("vmx@a_c", 7));
+	assert_int_equal(symlink("/dev/null", path), 0);
+	snprintf(path, sizeof(path), "%s", file_of("plain", 7));
+	int fd = open(path, O_CREAT | O_WRONLY, 0600);
 	close(fd);
-	assert_int_equal(metrics_sweep(dir, &e), 1);   // the link leads nowhere now
-	assert_int_equal(access(link_path, F_OK), -1);
+	struct metrics_view *v = metrics_view_new(dir);
+	assert_int_equal(metrics_view_refresh(v, &e), 0);
+	assert_int_equal(metrics_view_regions(v), 0);
+	assert_int_equal(metrics_view_refused(v), 1);
+	assert_non_null(strstr(metrics_view_refusal(v), "plain.7.prda"));
+	assert_false(is_link(file_of("vmx@a_b", 7)));
+	assert_false(is_link(file_of("vmx@a_c", 7)));
+	assert_int_equal(symlink("/dev/null", file_of("vmx@a_b", 7)), 0);
+	assert_int_equal(symlink("/dev/null", file_of("vmx@a_c", 8)), 0);
+	metrics_forget(dir, 0, "a/b");
+	assert_false(is_link(file_of("vmx@a_b", 7)));
+	assert_true(is_link(file_of("vmx@a_c", 8)));
+	metrics_forget(dir, 8, NULL);
+	assert_false(is_link(file_of("vmx@a_c", 8)));
+	unlink(path);
+	metrics_view_free(v);
+	metrics_forget("/nonexistent", 7, NULL);
+}
+
+/* What was counted before stays, in the same place. */
+static void test_share_keeps_contents(void **state)
+{
+	(void)state;
+	struct prda_region *r;
+	prda_u64 a;
+	prda_list list;
+	prda_ring ring;
+	struct err e = ERR_INIT;
+	struct prda_node node;
+	uint64_t v;
+	assert_int_equal(prda_region_new(NULL, &r, &e), 0);
+	assert_int_equal(prda_alloc(r, &a, "a", &e), 0);
+	assert_int_equal(prda_alloc(r, &list, NULL, &e), 0);
+	assert_int_equal(prda_ring_alloc(r, &ring, 8, NULL, &e), 0);
+	uint64_t *plain = prda_at(a, 0);
+	prda_add(a, 41);
+	uint64_t before = prda_sum(a);
+	prda_push(list, &node);
+	prda_put(ring, 9);
+	assert_int_equal(prda_region_fd(r), -1);
+	assert_int_equal(prda_region_share(r, "a-name-that-is-longer-than-31-bytes", &e), -EINVAL);
+	assert_int_equal(prda_region_share(r, "shared", &e), 0);
+	assert_true(prda_region_fd(r) >= 0);
+	assert_ptr_equal(prda_at(a, 0), plain);
+	assert_int_equal(prda_sum(a), before);
+	prda_add(a, 1);
+	struct prda_reader *reader;
+	struct prda_variable var;
+	uint32_t cursor = 0;
+	assert_int_equal(prda_reader_open_fd(prda_region_fd(r), &reader, &e), 0);
+	assert_true(prda_reader_next(reader, &cursor, &var));
+	assert_string_equal(var.name, "a");
+	assert_int_equal(prda_reader_sum(reader, &var, 0), 42);
+	prda_reader_close(reader);
+	int held = 0;                                        // on whichever CPU that was
+	prda_for_each_slot(slot, r) {
+		held += prda_at(list, slot)->head == &node;
+		held += prda_drain(ring, slot, &v) && v == 9;
+	}
+	assert_int_equal(held, 2);
+	assert_int_equal(prda_region_share(r, "again", &e), 0);
+	prda_region_close(r);
 }
 
 static void test_reader_refuses(void **state)
@@ -233,23 +407,25 @@ static void test_reader_refuses(void **state)
 	assert_int_equal(prda_reader_open("/dev/null", &r, &e), -EINVAL);
 	assert_int_equal(prda_reader_open("/proc/self/exe", &r, &e), -EINVAL);
 	assert_int_equal(prda_reader_open("/nonexistent", &r, &e), -ENOENT);
-	struct metrics *m;
-	assert_int_equal(metrics_open(dir, "loose", &m, &e), 0);
-	assert_int_equal(prda_reader_open(file_of("loose"), &r, &e), 0);
+	char path[100];
+	snprintf(path, sizeof(path), "%s/region", dir);
+	struct prda_region *region;
+	assert_int_equal(prda_region_new(&(struct prda_options){ .name = "loose", .path = path }, &region, &e), 0);
+	assert_int_equal(prda_reader_open(path, &r, &e), 0);
 	prda_reader_close(r);
-	assert_int_equal(chmod(file_of("loose"), 0666), 0);
-	assert_int_equal(prda_reader_open(file_of("loose"), &r, &e), -EPERM);
-	assert_int_equal(chmod(file_of("loose"), 0600), 0);
+	assert_int_equal(chmod(path, 0666), 0);
+	assert_int_equal(prda_reader_open(path, &r, &e), -EPERM);
+	assert_int_equal(chmod(path, 0600), 0);
 
 	/* Entries that lie. */
-	prda_u64 a = metrics_counter(m, "liar", NULL, NULL);
-	struct prda_region *region = metrics_region(m);
+	prda_u64 a;
+	assert_int_equal(prda_alloc(region, &a, "liar", &e), 0);
 	struct prda_entry *t = NULL;
 	for (uint32_t i = 0; i < region->shared->entries; i++)
 		if (region->alias + prda_entry(region, i)->offset == prda_number(a))
 			t = prda_entry(region, i);
 	assert_non_null(t);
-	assert_int_equal(prda_reader_open(file_of("loose"), &r, &e), 0);
+	assert_int_equal(prda_reader_open(path, &r, &e), 0);
 	struct prda_variable v;
 	struct prda_entry good = *t;
 	for (int lie = 0; lie < 6; lie++) {
@@ -273,8 +449,8 @@ static void test_reader_refuses(void **state)
 	assert_true(prda_reader_next(r, &cursor, &v));
 	assert_false(prda_reader_next(r, &cursor, &v));
 	prda_reader_close(r);
-	region->shared->entries = 2;
-	metrics_close(m);
+	region->shared->entries = 1;
+	prda_region_close(region);
 }
 
 static void test_cpu_list(void **state)
@@ -289,11 +465,16 @@ static void test_cpu_list(void **state)
 	assert_true(prda_cpus_possible() >= 1);
 }
 
-int main(void)
+int main(int argc, char **argv)
 {
+	if (argc == 3)
+		return worker(argv[1], argv[2]);
+	self = argv[0];
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_text), cmocka_unit_test(test_bad_metrics_are_harmless), cmocka_unit_test(test_labels),
-		cmocka_unit_test(test_reading_a_running_process), cmocka_unit_test(test_region_made_for_another),
+		cmocka_unit_test(test_names_of_links), cmocka_unit_test(test_reading_a_running_process),
+		cmocka_unit_test(test_no_system_call_per_counter), cmocka_unit_test(test_swapped_descriptor_is_not_mapped),
+		cmocka_unit_test(test_links_that_lead_nowhere), cmocka_unit_test(test_share_keeps_contents),
 		cmocka_unit_test(test_reader_refuses), cmocka_unit_test(test_cpu_list),
 	};
 	return cmocka_run_group_tests(tests, make_dir, remove_dir);

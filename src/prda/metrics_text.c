@@ -1,18 +1,15 @@
 // SPDX-License-Identifier: Apache-2.0
 // Prometheus text of all regions in a folder. Source: the exposition format, version 0.0.4.
-#include <ctype.h>
-#include <dirent.h>
+#include "metrics.h"
+
 #include <inttypes.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/stat.h>
-#include <unistd.h>
 
 #include "base/err.h"
 #include "base/own.h"
-#include "bulkhead/prda_reader.h"
-#include "metrics.h"
-#include "metrics_name.h"
+#include "base/utf8.h"
+#include "metrics_view.h"
 
 /* One variable of one region, copied so that all of a name can be written together. */
 struct sample {
@@ -21,53 +18,7 @@ struct sample {
 	uint64_t *word;   // 1, or 66 of a histogram
 };
 
-struct samples { struct sample *item; size_t n, cap; };
-
-static bool name_start(char c) { return isalpha((unsigned char)c) || c == '_' || c == ':'; }
-
-bool metrics_name_good(const char *name)
-{
-	if (!name || !name_start(*name))
-		return false;
-	while (name_start(*name) || isdigit((unsigned char)*name))
-		name++;
-	return *name == '\0';
-}
-
-/* key="value", returns what is behind it, or NULL. */
-static const char *label_skip(const char *p)
-{
-	if (!name_start(*p) || *p == ':')
-		return NULL;
-	while ((name_start(*p) && *p != ':') || isdigit((unsigned char)*p))
-		p++;
-	if (p[0] != '=' || p[1] != '"')
-		return NULL;
-	for (p += 2; *p != '"'; p++) {
-		if ((unsigned char)*p < ' ')
-			return NULL;
-		if (*p == '\\' && !strchr("\\\"n", *++p))
-			return NULL;
-		if (*p == '\0')
-			return NULL;
-	}
-	return p + 1;
-}
-
-bool metrics_labels_good(const char *labels)
-{
-	const char *p = labels;
-	while (*p) {
-		p = label_skip(p);
-		if (!p)
-			return false;
-		if (*p == ',' && p[1])
-			p++;
-		else if (*p)
-			return false;
-	}
-	return true;
-}
+struct samples { struct sample *item; size_t n, cap; int rc; };
 
 static void samples_fini(struct samples *s)
 {
@@ -80,12 +31,20 @@ static void samples_fini(struct samples *s)
 	free(s->item);
 }
 
-static int samples_add(struct samples *s, const struct prda_reader *r, const struct prda_reader_info *info,
+static int labels_text(const struct metrics_source *source, const struct prda_variable *v, struct buf *out)
+{
+	char pid[12];
+	snprintf(pid, sizeof(pid), "%" PRIu32, source->pid);
+	if (metrics_label(out, "program", source->program) || metrics_label(out, "pid", pid)
+			|| (source->vm[0] && metrics_label(out, "vm", source->vm)))
+		return -ENOMEM;
+	return v->labels[0] ? buf_printf(out, ",%s", v->labels) : 0;
+}
+
+static int samples_add(struct samples *s, const struct metrics_source *source, const struct prda_reader *r,
 	const struct prda_variable *v)
 {
 	size_t words = v->kind == PRDA_HISTOGRAM ? sizeof(struct metrics_histogram_) / 8 : 1;
-	if (v->kind == PRDA_PLAIN || v->size < words * 8 || !metrics_name_good(v->name) || !metrics_labels_good(v->labels))
-		return 0;
 	if (s->n == s->cap) {
 		size_t cap = s->cap ? 2 * s->cap : 64;
 		struct sample *item = realloc(s->item, cap * sizeof(*item));
@@ -95,16 +54,11 @@ static int samples_add(struct samples *s, const struct prda_reader *r, const str
 		s->cap = cap;
 	}
 	own_buf struct buf labels = BUF_INIT;
-	char pid[12];
-	snprintf(pid, sizeof(pid), "%" PRIu32, info->pid);
-	if (metrics_label(&labels, "program", info->name) || metrics_label(&labels, "pid", pid)
-			|| buf_printf(&labels, "%s%s", v->labels[0] ? "," : "", v->labels))
+	if (labels_text(source, v, &labels))
 		return -ENOMEM;
-	if (!metrics_labels_good(labels.data))   // info->name is the other's, too
-		return 0;
 	struct sample *t = &s->item[s->n];
-	*t = (struct sample){ .name = strdup(v->name), .labels = buf_take(&labels), .help = strdup(v->help), .kind = v->kind,
-		.word = calloc(words, sizeof(*t->word)) };
+	*t = (struct sample){ .name = strdup(v->name), .labels = utf8_clean(buf_take(&labels)),
+		.help = utf8_clean(strdup(v->help)), .kind = v->kind, .word = calloc(words, sizeof(*t->word)) };
 	s->n++;
 	if (!t->name || !t->labels || !t->help || !t->word)
 		return -ENOMEM;
@@ -113,19 +67,12 @@ static int samples_add(struct samples *s, const struct prda_reader *r, const str
 	return 0;
 }
 
-static int samples_read(struct samples *s, const char *path)
+static void on_metric(void *samples, const struct metrics_source *source, const struct prda_reader *r,
+	const struct prda_variable *m)
 {
-	struct prda_reader *r;
-	if (prda_reader_open(path, &r, NULL) < 0)
-		return 0;
-	struct prda_reader_info info;
-	prda_reader_info(r, &info);
-	struct prda_variable v;
-	int rc = 0;
-	for (uint32_t cursor = 0; rc == 0 && prda_reader_next(r, &cursor, &v);)
-		rc = samples_add(s, r, &info, &v);
-	prda_reader_close(r);
-	return rc;
+	struct samples *s = samples;
+	if (s->rc == 0)
+		s->rc = samples_add(s, source, r, m);
 }
 
 static int compare(const void *a, const void *b)
@@ -176,38 +123,16 @@ static int sample_text(const struct sample *t, const struct sample *before, stru
 	return buf_printf(out, "%s{%s} %" PRIu64 "\n", t->name, t->labels, t->word[0]);
 }
 
-/* Call fn for every region file in dir, by path. */
-static int for_each_file(const char *dir, int (*fn)(const char *path, void *user), void *user, struct err *e)
-{
-	own_dir DIR *d = opendir(dir);
-	if (!d)
-		return err_sys(e, errno, "open %s", dir);
-	struct dirent *entry;
-	while ((entry = readdir(d))) {
-		size_t n = strlen(entry->d_name);
-		if (entry->d_name[0] == '.' || n < 6 || strcmp(entry->d_name + n - 5, ".prda"))
-			continue;
-		own_free char *path = NULL;
-		if (asprintf(&path, "%s/%s", dir, entry->d_name) < 0) {
-			path = NULL;
-			return err_set(e, ENOMEM, "no memory to read %s", dir);
-		}
-		int rc = fn(path, user);
-		if (rc < 0)
-			return err_sys(e, -rc, "%s", path);
-	}
-	return 0;
-}
-
-static int read_one(const char *path, void *samples)
-{
-	return samples_read(samples, path);
-}
-
 int metrics_text(const char *dir, struct buf *out, struct err *e)
 {
 	struct samples s = { 0 };
-	int rc = for_each_file(dir, read_one, &s, e);
+	struct metrics_view *view = metrics_view_new(dir);
+	int rc = view ? metrics_view_refresh(view, e) : err_set(e, ENOMEM, "no memory to read %s", dir);
+	if (rc == 0)
+		metrics_view_read(view, on_metric, &s);
+	if (rc == 0 && s.rc)
+		rc = err_set(e, ENOMEM, "no memory for %zu metrics", s.n);
+	metrics_view_free(view);
 	if (rc == 0 && s.n)
 		qsort(s.item, s.n, sizeof(*s.item), compare);
 	const struct sample *before = NULL;
@@ -219,28 +144,4 @@ int metrics_text(const char *dir, struct buf *out, struct err *e)
 	}
 	samples_fini(&s);
 	return rc;
-}
-
-static int sweep_one(const char *path, void *count)
-{
-	struct prda_reader *r;
-	int rc = prda_reader_open(path, &r, NULL);
-	if (rc < 0) {
-		/* A link to a descriptor of a process that is gone, or has something else under that number now. */
-		struct stat st;
-		if ((rc == -ENOENT || rc == -EINVAL) && lstat(path, &st) == 0 && S_ISLNK(st.st_mode) && unlink(path) == 0)
-			++*(int *)count;
-		return 0;
-	}
-	if (!prda_reader_alive(r) && unlink(path) == 0)
-		++*(int *)count;
-	prda_reader_close(r);
-	return 0;
-}
-
-int metrics_sweep(const char *dir, struct err *e)
-{
-	int count = 0;
-	int rc = for_each_file(dir, sweep_one, &count, e);
-	return rc < 0 ? rc : count;
 }

@@ -400,13 +400,13 @@ static void test_allocation(void **state)
 	/* Until it is full, and everything back. */
 	prda_buffer buffer[10];
 	int n = 0;
-	while (n < 10 && prda_buffer_alloc(region, &buffer[n], 200000, NULL, &e) == 0)
+	while (n < 10 && prda_buffer_alloc(region, &buffer[n], 100000, NULL, &e) == 0)
 		n++;
 	assert_int_equal(n, 5);
 	assert_non_null(strstr(e.text, "full"));
 	while (n > 0)
 		prda_free(buffer[--n]);
-	assert_int_equal(prda_buffer_alloc(region, &buffer[0], 1000000, NULL, &e), 0);
+	assert_int_equal(prda_buffer_alloc(region, &buffer[0], 500000, NULL, &e), 0);
 	prda_free(buffer[0]);
 }
 

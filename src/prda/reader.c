@@ -26,7 +26,7 @@ static const struct prda_shared *shared(const struct prda_reader *r)
 
 static const char *area(const struct prda_reader *r, uint32_t slot)
 {
-	return r->map + (size_t)(slot + 1) * PRDA_STRIDE;
+	return r->map + prda_file_at(slot);
 }
 
 /* A file that shrinks under a mapping kills whoever reads it. */
@@ -48,7 +48,7 @@ static int check_header(const struct prda_shared *s, const struct stat *st, stru
 	if (s->version != PRDA_VERSION || s->entry_bytes != sizeof(struct prda_entry) || s->stride != PRDA_STRIDE)
 		return err_set(e, EINVAL, "PRDA region of version %u: this program reads version %u", s->version, PRDA_VERSION);
 	if (s->cpus == 0 || s->cpus > PRDA_CPUS_MAX || s->slots != 2 * s->cpus + 1
-			|| (uint64_t)st->st_size != (uint64_t)(s->slots + 1) * PRDA_STRIDE)
+			|| (uint64_t)st->st_size != prda_file_at(s->slots))
 		return err_set(e, EINVAL, "damaged PRDA region: %u CPUs, %u slots, %lld bytes", s->cpus, s->slots,
 			(long long)st->st_size);
 	return 0;
@@ -60,7 +60,7 @@ int prda_reader_open_fd(int fd, struct prda_reader **out, struct err *e)
 	struct prda_shared s;
 	if (fstat(fd, &st) < 0)
 		return err_sys(e, errno, "PRDA region");
-	if (!S_ISREG(st.st_mode) || st.st_size < (off_t)PRDA_STRIDE)
+	if (!S_ISREG(st.st_mode) || st.st_size < (off_t)PRDA_DIRECTORY)
 		return err_set(e, EINVAL, "not a PRDA region");
 	ssize_t n = pread(fd, &s, sizeof(s), 0);
 	if (n != sizeof(s))

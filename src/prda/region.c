@@ -16,16 +16,11 @@
 #include "cpus.h"
 #include "delay.h"
 
-_Static_assert(PRDA_SHIFT == 20, "the sections have the stride as a constant");
+_Static_assert(PRDA_SHIFT == 19, "the sections have the stride as a constant");
 
 static pthread_mutex_t regions_lock = PTHREAD_MUTEX_INITIALIZER;
 static struct prda_region *regions;
 static pthread_once_t fork_once = PTHREAD_ONCE_INIT;
-
-static size_t file_bytes(uint32_t slots)
-{
-	return (size_t)(slots + 1) * PRDA_STRIDE;
-}
 
 /* The child has its parent's private regions as its own, with none of the threads that held locks in them; and shared
  * regions, in which it needs a seat of its own. */
@@ -124,18 +119,18 @@ static int map_at(uintptr_t at, size_t bytes, int fd, off_t off)
 static int map_region(struct prda_region *r, uintptr_t at, struct err *e)
 {
 	uintptr_t base = 0;
-	r->bytes = (size_t)(r->slots + 2) * PRDA_STRIDE;
-	int rc = reserve(at ? at - PRDA_STRIDE : 0, r->bytes, &base);
+	r->bytes = PRDA_DIRECTORY + (size_t)(r->slots + 1) * PRDA_STRIDE;
+	int rc = reserve(at ? at - PRDA_DIRECTORY : 0, r->bytes, &base);
 	if (rc < 0)
 		return err_sys(e, -rc, "reserve %zu MiB of addresses for a PRDA region%s", r->bytes >> 20,
 			at ? " where the other process has it" : "");
 	r->shared = (struct prda_shared *)base;
-	r->alias = base + PRDA_STRIDE;
-	rc = map_at(base, PRDA_STRIDE - PRDA_LOCAL_GAP_, r->fd, 0);
+	r->alias = base + PRDA_DIRECTORY;
+	rc = map_at(base, PRDA_DIRECTORY - PRDA_LOCAL_GAP_, r->fd, 0);
 	if (rc == 0)
 		rc = map_at(r->alias - PRDA_LOCAL_GAP_, PRDA_LOCAL_GAP_, -1, 0);
 	if (rc == 0)
-		rc = map_at(r->alias + PRDA_STRIDE, (size_t)r->slots * PRDA_STRIDE, r->fd, PRDA_STRIDE);
+		rc = map_at(r->alias + PRDA_STRIDE, (size_t)r->slots * PRDA_STRIDE, r->fd, PRDA_DIRECTORY);
 	if (rc < 0) {
 		munmap(r->shared, r->bytes);
 		return err_sys(e, -rc, "map a PRDA region of %u slots", r->slots);
@@ -181,8 +176,8 @@ static int make_file(struct prda_region *r, const struct prda_options *o, struct
 		return err_sys(e, errno, "create PRDA file %s", o->path ? o->path : "in memory");
 	if (o->path && !(r->path = strdup(o->path)))
 		return err_set(e, ENOMEM, "no memory for a path");
-	if (ftruncate(fd, (off_t)file_bytes(r->slots)) < 0)
-		return err_sys(e, errno, "make a PRDA file of %zu MiB", file_bytes(r->slots) >> 20);
+	if (ftruncate(fd, (off_t)prda_file_at(r->slots)) < 0)
+		return err_sys(e, errno, "make a PRDA file of %zu MiB", prda_file_at(r->slots) >> 20);
 	/* Readers map the file: nobody shall be able to take it away under them. */
 	if (!o->path && fcntl(fd, F_ADD_SEALS, F_SEAL_SHRINK | F_SEAL_GROW | F_SEAL_SEAL) < 0)
 		return err_sys(e, errno, "seal the PRDA memfd");
@@ -245,11 +240,11 @@ static int check_shared(int fd, struct prda_shared *s, struct err *e)
 	if (s->version != PRDA_VERSION || s->entry_bytes != sizeof(struct prda_entry) || s->stride != PRDA_STRIDE)
 		return err_set(e, EINVAL, "PRDA region of version %u: this program reads version %u", s->version, PRDA_VERSION);
 	if (s->cpus == 0 || s->cpus > PRDA_CPUS_MAX || s->slots != 2 * s->cpus + 1 || s->form > PRDA_LOCKED
-			|| (uint64_t)st.st_size != file_bytes(s->slots))
+			|| (uint64_t)st.st_size != prda_file_at(s->slots))
 		return err_set(e, EINVAL, "damaged PRDA region: %u CPUs, %u slots, %lld bytes", s->cpus, s->slots,
 			(long long)st.st_size);
 	uint64_t address = s->alias & ~PRDA_TAG_;
-	if (address < 2 * PRDA_STRIDE || address % PRDA_STRIDE || address > (1ull << 56))
+	if (address < 2 * PRDA_DIRECTORY || address % PRDA_STRIDE || address > (1ull << 56))
 		return err_set(e, EINVAL, "damaged PRDA region: alias address %#llx", (unsigned long long)s->alias);
 	return 0;
 }
@@ -285,6 +280,51 @@ void prda_region_close(struct prda_region *r)
 	regions_remove(r);
 	munmap(r->shared, r->bytes);
 	region_free(r);
+}
+
+/* Bytes at the start of an area that variables have. */
+static size_t area_used(const struct prda_region *r)
+{
+	size_t end = PRDA_AREA_HEAD;
+	for (uint32_t i = 0; i < r->shared->entries; i++) {
+		const struct prda_entry *t = prda_entry(r, i);
+		if (t->state == PRDA_LIVE && t->offset + t->size > end)
+			end = t->offset + t->size;
+	}
+	return end;
+}
+
+static int copy_out(const struct prda_region *r, struct err *e)
+{
+	size_t head = PRDA_ENTRIES + r->shared->entries * sizeof(struct prda_entry), used = area_used(r);
+	bool good = pwrite(r->fd, r->shared, head, 0) == (ssize_t)head;
+	for (uint32_t slot = 0; good && slot < prda_slots_in_use(r); slot++)
+		good = pwrite(r->fd, prda_area(r, slot), used, (off_t)prda_file_at(slot)) == (ssize_t)used;
+	return good ? 0 : err_sys(e, errno ? errno : EIO, "copy a PRDA region into shared memory");
+}
+
+int prda_region_share(struct prda_region *r, const char *name, struct err *e)
+{
+	if (strlen(name) >= sizeof(r->shared->name))
+		return err_set(e, EINVAL, "PRDA region name '%s': at most 31 bytes", name);
+	snprintf(r->shared->name, sizeof(r->shared->name), "%s", name);
+	r->shared->pid = (uint32_t)getpid();
+	if (r->fd >= 0)
+		return 0;
+	int rc = make_file(r, &(struct prda_options){ .name = name }, e);
+	if (rc < 0)
+		return rc;
+	rc = copy_out(r, e);
+	if (rc == 0 && (rc = map_at(r->alias + PRDA_STRIDE, (size_t)r->slots * PRDA_STRIDE, r->fd, PRDA_DIRECTORY)) < 0)
+		err_sys(e, -rc, "map the shared areas of a PRDA region");
+	if (rc < 0) {
+		close(take_fd(r->fd));
+		r->seat = PRDA_SEAT_NONE;
+		return rc;
+	}
+	if (map_at((uintptr_t)r->shared, PRDA_DIRECTORY - PRDA_LOCAL_GAP_, r->fd, 0) < 0)
+		abort();   // half of it is in the file: there is no way back
+	return 0;
 }
 
 static struct prda_region *process_region;

@@ -5,9 +5,9 @@
 //	base                  struct prda_shared       0
 //	+ PRDA_ENTRIES        struct prda_entry[]      PRDA_ENTRIES
 //	alias - 64 KiB        struct prda_local_       (private to the process)
-//	alias = base + stride alias range, PROT_NONE   (not in the file)
-//	alias + stride        area of slot 0           stride
-//	alias + 2 stride      area of slot 1           2 stride ...
+//	alias = base + 1 MiB  alias range, PROT_NONE   (not in the file)
+//	alias + stride        area of slot 0           1 MiB
+//	alias + 2 stride      area of slot 1           1 MiB + stride ...
 //
 // Slots: cpus restart areas, cpus locked areas, one more for signal handlers that interrupt a locked operation.
 // A private region has the same layout in anonymous memory.
@@ -24,10 +24,11 @@
 #include "bulkhead/prda.h"
 
 #define PRDA_MAGIC 0x31414452502d4842ull   // "BH-PRDA1"
-#define PRDA_VERSION 1
+#define PRDA_VERSION 2
 #define PRDA_CPUS_MAX 8192
+#define PRDA_DIRECTORY ((size_t)1 << 20)   // bytes in front of the alias range
 #define PRDA_ENTRIES 4096                  // offset of the entries
-#define PRDA_ENTRIES_MAX ((PRDA_STRIDE - PRDA_ENTRIES - PRDA_LOCAL_GAP_) / sizeof(struct prda_entry))
+#define PRDA_ENTRIES_MAX ((PRDA_DIRECTORY - PRDA_ENTRIES - PRDA_LOCAL_GAP_) / sizeof(struct prda_entry))
 #define PRDA_AREA_HEAD 128                 // bytes at the start of each area: struct prda_area
 #define PRDA_SEATS 1024
 #define PRDA_SEAT_BASE ((off_t)1 << 40)    // file offset of the byte of seat 0; seat 0: the allocation lock
@@ -76,6 +77,12 @@ struct prda_region {
 	pthread_mutex_t alloc_lock;            // within this process; across processes: seat 0's byte
 	struct prda_region *next;              // list of all regions of the process, for fork
 };
+
+/* Where a slot's area is in the file; of slot slots: the file's size. */
+static inline size_t prda_file_at(uint32_t slot)
+{
+	return PRDA_DIRECTORY + (size_t)slot * PRDA_STRIDE;
+}
 
 static inline struct prda_area *prda_area(const struct prda_region *r, uint32_t slot)
 {

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 // Sums exact, lists intact, no record torn, no operation on the wrong CPU's area: while threads are moved, signalled and
-// stopped inside the operations, in one process and in several. Seconds by PRDA_TEST_SECONDS for each test; by default a
+// stopped inside the operations, in one process and in several. Seconds by PRDA_STORM_SECONDS for each test; by default a
 // fraction of one. PRDA_TEST_ONLY: pattern of test names.
 #include <pthread.h>
 #include <sched.h>
@@ -25,7 +25,7 @@
 
 static double seconds(void)
 {
-	const char *text = getenv("PRDA_TEST_SECONDS");
+	const char *text = getenv("PRDA_STORM_SECONDS");
 	return text ? atof(text) : 0.15;
 }
 

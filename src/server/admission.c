@@ -6,7 +6,9 @@
 
 #include "base/jpath.h"
 #include "base/own.h"
+#include "k8s/custom.h"
 #include "server/admit_account.h"
+#include "server/limit_range.h"
 #include "server/meta.h"
 #include "server/registry.h"
 #include "server/service_alloc.h"
@@ -147,7 +149,9 @@ static json_t *admit_pod(struct server *srv, const struct k8s_kind *k, json_t *o
 	s = admit_account(srv, k, obj);
 	if (!s)
 		s = set_priority(srv, k, obj, spec);
-	return s ? s : set_runtime_class(srv, k, obj, spec);
+	if (!s)
+		s = set_runtime_class(srv, k, obj, spec);
+	return s ? s : limit_range_admit(srv, k, obj);
 }
 
 static void admit_namespace(json_t *obj)
@@ -178,12 +182,17 @@ json_t *admit_create(struct server *srv, const struct k8s_kind *k, json_t *obj)
 {
 	json_t *s = k->namespaced ? check_namespace(srv, k, obj) : NULL;
 
+	if (!s && k->custom && k8s_custom_is_ending(k))
+		s = status_about(405, "MethodNotAllowed", k, jpath_str(obj, "metadata.name", ""),
+				 "create not allowed while custom resource definition is terminating");
 	if (s)
 		return s;
 	if (!strcmp(k->plural, "pods") && !*k->group)
 		return admit_pod(srv, k, obj);
 	if (!strcmp(k->plural, "services") && !*k->group)
 		return service_alloc(srv, k, obj, NULL);
+	if (!strcmp(k->plural, "persistentvolumeclaims") && !*k->group)
+		return limit_range_admit(srv, k, obj);
 	if (!strcmp(k->plural, "namespaces") && !*k->group)
 		admit_namespace(obj);
 	if (!strcmp(k->plural, "nodes") && !*k->group)

@@ -29,18 +29,18 @@ static json_t *version_info(void)
 }
 
 /* The first row of each (group, version) stands for it, in the order of the table. */
-static bool is_first_of_version(const struct k8s_kind *rows, size_t i)
+static bool is_first_of_version(const struct k8s_kind *const *rows, size_t i)
 {
 	for (size_t j = 0; j < i; j++)
-		if (!strcmp(rows[j].group, rows[i].group) && !strcmp(rows[j].version, rows[i].version))
+		if (!strcmp(rows[j]->group, rows[i]->group) && !strcmp(rows[j]->version, rows[i]->version))
 			return false;
 	return true;
 }
 
-static bool is_first_of_group(const struct k8s_kind *rows, size_t i)
+static bool is_first_of_group(const struct k8s_kind *const *rows, size_t i)
 {
 	for (size_t j = 0; j < i; j++)
-		if (!strcmp(rows[j].group, rows[i].group))
+		if (!strcmp(rows[j]->group, rows[i]->group))
 			return false;
 	return true;
 }
@@ -53,25 +53,25 @@ static json_t *group_version(const struct k8s_kind *k)
 	return json_pack("{s:s,s:s}", "groupVersion", gv, "version", k->version);
 }
 
-static json_t *group_entry(const struct k8s_kind *rows, size_t n, size_t first)
+static json_t *group_entry(const struct k8s_kind *const *rows, size_t n, size_t first)
 {
 	json_t *versions = json_array();
 
 	for (size_t i = first; i < n; i++)
-		if (!strcmp(rows[i].group, rows[first].group) && is_first_of_version(rows, i))
-			json_array_append_new(versions, group_version(&rows[i]));
-	return json_pack("{s:s,s:o,s:o}", "name", rows[first].group, "versions", versions, "preferredVersion",
-			 group_version(&rows[first]));
+		if (!strcmp(rows[i]->group, rows[first]->group) && is_first_of_version(rows, i))
+			json_array_append_new(versions, group_version(rows[i]));
+	return json_pack("{s:s,s:o,s:o}", "name", rows[first]->group, "versions", versions, "preferredVersion",
+			 group_version(rows[first]));
 }
 
 static json_t *group_list(void)
 {
 	size_t n;
-	const struct k8s_kind *rows = k8s_kinds(&n);
+	own_free const struct k8s_kind **rows = k8s_kinds_now(&n);
 	json_t *groups = json_array();
 
 	for (size_t i = 0; i < n; i++)
-		if (*rows[i].group && is_first_of_group(rows, i))
+		if (*rows[i]->group && is_first_of_group(rows, i))
 			json_array_append_new(groups, group_entry(rows, n, i));
 	return json_pack("{s:s,s:s,s:o}", "kind", "APIGroupList", "apiVersion", "v1", "groups", groups);
 }
@@ -109,12 +109,12 @@ static json_t *subresource_entry(const struct k8s_kind *k, const char *sub)
 static json_t *resource_list(const char *group, const char *version)
 {
 	size_t n, found = 0;
-	const struct k8s_kind *rows = k8s_kinds(&n);
+	own_free const struct k8s_kind **rows = k8s_kinds_now(&n);
 	json_t *list = json_array();
 	char gv[256];
 
 	for (size_t i = 0; i < n; i++) {
-		const struct k8s_kind *k = &rows[i];
+		const struct k8s_kind *k = rows[i];
 		if (strcmp(k->group, group) || strcmp(k->version, version))
 			continue;
 		found++;
@@ -166,34 +166,34 @@ static json_t *aggregated_resource(const struct k8s_kind *k)
 	return e;
 }
 
-static json_t *aggregated_version(const struct k8s_kind *rows, size_t n, size_t first)
+static json_t *aggregated_version(const struct k8s_kind *const *rows, size_t n, size_t first)
 {
 	json_t *resources = json_array();
 
 	for (size_t i = first; i < n; i++)
-		if (!strcmp(rows[i].group, rows[first].group) && !strcmp(rows[i].version, rows[first].version))
-			json_array_append_new(resources, aggregated_resource(&rows[i]));
-	return json_pack("{s:s,s:o,s:s}", "version", rows[first].version, "resources", resources, "freshness", "Current");
+		if (!strcmp(rows[i]->group, rows[first]->group) && !strcmp(rows[i]->version, rows[first]->version))
+			json_array_append_new(resources, aggregated_resource(rows[i]));
+	return json_pack("{s:s,s:o,s:s}", "version", rows[first]->version, "resources", resources, "freshness", "Current");
 }
 
 static json_t *aggregated(bool core, const char *version)
 {
 	size_t n;
-	const struct k8s_kind *rows = k8s_kinds(&n);
+	own_free const struct k8s_kind **rows = k8s_kinds_now(&n);
 	json_t *items = json_array();
 	char api_version[64];
 
 	for (size_t i = 0; i < n; i++) {
 		json_t *versions;
-		if (!*rows[i].group != core || !is_first_of_group(rows, i))
+		if (!*rows[i]->group != core || !is_first_of_group(rows, i))
 			continue;
 		versions = json_array();
 		for (size_t j = i; j < n; j++)
-			if (!strcmp(rows[j].group, rows[i].group) && is_first_of_version(rows, j))
+			if (!strcmp(rows[j]->group, rows[i]->group) && is_first_of_version(rows, j))
 				json_array_append_new(versions, aggregated_version(rows, n, j));
-		json_array_append_new(items, json_pack("{s:{s:s,s:n},s:o}", "metadata", "name", rows[i].group, "creationTimestamp",
+		json_array_append_new(items, json_pack("{s:{s:s,s:n},s:o}", "metadata", "name", rows[i]->group, "creationTimestamp",
 						       "versions", versions));
-		if (!*rows[i].group)
+		if (!*rows[i]->group)
 			json_object_del(json_object_get(json_array_get(items, 0), "metadata"), "name");
 	}
 	snprintf(api_version, sizeof api_version, "apidiscovery.k8s.io/%s", version);
@@ -226,10 +226,10 @@ static bool try_aggregated(struct request *r, bool core)
 static json_t *one_group(const char *name)
 {
 	size_t n;
-	const struct k8s_kind *rows = k8s_kinds(&n);
+	own_free const struct k8s_kind **rows = k8s_kinds_now(&n);
 
 	for (size_t i = 0; i < n; i++)
-		if (*name && !strcmp(rows[i].group, name)) {
+		if (*name && !strcmp(rows[i]->group, name)) {
 			json_t *g = group_entry(rows, n, i);
 			json_object_set_new(g, "kind", json_string("APIGroup"));
 			json_object_set_new(g, "apiVersion", json_string("v1"));
@@ -250,17 +250,17 @@ static json_t *core_versions(const struct server *srv)
 static json_t *root_paths(void)
 {
 	size_t n;
-	const struct k8s_kind *rows = k8s_kinds(&n);
+	own_free const struct k8s_kind **rows = k8s_kinds_now(&n);
 	json_t *paths = json_pack("[s,s,s]", "/api", "/api/v1", "/apis");
 	char path[300];
 
 	for (size_t i = 0; i < n; i++) {
-		if (*rows[i].group && is_first_of_group(rows, i)) {
-			snprintf(path, sizeof path, "/apis/%s", rows[i].group);
+		if (*rows[i]->group && is_first_of_group(rows, i)) {
+			snprintf(path, sizeof path, "/apis/%s", rows[i]->group);
 			json_array_append_new(paths, json_string(path));
 		}
-		if (*rows[i].group && is_first_of_version(rows, i)) {
-			snprintf(path, sizeof path, "/apis/%s/%s", rows[i].group, rows[i].version);
+		if (*rows[i]->group && is_first_of_version(rows, i)) {
+			snprintf(path, sizeof path, "/apis/%s/%s", rows[i]->group, rows[i]->version);
 			json_array_append_new(paths, json_string(path));
 		}
 	}

@@ -44,7 +44,7 @@ static void bind_pod(struct request *r, const struct k8s_kind *k)
 	api_write_run(r, w);
 }
 
-/* --- pods/eviction: a delete that asks first --- */
+/* --- pods/eviction: a delete that asks the disruption budget (budget.c) --- */
 
 static void evict_pod(struct request *r, const struct k8s_kind *k)
 {
@@ -111,7 +111,7 @@ static const struct {
 bool api_subresource(struct request *r, const struct k8s_kind *k)
 {
 	for (size_t i = 0; i < sizeof rows / sizeof *rows; i++)
-		if ((rows[i].resource ? !strcmp(rows[i].resource, k->plural) : !k->custom) &&
+		if ((!rows[i].resource || (!k->custom && !strcmp(rows[i].resource, k->plural))) &&
 		    !strcmp(rows[i].subresource, r->route.subresource) && !strcmp(rows[i].verb, r->route.verb)) {
 			rows[i].serve(r, k);
 			return true;

@@ -266,6 +266,13 @@ static json_t *make_patched(struct reg_write *reg, const json_t *cur, json_t **n
 	return api_write_patched(reg->user, reg->kind, cur, next);
 }
 
+/* Strategic merges need merge keys, which only built-in kinds have. */
+static json_t *unsupported_for_custom(void)
+{
+	return status_new(415, "UnsupportedMediaType", "the body of the request was in an unknown format - accepted media types "
+			  "include: application/json-patch+json, application/merge-patch+json, application/apply-patch+yaml");
+}
+
 static json_t *parse_patch_type(const struct request *r, struct api_write *w)
 {
 	const char *type = request_header(r, "Content-Type");
@@ -274,7 +281,7 @@ static json_t *parse_patch_type(const struct request *r, struct api_write *w)
 	for (size_t i = 0; i < sizeof patch_types / sizeof *patch_types; i++)
 		if (type && strlen(patch_types[i].type) == n && !strncmp(type, patch_types[i].type, n)) {
 			w->patch = patch_types[i].patch;
-			return NULL;
+			return w->patch == PATCH_STRATEGIC && w->reg.kind->custom ? unsupported_for_custom() : NULL;
 		}
 	return unsupported_patch();
 }

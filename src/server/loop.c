@@ -53,7 +53,7 @@ static bool open_source(struct source *s)
 {
 	const struct k8s_kind *k = k8s_kind_find(s->ops->group, s->ops->version, s->ops->plural);
 	char prefix[REG_KEY_MAX];
-	struct watch_opts o = { .prefix = reg_prefix(k, NULL, prefix), .initial = true, .hangup_fd = -1, .wake = wake,
+	struct watch_opts o = { .prefix = *s->ops->plural == '*' ? "" : reg_prefix(k, NULL, prefix), .initial = true, .hangup_fd = -1, .wake = wake,
 				.user = s->loop };
 
 	if (watch_open(s->loop->srv->store, &o, &s->watch)) {

@@ -15,7 +15,7 @@ struct loop;
 #define LOOP_NEVER UINT64_MAX
 
 struct unit_source {
-	const char *group, *version, *plural;
+	const char *group, *version, *plural;     // plural "*": objects of all kinds
 	/* type: EVENT_*; o: borrowed. */
 	void (*changed)(void *unit, int type, struct obj *o);
 	/* Forget what was seen of this kind: everything that is there now comes again as ADDED. NULL: nothing to forget. */

@@ -200,7 +200,9 @@ static const struct unit_ops *const workloads[] = {
 	&replicaset_unit, &replication_controller_unit, &deployment_unit, &job_unit, &cronjob_unit, &statefulset_unit,
 	&daemonset_unit, NULL,
 };
-static const struct unit_ops *const network[] = { &endpoints_unit, &disruption_unit, NULL };
+static const struct unit_ops *const network[] = { &endpoints_unit, NULL };
+static const struct unit_ops *const policy[] = { &disruption_unit, &quota_unit, &custom_definitions_unit, NULL };
+static const struct unit_ops *const everywhere[] = { &custom_kinds_unit, NULL };
 static const struct unit_ops *const garbage[] = { &garbage_unit, NULL };
 
 /* No request may be suspended when the listener stops: end what waits for events or nodes, let commits finish. */
@@ -228,7 +230,7 @@ static void stop_serving(struct server *srv, struct http *http, struct http *pod
 
 static int serve(struct server *srv, const struct options *o, const sigset_t *signals, struct err *e)
 {
-	struct loop *scheduler = NULL, *control = NULL, *work = NULL, *net = NULL, *collector = NULL;
+	struct loop *scheduler = NULL, *control = NULL, *work = NULL, *net = NULL, *rules = NULL, *kinds = NULL, *collector = NULL;
 	struct http *http = NULL, *pod_http = NULL;
 	int r = srv->rbac ? bootstrap_objects(srv, e) : err_set(e, ENOMEM, "out of memory");
 
@@ -247,6 +249,12 @@ static int serve(struct server *srv, const struct options *o, const sigset_t *si
 	if (!r)
 		r = loop_start(srv, "endpoints", network, &net, e);
 	if (!r)
+		r = custom_kinds_load(srv, e);
+	if (!r)
+		r = loop_start(srv, "kinds", everywhere, &kinds, e);
+	if (!r)
+		r = loop_start(srv, "policy", policy, &rules, e);
+	if (!r)
 		r = loop_start(srv, "garbage", garbage, &collector, e);
 	if (!r)
 		r = http_start(srv, o->listen, &http, e);
@@ -261,6 +269,8 @@ static int serve(struct server *srv, const struct options *o, const sigset_t *si
 	loop_stop(control);
 	loop_stop(work);
 	loop_stop(net);
+	loop_stop(rules);
+	loop_stop(kinds);
 	loop_stop(collector);
 	stop_serving(srv, http, pod_http);
 	recorder_stop(srv->recorder);

@@ -16,6 +16,7 @@
 #include "server/csr.h"
 #include "server/meta.h"
 #include "server/node_auth.h"
+#include "server/quota.h"
 #include "server/rbac.h"
 #include "server/status.h"
 
@@ -63,6 +64,8 @@ static json_t *encode(struct reg_write *w, json_t *next, bool remove)
 	int r;
 
 	k8s_kind_convert(w->kind, stored, next);
+	if (stored->status_subresource && !stored->custom && !json_object_get(next, "status"))
+		json_object_set_new(next, "status", json_object());   // clients read fields of it without looking
 	w->sw = (struct store_write){ .expect = w->cur ? w->cur->rv : 0, .remove = remove };
 	r = obj_encode(w->key, next, &w->sw.obj);
 	return r ? status_errno(r) : NULL;
@@ -93,6 +96,28 @@ static json_t *record_owner(struct reg_write *w, json_t *next, const json_t *cur
 		return NULL;
 	r = k8s_managed_fields_update(w->kind, cur, next, manager ? manager : "bulkhead-server", *w->subresource ? w->subresource : NULL, &e);
 	return !r ? NULL : r == -EINVAL ? status_bad_request("%s", e.text) : status_errno(r);
+}
+
+/* First things first: a note in a quota or budget goes before the change itself. True: there is one. */
+static bool start_note(struct reg_write *w, struct quota_note *n)
+{
+	if (!n->obj)
+		return false;
+	w->sw = (struct store_write){ .expect = n->expect, .obj = take(n->obj) };
+	w->noting = true;
+	return true;
+}
+
+/* NULL and *noting, or a Status. */
+static json_t *ask_quota(struct reg_write *w, const json_t *next, const json_t *cur, bool *noting)
+{
+	struct quota_note n;
+	json_t *s = quota_admit(w->srv, w->kind, next, cur, w->noted, &n);
+
+	if (!s && w->dry_run)
+		obj_unref(take(n.obj));
+	*noting = !s && start_note(w, &n);
+	return s;
 }
 
 /* --- create --- */
@@ -144,6 +169,7 @@ static json_t *step_create(struct reg_write *w)
 	own_json json_t *obj = NULL;
 	own_obj struct obj *there = NULL;
 	json_t *s = w->make(w, NULL, &obj);
+	bool noting;
 
 	if (!s)
 		s = prepare_create(w, obj);
@@ -152,6 +178,9 @@ static json_t *step_create(struct reg_write *w)
 	there = store_get(w->srv->store, w->key);
 	if (there)
 		return status_exists(w->kind, jpath_str(obj, "metadata.name", ""));
+	s = ask_quota(w, obj, NULL, &noting);
+	if (s || noting)
+		return s;
 	w->created = true;
 	return encode(w, obj, false);
 }
@@ -247,7 +276,7 @@ static json_t *step_update(struct reg_write *w, bool *nothing)
 {
 	own_json json_t *cur = w->cur ? current_json(w) : NULL, *next = NULL;
 	json_t *s;
-	bool gone;
+	bool gone, noting;
 
 	if (!cur && !w->create_if_missing)
 		return w->cur ? status_errno(-ENOMEM) : status_not_found(w->kind, w->name);
@@ -256,13 +285,22 @@ static json_t *step_update(struct reg_write *w, bool *nothing)
 		return s;
 	if (!cur) {
 		s = prepare_create(w, next);
+		if (!s)
+			s = ask_quota(w, next, NULL, &noting);
+		if (s || noting)
+			return s;
 		w->created = true;
-		return s ? s : encode(w, next, false);
+		return encode(w, next, false);
 	}
 	if (next != cur && (s = prepare_update(w, next, cur)))
 		return s;
 	gone = now_gone(w->kind, next);
 	*nothing = !gone && (next == cur || json_equal(next, cur));
+	if (!*nothing && !gone && strcmp(w->subresource, "status")) {
+		s = ask_quota(w, next, cur, &noting);
+		if (s || noting)
+			return s;
+	}
 	w->deleted = gone;
 	return *nothing ? NULL : encode(w, next, gone);
 }
@@ -323,11 +361,18 @@ static json_t *step_delete(struct reg_write *w, bool *nothing)
 {
 	own_json json_t *cur = w->cur ? current_json(w) : NULL;
 	long long grace, before;
+	struct quota_note n = { 0 };
 	json_t *s;
 
 	if (!cur)
 		return w->cur ? status_errno(-ENOMEM) : status_not_found(w->kind, w->name);
 	s = check_preconditions(w, cur);
+	if (!s && !strcmp(w->subresource, "eviction"))
+		s = budget_admit(w->srv, w->kind, cur, w->noted, &n);
+	if (!s && w->dry_run)
+		obj_unref(take(n.obj));
+	if (!s && start_note(w, &n))
+		return NULL;
 	if (!s)
 		s = admit_delete(w->kind, w->name);
 	if (!s)
@@ -361,6 +406,15 @@ static bool submitted_result(struct reg_write *w)
 	int r = w->sw.result;
 
 	w->submitted = false;
+	if (w->noting && !r) {
+		if (!w->noted)
+			w->noted = json_object();
+		json_object_set_new(w->noted, obj_key(w->sw.out), json_true());
+		obj_unref(take(w->sw.out));
+		w->noting = false;
+		return true;
+	}
+	w->noting = false;
 	if (!r) {
 		w->out = take(w->sw.out);
 		return false;
@@ -409,6 +463,7 @@ void reg_fini(struct reg_write *w)
 	free(take(w->key));
 	json_decref(take(w->status));
 	json_decref(take(w->unknown));
+	json_decref(take(w->noted));
 }
 
 static int status_errno_of(const json_t *s, struct err *e)

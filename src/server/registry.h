@@ -50,7 +50,9 @@ struct reg_write {
 	// Between steps.
 	struct store_write sw;
 	struct obj *cur;
+	json_t *noted;                    // keys of quotas and budgets in which this change has been put down (quota.h)
 	char *key;
+	bool noting;                      // sw is such a note
 	bool submitted;
 	int tries;
 };

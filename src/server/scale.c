@@ -8,6 +8,7 @@
 
 #include "base/jpath.h"
 #include "base/own.h"
+#include "k8s/custom.h"
 #include "k8s/schema.h"
 #include "k8s/schema_types.h"
 #include "server/api.h"
@@ -85,19 +86,52 @@ int scale_selector_text(const json_t *selector, struct buf *out)
 
 /* --- an object's scale --- */
 
-json_t *scale_of(const json_t *obj)
+/* Where a kind keeps them. */
+struct scale_paths { char replicas[256], status[256], selector[256]; };
+
+/* ".spec.replicas" -> "spec.replicas" */
+static void copy_path(char out[256], const json_t *scale, const char *key)
 {
+	const char *path = jpath_str(scale, key, "");
+
+	snprintf(out, 256, "%s", path + (*path == '.'));
+}
+
+static struct scale_paths paths_of(const struct k8s_kind *k)
+{
+	struct scale_paths p = { "spec.replicas", "status.replicas", "spec.selector" };
+	const json_t *scale = k->custom ? jpath_get(k8s_custom_version(k), "subresources.scale") : NULL;
+
+	if (k->custom) {
+		copy_path(p.replicas, scale, "specReplicasPath");
+		copy_path(p.status, scale, "statusReplicasPath");
+		copy_path(p.selector, scale, "labelSelectorPath");
+	}
+	return p;
+}
+
+/* As text: custom resources keep it so. */
+static int put_selector(const json_t *obj, const struct scale_paths *p, struct buf *out)
+{
+	const json_t *selector = *p->selector ? jpath_get(obj, p->selector) : NULL;
+
+	return json_is_string(selector) ? buf_puts(out, json_string_value(selector)) : scale_selector_text(selector, out);
+}
+
+json_t *scale_of(const struct k8s_kind *k, const json_t *obj)
+{
+	const struct scale_paths p = paths_of(k);
 	static const char *const kept[] = { "name", "namespace", "uid", "resourceVersion", "creationTimestamp" };
 	own_buf struct buf selector = BUF_INIT;
 	json_t *meta = json_object(), *status;
 
 	for (size_t i = 0; i < sizeof kept / sizeof *kept; i++)
 		json_object_set(meta, kept[i], json_object_get(json_object_get(obj, "metadata"), kept[i]));
-	status = json_pack("{s:I}", "replicas", (json_int_t)jpath_int(obj, "status.replicas", 0));
-	if (!scale_selector_text(jpath_get(obj, "spec.selector"), &selector) && selector.len)
+	status = json_pack("{s:I}", "replicas", (json_int_t)jpath_int(obj, p.status, 0));
+	if (!put_selector(obj, &p, &selector) && selector.len)
 		json_object_set_new(status, "selector", json_string(selector.data));
 	return json_pack("{s:s,s:s,s:o,s:{s:I},s:o}", "kind", "Scale", "apiVersion", "autoscaling/v1", "metadata", meta, "spec",
-			 "replicas", (json_int_t)jpath_int(obj, "spec.replicas", 1), "status", status);
+			 "replicas", (json_int_t)jpath_int(obj, p.replicas, k->custom ? 0 : 1), "status", status);
 }
 
 static void reply_scale(struct request *r, const struct k8s_kind *k, struct obj *o)
@@ -105,7 +139,7 @@ static void reply_scale(struct request *r, const struct k8s_kind *k, struct obj 
 	own_json json_t *j = api_object(k, o);
 
 	if (j)
-		reply_json(r, 200, scale_of(j));
+		reply_json(r, 200, scale_of(k, j));
 	else
 		reply_status(r, status_errno(-ENOMEM));
 }
@@ -148,12 +182,13 @@ static json_t *check_scale(const struct reg_write *reg, json_t *scale)
 }
 
 /* uid and resourceVersion of the Scale are demands on the object; metadata rules check them. */
-static json_t *apply_scale(const json_t *cur, const json_t *scale, json_t **next)
+static json_t *apply_scale(const struct k8s_kind *k, const json_t *cur, const json_t *scale, json_t **next)
 {
 	static const char *const demands[] = { "uid", "resourceVersion" };
+	const struct scale_paths p = paths_of(k);
 
 	*next = json_deep_copy(cur);
-	if (!*next || jpath_set(*next, "spec.replicas", json_integer(jpath_int(scale, "spec.replicas", 0))))
+	if (!*next || jpath_set(*next, p.replicas, json_integer(jpath_int(scale, "spec.replicas", 0))))
 		return status_errno(-ENOMEM);
 	for (size_t i = 0; i < sizeof demands / sizeof *demands; i++) {
 		json_t *v = json_object_get(json_object_get(scale, "metadata"), demands[i]);
@@ -169,18 +204,18 @@ static json_t *make_scaled(struct reg_write *reg, const json_t *cur, json_t **ne
 	own_json json_t *scale = json_deep_copy(w->body);
 	json_t *s = check_scale(reg, scale);
 
-	return s ? s : apply_scale(cur, scale, next);
+	return s ? s : apply_scale(reg->kind, cur, scale, next);
 }
 
 static json_t *make_patched(struct reg_write *reg, const json_t *cur, json_t **next)
 {
 	struct api_write *w = reg->user;
-	own_json json_t *before = scale_of(cur), *scale = NULL;
+	own_json json_t *before = scale_of(reg->kind, cur), *scale = NULL;
 	json_t *s = api_write_patched(w, &scale_kind, before, &scale);
 
 	if (!s)
 		s = check_scale(reg, scale);
-	return s ? s : apply_scale(cur, scale, next);
+	return s ? s : apply_scale(reg->kind, cur, scale, next);
 }
 
 static void reply_written(struct request *r, struct api_write *w)

@@ -11,7 +11,7 @@ void scale_update(struct request *r, const struct k8s_kind *k);
 void scale_patch(struct request *r, const struct k8s_kind *k);
 
 /* The Scale of an object (new reference). */
-json_t *scale_of(const json_t *obj);
+json_t *scale_of(const struct k8s_kind *k, const json_t *obj);
 /* A LabelSelector, or a plain map of labels, as text: "a=b,c in (x,y)". Returns 0 or -ENOMEM. */
 int scale_selector_text(const json_t *selector, struct buf *out);
 

@@ -9,6 +9,7 @@
 #include "base/jpath.h"
 #include "base/own.h"
 #include "k8s/quantity.h"
+#include "server/controllers/owner.h"
 
 #define DEFAULT_PODS 110
 #define SCORE_CPU 100                  // milli, of a container that asks for none
@@ -285,7 +286,19 @@ static void pod_free(void *value)
 	struct sched_pod *p = value;
 
 	sched_need_fini(&p->need);
+	sched_terms_fini(&p->terms);
+	json_decref(p->labels);
+	free(p->key);
+	free(p->ns);
 	free(p);
+}
+
+void sched_cache_hide(struct sched_pod *p, bool hide)
+{
+	if (p->hidden == hide)
+		return;
+	p->hidden = hide;
+	take_room(p, hide ? -1 : 1);
 }
 
 bool sched_cache_pod_gone(struct sched_cache *c, const char *key)
@@ -297,6 +310,7 @@ bool sched_cache_pod_gone(struct sched_cache *c, const char *key)
 		return false;
 	n = p->node;
 	take_room(p, -1);
+	c->pods_with_terms -= p->terms.count > 0;
 	map_remove(&n->pods, key);
 	pod_free(p);
 	if (!n->known && !n->pods.count)
@@ -304,20 +318,52 @@ bool sched_cache_pod_gone(struct sched_cache *c, const char *key)
 	return true;
 }
 
+const char *sched_owner_uid(const json_t *pod)
+{
+	return jpath_str(owner_controller(pod), "uid", "");
+}
+
+/* What may change in a pod's life. */
+static void refresh(struct sched_pod *p, const json_t *pod)
+{
+	replace(&p->labels, jpath_get(pod, "metadata.labels"));
+	p->deleting = *jpath_str(pod, "metadata.deletionTimestamp", "");
+	snprintf(p->started, sizeof p->started, "%s", jpath_str(pod, "status.startTime", ""));
+}
+
+static struct sched_pod *pod_new(const char *key, const json_t *pod)
+{
+	struct sched_pod *p = calloc(1, sizeof *p);
+
+	if (!p)
+		return NULL;
+	p->key = strdup(key);
+	p->ns = strndup(key, strcspn(key, "/"));
+	if (!p->key || !p->ns || sched_need_parse(pod, &p->need) || sched_terms_parse(pod, &p->terms)) {
+		pod_free(p);
+		return NULL;
+	}
+	snprintf(p->uid, sizeof p->uid, "%s", jpath_str(pod, "metadata.uid", ""));
+	snprintf(p->owner, sizeof p->owner, "%s", sched_owner_uid(pod));
+	p->priority = jpath_int(pod, "spec.priority", 0);
+	refresh(p, pod);
+	return p;
+}
+
 int sched_cache_pod(struct sched_cache *c, const char *key, const json_t *pod)
 {
 	const char *node = jpath_str(pod, "spec.nodeName", ""), *uid = jpath_str(pod, "metadata.uid", "");
 	struct sched_pod *p = map_get(&c->pods, key);
 
-	if (p && !strcmp(p->node->name, node) && !strcmp(p->uid, uid))
-		return 0;   // what a pod asks for does not change
-	sched_cache_pod_gone(c, key);
-	p = calloc(1, sizeof *p);
-	if (!p || sched_need_parse(pod, &p->need)) {
-		free(p);
-		return -ENOMEM;
+	if (p && !strcmp(p->node->name, node) && !strcmp(p->uid, uid)) {
+		p->nominated = false;
+		refresh(p, pod);   // what a pod asks for does not change
+		return 0;
 	}
-	snprintf(p->uid, sizeof p->uid, "%s", uid);
+	sched_cache_pod_gone(c, key);
+	p = pod_new(key, pod);
+	if (!p)
+		return -ENOMEM;
 	p->node = node_get(c, node);
 	if (!p->node || map_put(&p->node->pods, key, p) || map_put(&c->pods, key, p)) {
 		if (p->node)
@@ -325,8 +371,28 @@ int sched_cache_pod(struct sched_cache *c, const char *key, const json_t *pod)
 		pod_free(p);
 		return -ENOMEM;
 	}
+	c->pods_with_terms += p->terms.count > 0;
 	take_room(p, 1);
 	return 0;
+}
+
+/* --- namespaces --- */
+
+static void labels_free(void *value)
+{
+	json_decref(value);
+}
+
+void sched_cache_namespace(struct sched_cache *c, const char *name, json_t *labels)
+{
+	json_decref(map_remove(&c->namespaces, name));
+	if (labels && map_put(&c->namespaces, name, labels) == 0)
+		json_incref(labels);
+}
+
+void sched_cache_forget_namespaces(struct sched_cache *c)
+{
+	map_fini(&c->namespaces, labels_free);
 }
 
 void sched_cache_forget_pods(struct sched_cache *c)
@@ -342,10 +408,12 @@ void sched_cache_forget_pods(struct sched_cache *c)
 		n->pod_count = 0;
 	}
 	map_fini(&c->pods, pod_free);
+	c->pods_with_terms = 0;
 }
 
 void sched_cache_fini(struct sched_cache *c)
 {
+	sched_cache_forget_namespaces(c);
 	map_fini(&c->pods, pod_free);
 	map_fini(&c->nodes, node_free);
 }

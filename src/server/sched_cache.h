@@ -8,6 +8,7 @@
 #include <stdint.h>
 
 #include "server/map.h"
+#include "server/sched_term.h"
 
 #define SCHED_EXTRA_MAX 8       // resources beside the usual three ("example.com/gpu", hugepages) that one pod may ask for
 
@@ -44,12 +45,22 @@ struct sched_node {
 struct sched_pod {
 	struct sched_node *node;
 	struct sched_need need;
-	char uid[40];
+	struct sched_terms terms;             // about other pods
+	json_t *labels;
+	char *key, *ns;                       // "ns/name"; its namespace
+	char uid[40], owner[40];              // owner: uid of its controller; "": none
+	long long priority;
+	char started[32];                     // status.startTime
+	bool deleting;
+	bool nominated;                       // not there yet: others were asked to make room for it
+	bool hidden;                          // its room is not taken for the moment: what if it were gone?
 };
 
 struct sched_cache {
 	struct map nodes;                     // name -> struct sched_node
 	struct map pods;                      // "ns/name" -> struct sched_pod, all with a node
+	struct map namespaces;                // name -> labels (json_t)
+	int pods_with_terms;                  // how many have affinity or anti-affinity
 };
 
 void sched_cache_fini(struct sched_cache *c);
@@ -60,6 +71,13 @@ int sched_cache_pod(struct sched_cache *c, const char *key, const json_t *pod); 
 bool sched_cache_pod_gone(struct sched_cache *c, const char *key);              // false: was not there
 void sched_cache_forget_pods(struct sched_cache *c);
 
+void sched_cache_hide(struct sched_pod *p, bool hide);
+
+/* labels: NULL: it is gone. */
+void sched_cache_namespace(struct sched_cache *c, const char *name, json_t *labels);
+void sched_cache_forget_namespaces(struct sched_cache *c);
+
+const char *sched_owner_uid(const json_t *pod);                                 // of its controller; "": none; borrowed
 int sched_need_parse(const json_t *pod, struct sched_need *n);                  // 0 or -ENOMEM
 void sched_need_fini(struct sched_need *n);
 

@@ -65,20 +65,31 @@ static bool fits_unschedulable(const json_t *pod, const struct sched_need *need,
 	return ok || say(why, "node(s) were unschedulable");
 }
 
-static bool fits_taints(const json_t *pod, const struct sched_need *need, const struct sched_node *n, char *why)
+/* The first taint that keeps the pod away; NULL: none. */
+static const json_t *intolerable(const json_t *pod, const struct sched_node *n)
 {
 	json_t *taint;
 	size_t i;
 
-	(void)need;
 	json_array_foreach(n->taints, i, taint) {
 		const char *effect = jpath_str(taint, "effect", "");
-		if (strcmp(effect, "NoSchedule") && strcmp(effect, "NoExecute"))
-			continue;
-		if (!tolerated(pod, taint))
-			return say(why, "node(s) had untolerated taint {%s: %s}", jpath_str(taint, "key", ""), jpath_str(taint, "value", ""));
+		if ((!strcmp(effect, "NoSchedule") || !strcmp(effect, "NoExecute")) && !tolerated(pod, taint))
+			return taint;
 	}
-	return true;
+	return NULL;
+}
+
+bool sched_node_tolerated(const json_t *pod, const struct sched_node *n)
+{
+	return !intolerable(pod, n);
+}
+
+static bool fits_taints(const json_t *pod, const struct sched_need *need, const struct sched_node *n, char *why)
+{
+	const json_t *taint = intolerable(pod, n);
+
+	(void)need;
+	return !taint || say(why, "node(s) had untolerated taint {%s: %s}", jpath_str(taint, "key", ""), jpath_str(taint, "value", ""));
 }
 
 /* --- node selector and affinity --- */
@@ -174,7 +185,7 @@ static bool fits_ports(const json_t *pod, const struct sched_need *need, const s
 	if (!need->port_count)
 		return true;
 	while ((p = map_next(&n->pods, &pos, NULL)))
-		for (int i = 0; i < p->need.port_count; i++)
+		for (int i = 0; i < p->need.port_count && !p->hidden; i++)
 			for (int j = 0; j < need->port_count; j++)
 				if (ports_clash(&p->need.ports[i], &need->ports[j]))
 					return say(why, "node(s) didn't have free ports for the requested pod ports");

@@ -19,4 +19,7 @@ double sched_score(const json_t *pod, const struct sched_need *need, const struc
 /* One term's or selector's requirements against a node. */
 bool sched_node_selected(const json_t *pod, const struct sched_node *n);
 
+/* No taint keeps the pod away. */
+bool sched_node_tolerated(const json_t *pod, const struct sched_node *n);
+
 #endif

@@ -64,7 +64,7 @@ static void test_filters(void **state)
 {
 	(void)state;
 	for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
-		struct sched_cache c = { MAP_INIT, MAP_INIT };
+		struct sched_cache c = { 0 };
 		struct sched_need need;
 		char text[2048], why[SCHED_WHY_MAX];
 		json_t *node, *pod, *other;
@@ -90,7 +90,7 @@ static void test_filters(void **state)
 /* Room is taken once, and given back. */
 static void test_accounting(void **state)
 {
-	struct sched_cache c = { MAP_INIT, MAP_INIT };
+	struct sched_cache c = { 0 };
 	char text[2048];
 	struct sched_node *n;
 	json_t *node, *pod = parse("{\"metadata\":{\"uid\":\"u\"},\"spec\":{\"nodeName\":\"n\",\"containers\":[{\"resources\":{\"requests\":"
@@ -123,7 +123,7 @@ static void test_accounting(void **state)
 
 static void test_scores(void **state)
 {
-	struct sched_cache c = { MAP_INIT, MAP_INIT };
+	struct sched_cache c = { 0 };
 	json_t *free_node = parse("{\"metadata\":{\"name\":\"a\"},\"status\":{\"allocatable\":{\"cpu\":\"2\",\"memory\":\"1Gi\",\"pods\":\"9\"}}}");
 	json_t *busy = parse("{\"metadata\":{\"name\":\"b\"},\"status\":{\"allocatable\":{\"cpu\":\"2\",\"memory\":\"1Gi\",\"pods\":\"9\"}}}");
 	json_t *with_image = parse("{\"metadata\":{\"name\":\"c\"},\"status\":{\"allocatable\":{\"cpu\":\"2\",\"memory\":\"1Gi\",\"pods\":\"9\"},"

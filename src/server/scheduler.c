@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 // The scheduler: a unit of a loop. Pods without a node wait in order of priority and age; each is filtered and scored
 // against all nodes, given room on the best one, and bound through the same path as the Binding subresource. A pod that
-// fits nowhere waits until something that might help changes, then for a back-off.
+// fits nowhere may make pods of lower priority go: it is nominated then, and its room is taken while they end. Otherwise
+// it waits until something that might help changes, then for a back-off.
 #include "server/scheduler.h"
 
 #include <errno.h>
@@ -14,11 +15,14 @@
 #include "base/log.h"
 #include "base/own.h"
 #include "server/binding.h"
+#include "server/controllers/change.h"
 #include "server/meta.h"
 #include "server/recorder.h"
 #include "server/registry.h"
 #include "server/sched_cache.h"
 #include "server/sched_fit.h"
+#include "server/sched_preempt.h"
+#include "server/sched_together.h"
 
 #define NAME "default-scheduler"
 #define BACKOFF_MIN_NS NS_PER_S
@@ -75,6 +79,19 @@ static bool is_ours(const json_t *pod)
 
 /* --- changes --- */
 
+/* Room for a pod that is not there yet. */
+static void take_nominated_room(struct scheduler *s, const char *key, const json_t *pod, const char *node)
+{
+	own_json json_t *there = json_deep_copy(pod);
+	struct sched_pod *p;
+
+	if (!map_get(&s->cache.nodes, node) || !there || jpath_set(there, "spec.nodeName", json_string(node)) ||
+	    sched_cache_pod(&s->cache, key, there))
+		return;
+	p = map_get(&s->cache.pods, key);
+	p->nominated = true;
+}
+
 static void enqueue(struct scheduler *s, struct obj *o, const json_t *pod)
 {
 	const char *key = pod_key(o);
@@ -100,8 +117,12 @@ static void enqueue(struct scheduler *s, struct obj *o, const json_t *pod)
 	p->obj = obj_ref(o);
 	p->priority = jpath_int(pod, "spec.priority", 0);
 	p->created_rv = o->created_rv;
-	if (map_put(&s->pending, key, p))
+	if (map_put(&s->pending, key, p)) {
 		pending_free(p);
+		return;
+	}
+	if (*jpath_str(pod, "status.nominatedNodeName", ""))   // from before this server ran
+		take_nominated_room(s, key, pod, jpath_str(pod, "status.nominatedNodeName", ""));
 }
 
 static void pod_changed(void *unit, int type, struct obj *o)
@@ -122,6 +143,7 @@ static void pod_changed(void *unit, int type, struct obj *o)
 		enqueue(s, o, pod);
 	} else {
 		pending_free(map_remove(&s->pending, pod_key(o)));
+		s->changed |= sched_cache_pod_gone(&s->cache, pod_key(o));
 	}
 }
 
@@ -150,6 +172,23 @@ static void nodes_reset(void *unit)
 	struct scheduler *s = unit;
 
 	sched_cache_forget_nodes(&s->cache);
+}
+
+static void namespace_changed(void *unit, int type, struct obj *o)
+{
+	struct scheduler *s = unit;
+	own_json json_t *ns = obj_json(o), *none = json_object();
+	json_t *labels = jpath_get(ns, "metadata.labels");
+
+	sched_cache_namespace(&s->cache, jpath_str(ns, "metadata.name", ""), type == EVENT_DELETED ? NULL : labels ? labels : none);
+	s->changed = true;
+}
+
+static void namespaces_reset(void *unit)
+{
+	struct scheduler *s = unit;
+
+	sched_cache_forget_namespaces(&s->cache);
 }
 
 /* --- one pod --- */
@@ -219,27 +258,33 @@ static void put_summary(struct buf *out, struct reasons *list, int n, int nodes)
 static struct sched_node *find_node(struct scheduler *s, const json_t *pod, const struct sched_need *need, struct buf *summary)
 {
 	struct reasons reasons[32];
+	struct sched_together *together;
 	struct sched_node *n, *best = NULL;
 	double best_score = -1;
 	int count = 0, nodes = 0;
 	size_t pos = 0;
 
+	if (sched_together_new(&s->cache, pod, &together)) {
+		buf_puts(summary, "out of memory");
+		return NULL;
+	}
 	while ((n = map_next(&s->cache.nodes, &pos, NULL))) {
 		char why[SCHED_WHY_MAX];
 		double score;
 		if (!n->known)
 			continue;
 		nodes++;
-		if (!sched_fits(pod, need, n, why)) {
+		if (!sched_fits(pod, need, n, why) || !sched_together_fits(together, n, why)) {
 			count_reasons(reasons, &count, 32, why);
 			continue;
 		}
-		score = sched_score(pod, need, n);
+		score = sched_score(pod, need, n) + sched_together_score(together, n);
 		if (score > best_score) {
 			best = n;
 			best_score = score;
 		}
 	}
+	sched_together_free(together);
 	if (!best)
 		put_summary(summary, reasons, count, nodes);
 	for (int i = 0; i < count; i++)
@@ -247,21 +292,93 @@ static struct sched_node *find_node(struct scheduler *s, const json_t *pod, cons
 	return best;
 }
 
+struct setback { const char *message, *nominated; };
+
 static json_t *make_unschedulable(struct reg_write *w, const json_t *cur, json_t **next)
 {
+	const struct setback *b = w->user;
+
 	*next = json_deep_copy(cur);
-	condition_set(*next, "PodScheduled", "False", "Unschedulable", w->user);
+	condition_set(*next, "PodScheduled", "False", "Unschedulable", b->message);
+	if (b->nominated)
+		jpath_set(*next, "status.nominatedNodeName", json_string(b->nominated));
+	else
+		json_object_del(json_object_get(*next, "status"), "nominatedNodeName");
 	return NULL;
 }
 
-static void report_unschedulable(struct scheduler *s, const json_t *pod, const char *message)
+/* nominated: the node where room is being made; NULL: none. */
+static void report_unschedulable(struct scheduler *s, const json_t *pod, const char *message, const char *nominated)
 {
+	struct setback setback = { message, nominated };
 	struct reg_write w = { .srv = s->srv, .kind = k8s_kind_find("", "v1", "pods"), .action = REG_UPDATE,
 			       .ns = jpath_str(pod, "metadata.namespace", ""), .name = jpath_str(pod, "metadata.name", ""),
-			       .subresource = "status", .make = make_unschedulable, .user = (void *)message };
+			       .subresource = "status", .make = make_unschedulable, .user = &setback };
 
 	reg_run(&w, NULL, NULL);
 	recorder_event(s->srv->recorder, pod, NAME, "Warning", "FailedScheduling", "%s", message);
+}
+
+/* --- room by preemption --- */
+
+static json_t *list_budgets(struct scheduler *s)
+{
+	json_t *list = json_array();
+	char prefix[REG_KEY_MAX];
+	struct store_list l;
+
+	if (store_list(s->srv->store, reg_prefix(k8s_kind_find("policy", "v1", "poddisruptionbudgets"), NULL, prefix), NULL, 0, 0, &l))
+		return list;
+	for (size_t i = 0; i < l.count; i++)
+		json_array_append_new(list, obj_json(l.objs[i]));
+	store_list_fini(&l);
+	return list;
+}
+
+static bool say_preempted(json_t *pod, void *user)
+{
+	(void)user;
+	return condition_set(pod, "DisruptionTarget", "True", "PreemptionByScheduler",
+			     NAME ": preempting to accommodate a higher priority pod");
+}
+
+static void preempt(struct scheduler *s, const struct sched_pod *victim, const json_t *pod, const char *node)
+{
+	const struct k8s_kind *k = k8s_kind_find("", "v1", "pods");
+	const char *name = victim->key + strlen(victim->ns) + 1;
+	own_json json_t *about = json_pack("{s:s,s:s,s:{s:s,s:s,s:s}}", "kind", "Pod", "apiVersion", "v1", "metadata", "name", name, "namespace",
+					   victim->ns, "uid", victim->uid);
+	struct err e = ERR_INIT;
+
+	change_object(s->srv, k, victim->ns, name, "status", say_preempted, NULL, NULL);
+	if (delete_object(s->srv, k, victim->ns, name, victim->uid, -1, &e) && e.code != ENOENT)
+		log_warn("scheduler", "pod=%s not preempted: %s", victim->key, e.text);
+	recorder_event(s->srv->recorder, about, NAME, "Normal", "Preempted", "Preempted by pod %s on node %s",
+		       jpath_str(pod, "metadata.uid", ""), node);
+}
+
+/* Make pods go that matter less. The name of the node where there will be room (owned), or NULL. */
+static char *make_room(struct scheduler *s, const json_t *pod, const struct sched_need *need)
+{
+	own_json json_t *budgets = NULL;
+	struct sched_victims v;
+	char *node;
+
+	if (!strcmp(jpath_str(pod, "spec.preemptionPolicy", ""), "Never"))
+		return NULL;
+	budgets = list_budgets(s);
+	if (sched_preempt(&s->cache, pod, need, budgets, &v) <= 0)
+		return NULL;
+	node = strdup(v.node->name);
+	for (size_t i = 0; node && i < v.count; i++) {
+		v.pods[i]->deleting = true;
+		if (v.pods[i]->nominated)
+			sched_cache_pod_gone(&s->cache, v.pods[i]->key);   // was only promised the room
+		else
+			preempt(s, v.pods[i], pod, node);
+	}
+	sched_victims_fini(&v);
+	return node;
 }
 
 static void back_off(struct pending *p, uint64_t now)
@@ -286,14 +403,19 @@ static bool schedule_one(struct scheduler *s, struct pending *p, uint64_t now)
 		back_off(p, now);
 		return false;
 	}
+	sched_cache_pod_gone(&s->cache, p->key);   // what it was promised
 	n = find_node(s, pod, &need, &summary);
-	sched_need_fini(&need);
 	if (!n) {
+		own_free char *nominated = make_room(s, pod, &need);
+		if (nominated)
+			take_nominated_room(s, p->key, pod, nominated);
+		sched_need_fini(&need);
 		p->parked = true;
 		back_off(p, now);
-		report_unschedulable(s, pod, summary.data ? summary.data : "");
+		report_unschedulable(s, pod, summary.data ? summary.data : "", nominated);
 		return false;
 	}
+	sched_need_fini(&need);
 	jpath_set(pod, "spec.nodeName", json_string(n->name));
 	r = bind_pod(s, pod, n->name, &e);
 	if (r == -ENOENT || r == -ESTALE)
@@ -379,6 +501,7 @@ static void scheduler_close(void *unit)
 
 static const struct unit_source sources[] = {
 	{ "", "v1", "nodes", node_changed, nodes_reset },
+	{ "", "v1", "namespaces", namespace_changed, namespaces_reset },
 	{ "", "v1", "pods", pod_changed, pods_reset },
 	{ .plural = NULL },
 };

@@ -14,7 +14,7 @@
 
 #define BOOKMARK_NS (60 * NS_PER_S)
 #define FETCH_MAX 16          // events copied from the history at a time
-#define GROUPS 64             // lists of watches, by resource
+#define GROUPS 65             // lists of watches, by resource; the last: of everything
 
 struct watch {
 	struct store *st;
@@ -237,9 +237,20 @@ static unsigned group_of(const char *key)
 {
 	unsigned h = 5381;
 
+	if (!*key)
+		return GROUPS - 1;
 	for (; *key && *key != '/'; key++)
 		h = h * 33 + (unsigned char)*key;
-	return h % GROUPS;
+	return h % (GROUPS - 1);
+}
+
+static void offer(struct watch *group, const struct event *e, struct parsed *now, struct parsed *before)
+{
+	for (struct watch *w = group; w; w = w->next)
+		if (w->armed && w->pos < e->rv && concerns(w, e, now, before)) {
+			w->pos = e->rv - 1;
+			wake(w);
+		}
 }
 
 void watch_publish(struct watch_set *s, const struct event *events, size_t count)
@@ -248,11 +259,8 @@ void watch_publish(struct watch_set *s, const struct event *events, size_t count
 	for (size_t i = 0; i < count; i++) {
 		const struct event *e = &events[i];
 		struct parsed now = { .obj = e->obj }, before = { .obj = e->prev };
-		for (struct watch *w = s->groups[group_of(obj_key(e->obj))]; w; w = w->next)
-			if (w->armed && w->pos < e->rv && concerns(w, e, &now, &before)) {
-				w->pos = e->rv - 1;
-				wake(w);
-			}
+		offer(s->groups[group_of(obj_key(e->obj))], e, &now, &before);
+		offer(s->groups[group_of("")], e, &now, &before);
 		json_decref(now.json);
 		json_decref(before.json);
 		s->published = e->rv;

@@ -14,7 +14,7 @@ struct watch_set;
 struct watch;
 
 struct watch_opts {
-	const char *prefix;              // keys to watch: "pods/", "pods/ns/", "pods/ns/name"; copied
+	const char *prefix;              // keys to watch: "pods/", "pods/ns/", "pods/ns/name"; "": all; copied
 	bool exact;                      // prefix is a whole key
 	struct k8s_selector *labels;     // NULL: all; taken over (on failure too)
 	struct k8s_selector *fields;     // NULL: all; taken over (on failure too)

@@ -16,6 +16,7 @@
 #include <sys/ioctl.h>
 
 #include "base/evloop.h"
+#include "bulkhead/prda.h"
 #include "virtio/iovspan.h"
 
 enum { QUEUE_RX, QUEUE_TX, QUEUES };   // as the guest sees it
@@ -35,6 +36,11 @@ struct net {
 };
 
 static struct net *net_of(struct virtio_dev *d) { return (struct net *)d; }
+
+PRDA_DEFINE_COUNTER(rx_packets, "bulkhead_net_rx_packets_total", "packets given to the guest");
+PRDA_DEFINE_COUNTER(rx_bytes, "bulkhead_net_rx_bytes_total", "bytes of packets given to the guest");
+PRDA_DEFINE_COUNTER(tx_packets, "bulkhead_net_tx_packets_total", "packets taken from the guest");
+PRDA_DEFINE_COUNTER(tx_bytes, "bulkhead_net_tx_bytes_total", "bytes of packets taken from the guest");
 
 static void count(uint64_t *counter, uint64_t n) { __atomic_fetch_add(counter, n, __ATOMIC_RELAXED); }
 
@@ -83,6 +89,8 @@ static int receive_one(struct net *n)
 	virtqueue_push(q, c->head, (uint32_t)(payload + HEADER));
 	count(&n->stats.rx_packets, 1);
 	count(&n->stats.rx_bytes, payload);
+	prda_add(rx_packets, 1);
+	prda_add(rx_bytes, payload);
 	return 1;
 }
 
@@ -135,6 +143,8 @@ static int send_one(struct net *n)
 	if (len > 0) {
 		count(&n->stats.tx_packets, 1);
 		count(&n->stats.tx_bytes, c->out_len - HEADER);
+		prda_add(tx_packets, 1);
+		prda_add(tx_bytes, c->out_len - HEADER);
 	}
 	virtqueue_push(q, c->head, 0);
 	return 1;

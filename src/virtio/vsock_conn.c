@@ -16,7 +16,12 @@
 #include "base/clock.h"
 #include "base/evloop.h"
 #include "base/log.h"
+#include "bulkhead/prda.h"
 #include "virtio/iovspan.h"
+
+PRDA_DEFINE_COUNTER(vsock_from_guest, "bulkhead_vsock_rx_bytes_total", "bytes that the guest sent on vsock connections");
+PRDA_DEFINE_COUNTER(vsock_to_guest, "bulkhead_vsock_tx_bytes_total", "bytes sent to the guest on vsock connections");
+PRDA_DEFINE_COUNTER(vsock_accepted, "bulkhead_vsock_connections_total", "connections to the guest begun");
 
 #define SHUT_BOTH (VIRTIO_VSOCK_SHUTDOWN_RCV | VIRTIO_VSOCK_SHUTDOWN_SEND)
 #define CLOSING_NS (2 * NS_PER_S)             // how long the guest may take to confirm
@@ -107,6 +112,7 @@ static struct conn *conn_new(struct vsock *v, int fd)
 	*c = (struct conn){.v = v, .state = CONN_HELLO, .use = use, .fd = fd,
 			   .local_port = PORT_BASE | use << PORT_SLOT_BITS | slot};
 	v->live++;
+	prda_add(vsock_accepted, 1);
 	__atomic_store_n(&v->conns, v->live, __ATOMIC_RELAXED);
 	return c;
 }
@@ -267,6 +273,7 @@ static void guest_data(struct conn *c, struct iovec *payload, int n, uint32_t le
 		return conn_reset(c);
 	c->rx += len;
 	stat_add(&c->v->rx_bytes, len);
+	prda_add(vsock_from_guest, len);
 	if (c->state != CONN_OPEN || c->shut_host & VIRTIO_VSOCK_SHUTDOWN_RCV) {
 		c->fwd += len;
 		return owe_credit(c);
@@ -363,6 +370,7 @@ static size_t client_read(struct conn *c, struct iovec *payload, int n, size_t r
 	if (got > 0) {
 		c->tx += (uint32_t)got;
 		stat_add(&c->v->tx_bytes, (uint64_t)got);
+		prda_add(vsock_to_guest, got);
 		if (!credit(c) && !c->asked) {
 			c->asked = true;
 			c->owe |= OWE_ASK;

@@ -35,7 +35,7 @@ static const int device[] = {
 // Signals by descriptor, the end of QEMU, stopping processors, and what its new threads do to close their own filter.
 static const int control[] = {
 	CALL(signalfd4), CALL(wait4), CALL(waitid), CALL(tgkill), CALL(rt_sigaction), CALL(seccomp),
-	CALL(rt_sigtimedwait),
+	CALL(rt_sigtimedwait), CALL(alarm),
 };
 
 // Threads may name themselves and ask for memory to be named; no more of prctl.
@@ -95,6 +95,8 @@ static int add_vcpu(scmp_filter_ctx f)
 	int rc = allow_first(f, CALL(ioctl), 1, KVM_RUN);
 	if (!rc)
 		rc = allow_first(f, CALL(ioctl), 1, KVM_IRQ_LINE);
+	if (!rc)
+		rc = allow_first(f, CALL(ioctl), 1, KVM_GET_REGS);   // to say where a guest failed
 	if (!rc)
 		rc = seccomp_syscall_priority(f, CALL(ioctl), 255);   // looked at first
 	return rc;

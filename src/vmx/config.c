@@ -53,7 +53,7 @@ static int read_text(const json_t *o, const char *field, size_t max, char **out,
 	return *out ? 0 : err_set(e, ENOMEM, "no memory");
 }
 
-enum fd_kind { FD_ANY, FD_FILE, FD_STREAM_LISTENER, FD_SEQPACKET_LISTENER };
+enum fd_kind { FD_ANY, FD_FILE, FD_STREAM_LISTENER, FD_SEQPACKET_LISTENER, FD_USERFAULT };
 
 static bool fd_is(int fd, enum fd_kind kind)
 {
@@ -65,6 +65,8 @@ static bool fd_is(int fd, enum fd_kind kind)
 		return fcntl(fd, F_GETFD) >= 0;
 	case FD_FILE:
 		return !fstat(fd, &st) && S_ISREG(st.st_mode);
+	case FD_USERFAULT:
+		return !fstat(fd, &st) && S_ISCHR(st.st_mode);
 	default:
 		if (getsockopt(fd, SOL_SOCKET, SO_TYPE, &type, &len))
 			return false;
@@ -78,7 +80,7 @@ static int read_fd(const json_t *o, const char *field, enum fd_kind kind, int *o
 {
 	static const char *const names[] = {
 		"an open descriptor", "the descriptor of a file", "a listening SOCK_STREAM socket",
-		"a listening SOCK_SEQPACKET socket",
+		"a listening SOCK_SEQPACKET socket", "an open /dev/userfaultfd",
 	};
 	json_t *v = json_object_get(o, field);
 	long long n = json_integer_value(v);
@@ -162,6 +164,7 @@ static int read_scalars(const json_t *o, struct vmx_config *c, struct err *e)
 	    (rc = read_text(o, "cmdline", CMDLINE_MAX, &c->cmdline, e)) ||
 	    (rc = read_number(o, "vcpus", 1, VCPUS_MAX, &vcpus, e)) ||
 	    (rc = read_number(o, "memory_mib", MEMORY_MIB_MIN, MEMORY_MIB_MAX, &memory, e)) ||
+	    (json_object_get(o, "metrics_dir") && (rc = read_text(o, "metrics_dir", 4000, &c->metrics_dir, e))) ||
 	    (json_object_get(o, "console_max_bytes") &&
 	     (rc = read_number(o, "console_max_bytes", 0, 1ll << 40, &console, e))) ||
 	    (json_object_get(o, "uid") && (rc = read_number(o, "uid", 0, UINT32_MAX - 1, &uid, e))) ||
@@ -169,12 +172,36 @@ static int read_scalars(const json_t *o, struct vmx_config *c, struct err *e)
 		return rc;
 	if (uid && !gid)
 		return bad(e, "gid", "given with a uid, and not 0");
+	if (json_object_get(o, "cpu_model") && (rc = read_text(o, "cpu_model", 32, &c->cpu_model, e)))
+		return rc;
+	c->template = json_is_true(json_object_get(o, "template"));
 	c->vcpus = (unsigned)vcpus;
 	c->memory_mib = (unsigned)memory;
 	c->console_max_bytes = (uint64_t)console;
 	c->uid = (uid_t)uid;
 	c->gid = (gid_t)gid;
 	return 0;
+}
+
+// A saved VM: both files, or neither.
+static int read_restore(const json_t *o, struct vmx_config *c, struct err *e)
+{
+	bool state = json_object_get(o, "restore_state_fd"), memory = json_object_get(o, "restore_memory_fd");
+	c->restore_state_fd = c->restore_memory_fd = -1;
+	if (state != memory)
+		return bad(e, state ? "restore_memory_fd" : "restore_state_fd", "given, too");
+	int rc = state ? read_fd(o, "restore_state_fd", FD_FILE, &c->restore_state_fd, e) : 0;
+	return rc || !memory ? rc : read_fd(o, "restore_memory_fd", FD_FILE, &c->restore_memory_fd, e);
+}
+
+static int read_paging(const json_t *o, struct vmx_config *c, struct err *e)
+{
+	json_t *paged = json_object_get(o, "paged");
+	c->userfault_fd = -1;
+	if (paged && !json_is_boolean(paged))
+		return bad(e, "paged", "true or false");
+	c->paged = json_is_true(paged);
+	return json_object_get(o, "userfault_fd") ? read_fd(o, "userfault_fd", FD_USERFAULT, &c->userfault_fd, e) : 0;
 }
 
 static int config_parse(const json_t *o, struct vmx_config *c, struct err *e)
@@ -186,7 +213,7 @@ static int config_parse(const json_t *o, struct vmx_config *c, struct err *e)
 	    (rc = read_fd(o, "control_fd", FD_SEQPACKET_LISTENER, &c->control_fd, e)) ||
 	    (rc = read_fd(o, "vsock_fd", FD_STREAM_LISTENER, &c->vsock_fd, e)) ||
 	    (rc = read_fd(o, "console_fd", FD_ANY, &c->console_fd, e)) ||
-	    (rc = read_list(o, "disks", DISKS_MAX, c, read_disk, e)) ||
+	    (rc = read_restore(o, c, e)) || (rc = read_paging(o, c, e)) || (rc = read_list(o, "disks", DISKS_MAX, c, read_disk, e)) ||
 	    (rc = read_list(o, "nets", NETS_MAX, c, read_net, e)))
 		return rc;
 	return 0;
@@ -248,5 +275,7 @@ void vmx_config_free(struct vmx_config *c)
 	free(c->name);
 	free(c->cmdline);
 	free(c->engine);
+	free(c->metrics_dir);
+	free(c->cpu_model);
 	free(c);
 }

@@ -111,10 +111,12 @@ static const struct { const char *path, *value, *says; } bad[] = {
 	{"console_max_bytes", "-1", "\"console_max_bytes\" must be a number"},
 	{"uid", "5", "\"gid\" must be given with a uid, and not 0"},
 	{"uid", "4294967295", "\"uid\" must be a number"},
-	{"disks", "{}", "\"disks\" must be a list of at most 17"},
+	{"disks", "{}", "\"disks\" must be a list of at most 16"},
 	{"disks", "[{\"serial\": \"\", \"path\": \"/a\"}]", "disks[0]: configuration: \"serial\" must be a text of 1 to 20 bytes"},
 	{"disks", "[{\"serial\": \"a\"}]", "disks[0]: configuration: \"path\" must be a text"},
 	{"disks", "[{\"serial\": \"a\", \"path\": \"/a\"}, {\"serial\": \"a\", \"path\": \"/b\"}]", "two disks have the serial \"a\""},
+	{"paged", "1", "\"paged\" must be true or false"},
+	{"userfault_fd", "99999", "\"userfault_fd\" must be an open /dev/userfaultfd"},
 	{"nets", "[{\"tap_fd\": 9999, \"mac\": \"02:00:00:00:00:01\"}]", "\"tap_fd\" must be an open descriptor"},
 	{"nets", "[{}, {}, {}, {}, {}]", "\"nets\" must be a list of at most 4"},
 };

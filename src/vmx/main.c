@@ -20,10 +20,12 @@
 #include "base/file.h"
 #include "base/log.h"
 #include "base/own.h"
+#include "prda/metrics.h"
 #include "vmx/config.h"
 #include "vmx/control.h"
 #include "vmx/engine.h"
 #include "vmx/engine_kvm/probe.h"
+#include "vmx/host_pid.h"
 #include "vmx/jail.h"
 #include "vmx/vm.h"
 
@@ -85,6 +87,16 @@ static void report_failure(int ready_fd, const struct err *e)
 	}
 }
 
+// Counters that others may read, or, if that cannot be, that nobody reads: no reason not to run the VM.
+static struct metrics *count(const struct vmx_config *c)
+{
+	struct err e = ERR_INIT;
+	struct metrics *m = NULL;
+	if (metrics_open(c->metrics_dir, "vmx", strchr(c->name, '/') ? c->name : NULL, &m, &e))
+		log_warn("vmx", "%s", e.text);
+	return m;
+}
+
 // Everything up to the running guest. On failure e says why.
 static int start(struct vm *vm, const struct vmx_config *c, struct evloop *l, struct control **control, struct err *e)
 {
@@ -144,7 +156,8 @@ static int probe(int argc, char **argv)
 
 int main(int argc, char **argv)
 {
-	struct vm vm = {.start_real_ns = clock_real_ns(), .start_ns = clock_mono_ns(), .ram = GUEST_RAM_INIT};
+	struct vm vm = {.start_real_ns = clock_real_ns(), .start_ns = clock_mono_ns(), .ram = GUEST_RAM_INIT,
+			.pid = host_pid_self(), .paging = PAGING_INIT};
 	tsc_mark(&vm.tsc);
 	log_init("bulkhead-vmx");
 	if (argc == 2 && !strcmp(argv[1], "--version"))
@@ -166,7 +179,9 @@ int main(int argc, char **argv)
 	if (!rc) {
 		close(config_fd);
 		log_identity(c->name);
+		struct metrics *m = count(c);
 		rc = run(&vm, c, &e);
+		metrics_close(m);
 	}
 	if (rc)
 		report_failure(ready_fd, &e);

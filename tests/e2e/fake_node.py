@@ -2,17 +2,20 @@
 # SPDX-License-Identifier: Apache-2.0
 """A node without VMs: what is bound to it runs at once, and ends at once when it is deleted.
 
-fake_node.py URL PKI-FOLDER NODE. Annotations of a pod say how it goes: fake/exit: "0" ends with that code, fake/ready:
+fake_node.py URL PKI-FOLDER NAME[=CPUS[,LABEL=VALUE...]]. Annotations of a pod say how it goes: fake/exit: "0" ends with that code, fake/ready:
 "false" never becomes ready.
 """
 import http.client
 import json
 import ssl
 import sys
+import threading
 import time
 import urllib.parse
 
-url, pki, node = urllib.parse.urlparse(sys.argv[1]), sys.argv[2], sys.argv[3]
+url, pki = urllib.parse.urlparse(sys.argv[1]), sys.argv[2]
+node, _, more = sys.argv[3].partition("=")
+cpus, *labels = more.split(",")
 tls = ssl.create_default_context(cafile=f"{pki}/ca.crt")
 tls.load_cert_chain(f"{pki}/admin.crt", f"{pki}/admin.key")
 address = 1
@@ -27,13 +30,14 @@ api = connect()
 
 def call(method, path, body=None, kind="application/merge-patch+json"):
     global api
-    try:
-        api.request(method, path, body=json.dumps(body) if body is not None else None, headers={"Content-Type": kind})
-        answer = api.getresponse()
-        return answer.status, answer.read()
-    except (OSError, http.client.HTTPException):
-        api = connect()
-        return 0, b""
+    for _ in range(3):   # the server closes connections that have been idle
+        try:
+            api.request(method, path, body=json.dumps(body) if body is not None else None, headers={"Content-Type": kind})
+            answer = api.getresponse()
+            return answer.status, answer.read()
+        except (OSError, http.client.HTTPException):
+            api = connect()
+    return 0, b""
 
 
 def now():
@@ -77,8 +81,9 @@ def look_at(pod):
 
 
 def register():
-    resources = {"cpu": "1000", "memory": "1000Gi", "pods": "10000"}
-    call("POST", "/api/v1/nodes", {"apiVersion": "v1", "kind": "Node", "metadata": {"name": node, "labels": {"kubernetes.io/hostname": node}}, "status": {
+    resources = {"cpu": cpus or "1000", "memory": "1000Gi", "pods": "10000"}
+    call("POST", "/api/v1/nodes", {"apiVersion": "v1", "kind": "Node", "metadata": {"name": node, "labels": {
+        "kubernetes.io/hostname": node, **dict(label.split("=") for label in labels)}}, "status": {
         "addresses": [{"type": "InternalIP", "address": "127.0.0.1"}], "capacity": resources, "allocatable": resources,
         "conditions": [condition("Ready", True)]}}, "application/json")
 
@@ -99,7 +104,25 @@ def follow():
             look_at(event["object"])
 
 
+def beat():
+    """Say now and then that the node is alive, on a connection of its own."""
+    path = f"/apis/coordination.k8s.io/v1/namespaces/kube-node-lease/leases/{node}"
+    while True:
+        stamp = time.strftime("%Y-%m-%dT%H:%M:%S.000000Z", time.gmtime())
+        lease = {"apiVersion": "coordination.k8s.io/v1", "kind": "Lease", "metadata": {"name": node, "namespace": "kube-node-lease"},
+                 "spec": {"holderIdentity": node, "leaseDurationSeconds": 40, "renewTime": stamp}}
+        try:
+            own = connect()
+            own.request("PATCH", path + "?fieldManager=fake&force=true", json.dumps(lease), {"Content-Type": "application/apply-patch+yaml"})
+            own.getresponse().read()
+            own.close()
+        except (OSError, http.client.HTTPException):
+            pass
+        time.sleep(10)
+
+
 register()
+threading.Thread(target=beat, daemon=True).start()
 while True:
     try:
         follow()

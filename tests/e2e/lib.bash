@@ -9,10 +9,10 @@ need() {   # skip (77 in bats' words) when a program is missing
 	for p in "$@"; do command -v "$p" >/dev/null || skip "$p is missing"; done
 }
 
-cluster_up() {   # cluster_up NAME: ROOT, KUBECONFIG, K (kubectl 1.20)
+cluster_up() {   # cluster_up NAME [OPTION-OF-UP]...: ROOT, KUBECONFIG, K (kubectl 1.20); UP_UNDER: a program to run it under
 	export ROOT TAG
 	ROOT=$(mktemp -d "/tmp/bh-$1-XXXXXX")
-	"$BIN/bulkhead" up --root "$ROOT" >"$ROOT/up.out" 2>"$ROOT/up.err" || { cat "$ROOT/up.err" "$ROOT"/log/* >&2; return 1; }
+	${UP_UNDER:-} "$BIN/bulkhead" up --root "$ROOT" "${@:2}" >"$ROOT/up.out" 2>"$ROOT/up.err" || { cat "$ROOT/up.err" "$ROOT"/log/* >&2; return 1; }
 	TAG=$(jq -r .tag "$ROOT/cluster.json")
 	export KUBECONFIG=$ROOT/admin.kubeconfig
 	export K=$CLIENTS/kubectl-1.20

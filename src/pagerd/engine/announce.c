@@ -12,7 +12,7 @@
 #include "base/own.h"
 #include "base/usock.h"
 #include "pagerd/proto/engine_msg.h"
-#include "pagerd/uffd.h"
+#include "base/uffd.h"
 
 /* The mappings of one file, from /proc/self/maps: addresses, protection, offset, device, inode. */
 static int find_mappings(int memfd, struct engine_memory *m)

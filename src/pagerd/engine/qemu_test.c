@@ -19,7 +19,7 @@
 #include "base/err.h"
 #include "base/usock.h"
 #include "pagerd/proto/engine_msg.h"
-#include "pagerd/uffd.h"
+#include "base/uffd.h"
 
 #define BYTES (64ull << 20)
 

@@ -62,14 +62,14 @@ struct pager_attach {
 	uint64_t reserve_bytes;  // do not evict below this for the sake of others
 	uint32_t memfd;          // which descriptor
 	uint32_t maps, vads;
-	uint32_t zero;
+	uint32_t shares;         // weight when pages are taken for the sake of all: who has twice as many keeps twice as much; 0: 100
 	struct pager_map map[PAGER_MAPS_MAX];
 	struct pager_vad vad[PAGER_VADS_MAX];
 };
 
 struct pager_vm_ref { struct pager_msg head; uint8_t vm[16]; };
 struct pager_range { struct pager_msg head; uint8_t vm[16]; uint64_t offset, length; };
-struct pager_limit { struct pager_msg head; uint8_t vm[16]; uint64_t limit_bytes, reserve_bytes; };
+struct pager_limit { struct pager_msg head; uint8_t vm[16]; uint64_t limit_bytes, reserve_bytes; uint32_t shares, zero; };
 struct pager_done { struct pager_msg head; uint64_t pages; };
 
 struct pager_stats {
@@ -79,6 +79,7 @@ struct pager_stats {
 	uint64_t zero, copied, restored;   // pages loaded: zeros, from an image, from the store
 	uint64_t evictions, dropped;       // pages put in the store; pages that could be dropped
 	uint64_t failed;         // faults that could not be resolved
+	uint64_t shared_bytes;   // of images shared with other guests: what this one has no copy of its own of
 	uint64_t latency_ns[32]; // faults whose handling took 2^i to 2^(i+1) ns
 };
 
@@ -87,6 +88,8 @@ struct pager_host {
 	uint64_t vms, vads, frames_used, frames;
 	uint64_t memory_limit_bytes;
 	uint64_t store_pages, store_bytes, store_file_bytes;
+	uint64_t resident_bytes, evicted_bytes;   // of all guests
+	uint64_t pressure;       // 1: a moment ago pages had to be taken for the sake of all
 };
 
 struct pager_error { struct pager_msg head; int32_t code; char text[256]; };

@@ -27,6 +27,10 @@ extern const struct unit_ops cronjob_unit;
 extern const struct unit_ops statefulset_unit;
 extern const struct unit_ops daemonset_unit;
 extern const struct unit_ops disruption_unit;              // status of PodDisruptionBudgets
+extern const struct unit_ops custom_kinds_unit;            // kinds of CustomResourceDefinitions, in every server
+extern const struct unit_ops custom_definitions_unit;      // their status and end
+int custom_kinds_load(struct server *srv, struct err *e);  // before anything is served: the kinds that are there
+extern const struct unit_ops quota_unit;                   // status of ResourceQuotas
 extern const struct unit_ops endpoints_unit;               // Endpoints and EndpointSlices of Services
 
 #endif

@@ -5,6 +5,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/clock.h"
 #include "base/jpath.h"
 #include "base/own.h"
 #include "k8s/selector.h"
@@ -14,6 +15,8 @@
 #include "server/controllers/syncer.h"
 #include "server/meta.h"
 #include "server/registry.h"
+
+#define LEAVE_NS (120 * NS_PER_S)     // an eviction that was allowed shows within this time or does not happen
 
 struct tally { long long pods, healthy, expected; };
 
@@ -42,11 +45,32 @@ static long long expected(struct syncer *s, const json_t *pods)
 	return total;
 }
 
-static bool is_healthy(const json_t *pod)
+/* disrupted: pods whose eviction was allowed; they count as gone already. */
+static bool is_healthy(const json_t *pod, const json_t *disrupted)
 {
 	const json_t *ready = status_condition_find(json_object_get(pod, "status"), "Ready");
 
-	return !meta_is_deleting(pod) && !strcmp(jpath_str(ready, "status", ""), "True");
+	return !meta_is_deleting(pod) && !strcmp(jpath_str(ready, "status", ""), "True") &&
+	       !json_object_get(disrupted, jpath_str(pod, "metadata.name", ""));
+}
+
+/* Evictions that were allowed and have not shown yet; those that did, or that never came, are forgotten. *next: when. */
+static json_t *still_disrupted(const json_t *old, const json_t *pods, uint64_t now, uint64_t *next)
+{
+	json_t *disrupted = json_object(), *pod;
+	size_t i;
+
+	json_array_foreach((json_t *)pods, i, pod) {
+		const char *name = jpath_str(pod, "metadata.name", "");
+		json_t *when = json_object_get(old, name);
+		uint64_t at;
+		if (!when || meta_is_deleting(pod) || clock_parse(json_string_value(when), &at) || at + LEAVE_NS <= now)
+			continue;
+		json_object_set(disrupted, name, when);
+		if (at + LEAVE_NS < *next)
+			*next = at + LEAVE_NS;
+	}
+	return disrupted;
 }
 
 static json_t *selected(struct syncer *s, const json_t *budget)
@@ -90,15 +114,17 @@ static uint64_t sync_one(struct syncer *s, json_t *budget, struct child *childre
 {
 	json_t *old = json_object_get(budget, "status");
 	own_json json_t *status = old ? json_deep_copy(old) : json_object(), *pods = selected(s, budget);
+	own_json json_t *disrupted = NULL;
 	struct tally t = { .pods = (long long)json_array_size(pods) };
+	uint64_t next = LOOP_NEVER;
 	long long want, allowed;
 	json_t *pod;
 	size_t i;
 
 	(void)children;
-	(void)now;
+	disrupted = still_disrupted(json_object_get(status, "disruptedPods"), pods, now, &next);
 	json_array_foreach(pods, i, pod)
-		t.healthy += is_healthy(pod);
+		t.healthy += is_healthy(pod, disrupted);
 	want = desired(budget, &t, pods, s);
 	allowed = t.expected > 0 && t.healthy > want ? t.healthy - want : 0;
 	json_object_set_new(status, "currentHealthy", json_integer(t.healthy));
@@ -107,7 +133,11 @@ static uint64_t sync_one(struct syncer *s, json_t *budget, struct child *childre
 	json_object_set_new(status, "disruptionsAllowed", json_integer(allowed));
 	json_object_set_new(status, "observedGeneration", json_integer(jpath_int(budget, "metadata.generation", 0)));
 	status_condition(status, "DisruptionAllowed", allowed ? "True" : "False", allowed ? "SufficientPods" : "InsufficientPods", "", false);
-	return syncer_set_status(s, budget, status) ? SYNC_RETRY : LOOP_NEVER;
+	if (json_object_size(disrupted))
+		json_object_set(status, "disruptedPods", disrupted);
+	else
+		json_object_del(status, "disruptedPods");
+	return syncer_set_status(s, budget, status) ? SYNC_RETRY : next;
 }
 
 /* A pod or its controller has changed: the budgets of its namespace look again. */

@@ -132,7 +132,9 @@ static void changed(void *unit, int type, struct obj *o)
 	bool known = map_get(&g->dependents, key) != NULL, owned = strstr(text, "\"ownerReferences\"") != NULL;
 	own_json json_t *j = NULL;
 
-	// Most objects are of no interest: do not parse them.
+	// Most objects are of no interest, least of all events and leases, which change all the time: do not parse them.
+	if (!strncmp(key, "events/", 7) || !strncmp(key, "leases.", 7))
+		return;
 	if (!known && !owned && type != EVENT_DELETED && !strstr(text, "\"finalizers\""))
 		return;
 	j = obj_json(o);
@@ -362,19 +364,8 @@ static void garbage_close(void *unit)
 	free(g);
 }
 
-/* Every kind that owns or is owned. Events and leases change all the time and own nothing. */
-#define KIND(group, version, plural) { group, version, plural, changed, NULL }
 static const struct unit_source sources[] = {
-	KIND("", "v1", "pods"), KIND("", "v1", "configmaps"), KIND("", "v1", "secrets"), KIND("", "v1", "serviceaccounts"),
-	KIND("", "v1", "services"), KIND("", "v1", "endpoints"), KIND("", "v1", "persistentvolumeclaims"),
-	KIND("", "v1", "persistentvolumes"), KIND("", "v1", "replicationcontrollers"), KIND("", "v1", "podtemplates"),
-	KIND("apps", "v1", "deployments"), KIND("apps", "v1", "replicasets"), KIND("apps", "v1", "statefulsets"),
-	KIND("apps", "v1", "daemonsets"), KIND("apps", "v1", "controllerrevisions"), KIND("batch", "v1", "jobs"),
-	KIND("batch", "v1", "cronjobs"), KIND("discovery.k8s.io", "v1", "endpointslices"),
-	KIND("policy", "v1", "poddisruptionbudgets"), KIND("networking.k8s.io", "v1", "ingresses"),
-	KIND("networking.k8s.io", "v1", "networkpolicies"), KIND("autoscaling", "v2", "horizontalpodautoscalers"),
-	KIND("rbac.authorization.k8s.io", "v1", "roles"), KIND("rbac.authorization.k8s.io", "v1", "rolebindings"),
-	KIND("", "v1", "nodes"), KIND("storage.k8s.io", "v1", "csinodes"),
+	{ "", "", "*", changed, NULL },
 	{ .plural = NULL },
 };
 

@@ -81,14 +81,14 @@ static bool drop_finalizer(json_t *obj, void *user)
 static bool empty_namespace(struct namespaces *n, const char *ns)
 {
 	size_t count, left = 0;
-	const struct k8s_kind *rows = k8s_kinds(&count);
+	own_free const struct k8s_kind **rows = k8s_kinds_now(&count);
 	struct err e = ERR_INIT;
 	int r;
 
 	for (size_t i = 0; i < count; i++)
-		if (rows[i].namespaced && k8s_kind_stored(&rows[i]) == &rows[i] && k8s_kind_has_verb(&rows[i], "delete"))
-			left += delete_kind(n, &rows[i], ns);
-	if (left)
+		if (rows[i]->namespaced && (rows[i]->custom || k8s_kind_stored(rows[i]) == rows[i]) && k8s_kind_has_verb(rows[i], "delete"))
+			left += delete_kind(n, rows[i], ns);
+	if (left || !rows)
 		return false;
 	r = change_object(n->srv, k8s_kind_find("", "v1", "namespaces"), "", ns, "finalize", drop_finalizer, NULL, &e);
 	if (r && r != -ENOENT)

@@ -63,7 +63,7 @@ static int cache_open(struct iof_layer *l, const struct iof_settings *s, void **
 	if (rc == 0 && (log < (4u << 20) || log > 1ull << 40)) rc = err_set(e, EINVAL, "setting 'journal' is not from 4M to 1T");
 	if (rc == 0) rc = slots_open(path, size, &x->slots, e);
 	*state = x;
-	if (rc == 0 && mode && !strcmp(mode, "writeback") && !iof->read_only(l)) {
+	if (rc == 0 && mode && !strcmp(mode, "writeback")) {
 		if (snprintf(name, sizeof(name), "%s.%s", path, iof->disk_id(l)) >= (int)sizeof(name)) rc = err_set(e, ENAMETOOLONG, "the path is too long");
 		else rc = journal_open(l, name, log, &x->journal, e);
 	}
@@ -344,6 +344,7 @@ static int cache_resized(struct iof_layer *l, struct err *e)
 {
 	struct cache *x = iof_state(l);
 
+	x->key = key_of(l);   // what lay behind a smaller size is not to be found again
 	return x->journal ? err_set(e, EBUSY, "a disk with a write-back cache cannot change its size; detach filter '%s' first", iof->name(l)) : 0;
 }
 

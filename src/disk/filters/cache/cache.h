@@ -18,7 +18,8 @@ bool slots_has(struct slots *s, uint64_t key, uint64_t block);
 void slots_put(struct slots *s, uint64_t key, uint64_t block, const void *buf);   // blocks
 void slots_drop(struct slots *s, uint64_t key, uint64_t block);
 
-/* A log of writes in a local file. Appended to by workers; a thread of its own moves it below. */
+/* A log of writes in a local file. Appended to by workers; a thread of its own moves it below. A disk that is open
+ * read-only sees what a crash left in it and moves nothing; *j is NULL where there is nothing. */
 struct journal;
 int journal_open(struct iof_layer *l, const char *path, uint64_t bytes, struct journal **j, struct err *e);
 int journal_close(struct journal *j);               // moves everything below; blocks

@@ -18,7 +18,9 @@
 #include "base/err.h"
 #include "base/own.h"
 #include "disk/crc32c.h"
+#include "disk/disk_internal.h"
 #include "disk/filters/cache/cache.h"
+#include "disk/sidefile.h"
 
 #define MAGIC 0x4c4e524a44484221ull
 #define RECORD_DATA_MAX (1u << 20)
@@ -28,7 +30,9 @@ struct record { uint64_t magic, seq, off, len; char disk_id[40]; uint32_t zero, 
 
 struct journal {
 	struct iof_layer *l;
-	int fd;
+	int lock_fd;                      // holds the lock
+	struct iof_file *file;            // owned
+	bool read_only;                   // nothing is moved: a reader sees what a crash left here
 	uint64_t blocks;                  // of the ring, without the start
 	_Atomic uint32_t *where;          // by disk block: ring position of its data + 1; 0: not here
 	uint64_t disk_blocks;
@@ -43,23 +47,7 @@ struct journal {
 	pthread_t thread;
 };
 
-static off_t place(const struct journal *j, uint64_t pos) { return (off_t)((1 + pos % j->blocks) * CACHE_BLOCK); }
-
-static int io(int fd, void *buf, size_t len, off_t off, bool write)
-{
-	char *p = buf;
-
-	while (len) {
-		ssize_t n = write ? pwrite(fd, p, len, off) : pread(fd, p, len, off);
-
-		if (n < 0 && errno == EINTR) continue;
-		if (n <= 0) return n < 0 ? -errno : -EIO;
-		p += n;
-		off += n;
-		len -= (size_t)n;
-	}
-	return 0;
-}
+static uint64_t place(const struct journal *j, uint64_t pos) { return (1 + pos % j->blocks) * CACHE_BLOCK; }
 
 static int start_write(struct journal *j, uint64_t tail, uint64_t seq)
 {
@@ -70,8 +58,8 @@ static int start_write(struct journal *j, uint64_t tail, uint64_t seq)
 	snprintf(s.disk_id, sizeof(s.disk_id), "%s", iof->disk_id(j->l));
 	s.crc = crc32c(0, &s, offsetof(struct start, crc));
 	memcpy(block, &s, sizeof(s));
-	rc = io(j->fd, block, sizeof(block), 0, true);
-	return rc == 0 && fdatasync(j->fd) < 0 ? -errno : rc;
+	rc = side_write(j->file, block, sizeof(block), 0);
+	return rc == 0 ? side_sync(j->file) : rc;
 }
 
 /* A record is not split by the ring's end: the rest is skipped. */
@@ -92,7 +80,7 @@ static int record_read(struct journal *j, uint64_t pos, uint64_t seq, struct rec
 {
 	char block[CACHE_BLOCK];
 	uint32_t crc;
-	int rc = io(j->fd, block, sizeof(block), place(j, pos), false);
+	int rc = side_read(j->file, block, sizeof(block), place(j, pos));
 
 	if (rc < 0) return rc;
 	memcpy(h, block, sizeof(*h));
@@ -100,7 +88,7 @@ static int record_read(struct journal *j, uint64_t pos, uint64_t seq, struct rec
 	if (strncmp(h->disk_id, iof->disk_id(j->l), sizeof(h->disk_id)) || !h->len || h->len > RECORD_DATA_MAX || h->len % CACHE_BLOCK ||
 	    h->off % CACHE_BLOCK || h->len / CACHE_BLOCK + 1 > j->blocks - pos % j->blocks)
 		return -ENODATA;
-	rc = io(j->fd, data, h->len, place(j, pos + 1), false);
+	rc = side_read(j->file, data, h->len, place(j, pos + 1));
 	crc = rc < 0 ? 0 : crc32c(0, data, h->len);
 	return rc < 0 ? rc : crc == h->data_crc ? 0 : -ENODATA;
 }
@@ -177,7 +165,7 @@ static void unpoint(struct journal *j, uint64_t from, uint64_t to, uint64_t seq,
 static int move_some(struct journal *j, void *data)
 {
 	uint64_t pos = j->tail, seq = j->tail_seq, until = j->done, first = pos, first_seq = seq;
-	int rc = fdatasync(j->fd) < 0 ? -errno : 0;   // what goes below must not be newer than what a crash finds here
+	int rc = side_sync(j->file);   // what goes below must not be newer than what a crash finds here
 
 	for (int i = 0; i < 64 && pos < until && rc == 0; i++, seq++) rc = move_record(j, &pos, seq, data);
 	if (rc == 0) rc = iof->rw_below(j->l, IOF_FLUSH, 0, NULL, 0);
@@ -235,48 +223,73 @@ static void *mover(void *arg)
 
 /* ---- from outside ---- */
 
+/* What the file holds, or a new one. */
+static int begin(struct journal *j, const char *path, struct err *e)
+{
+	struct start s = { .magic = 0 };
+	int rc = side_read(j->file, &s, sizeof(s), 0);
+
+	if (rc < 0) return err_sys(e, -rc, "cannot read journal '%s'", path);
+	if (!s.magic && j->read_only) return 0;
+	if (!s.magic) {
+		if (ftruncate(j->lock_fd, (off_t)((1 + j->blocks) * CACHE_BLOCK)) < 0) rc = -errno;
+		if (rc == 0) rc = start_write(j, 0, 0);
+		return rc < 0 ? err_sys(e, -rc, "cannot write journal '%s'", path) : 0;
+	}
+	if (s.magic != MAGIC || !s.blocks || s.crc != crc32c(0, &s, offsetof(struct start, crc)))
+		return err_set(e, EBADMSG, "journal '%s' is damaged or not a journal", path);
+	if (strncmp(s.disk_id, iof->disk_id(j->l), sizeof(s.disk_id))) return err_set(e, EBADMSG, "journal '%s' belongs to another disk", path);
+	j->blocks = s.blocks;
+	j->head = j->tail = j->done = s.tail;
+	j->seq = j->tail_seq = s.seq;
+	return replay(j, e);
+}
+
+static int open_into(struct journal *j, const char *path, struct err *e)
+{
+	void *p = mmap(NULL, j->disk_blocks * 4 + 4, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+	int rc;
+
+	if (p == MAP_FAILED) return err_set(e, ENOMEM, "no memory for the journal");
+	j->where = p;
+	j->lock_fd = open(path, (j->read_only ? O_RDONLY : O_RDWR | O_CREAT) | O_CLOEXEC, 0640);
+	if (j->lock_fd < 0 && j->read_only && errno == ENOENT) return 0;
+	if (j->lock_fd < 0) return err_sys(e, errno, "cannot open journal '%s'", path);
+	if (flock(j->lock_fd, (j->read_only ? LOCK_SH : LOCK_EX) | LOCK_NB) < 0) return err_set(e, EBUSY, "journal '%s' is in use", path);
+	rc = side_open_path(j->l->disk, path, &j->file, e);
+	return rc < 0 ? rc : begin(j, path, e);
+}
+
+static void journal_free(struct journal *j)
+{
+	if (j->where) munmap((void *)j->where, j->disk_blocks * 4 + 4);
+	side_close(j->file);
+	if (j->lock_fd >= 0) close(j->lock_fd);
+	pthread_mutex_destroy(&j->lock);
+	pthread_cond_destroy(&j->changed);
+	free(j);
+}
+
 int journal_open(struct iof_layer *l, const char *path, uint64_t bytes, struct journal **out, struct err *e)
 {
 	struct journal *j = calloc(1, sizeof(*j));
-	struct start s = { .magic = 0 };
-	void *p;
-	int rc = 0;
+	int rc;
 
 	if (!j) return err_set(e, ENOMEM, "no memory");
 	j->l = l;
+	j->lock_fd = -1;
+	j->read_only = iof->read_only(l);
 	j->disk_blocks = iof_size(l) / CACHE_BLOCK;
 	j->blocks = bytes / CACHE_BLOCK;
-	j->fd = open(path, O_RDWR | O_CREAT | O_CLOEXEC, 0640);
-	p = mmap(NULL, j->disk_blocks * 4 + 4, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
-	if (j->fd < 0) rc = err_sys(e, errno, "cannot open journal '%s'", path);
-	else if (flock(j->fd, LOCK_EX | LOCK_NB) < 0) rc = err_set(e, EBUSY, "journal '%s' is in use", path);
-	else if (p == MAP_FAILED) rc = err_set(e, ENOMEM, "no memory for the journal");
-	else if (pread(j->fd, &s, sizeof(s), 0) < 0) rc = err_sys(e, errno, "cannot read journal '%s'", path);
-	j->where = p == MAP_FAILED ? NULL : p;
-	if (rc == 0 && s.magic) {
-		if (s.magic != MAGIC || s.crc != crc32c(0, &s, offsetof(struct start, crc))) rc = err_set(e, EBADMSG, "journal '%s' is damaged or not a journal", path);
-		else if (strncmp(s.disk_id, iof->disk_id(l), sizeof(s.disk_id))) rc = err_set(e, EBADMSG, "journal '%s' belongs to another disk", path);
-		else {
-			j->blocks = s.blocks;
-			j->head = j->tail = j->done = s.tail;
-			j->seq = j->tail_seq = s.seq;
-			rc = replay(j, e);
-		}
-	} else if (rc == 0) {
-		if (ftruncate(j->fd, (off_t)((1 + j->blocks) * CACHE_BLOCK)) < 0) rc = -errno;
-		if (rc == 0) rc = start_write(j, 0, 0);
-		if (rc < 0) err_sys(e, -rc, "cannot write journal '%s'", path);
-	}
 	pthread_mutex_init(&j->lock, NULL);
 	pthread_cond_init(&j->changed, NULL);
-	if (rc == 0 && pthread_create(&j->thread, NULL, mover, j)) rc = err_set(e, EAGAIN, "cannot start a thread");
-	if (rc == 0) {
-		*out = j;
-		return 0;
+	rc = open_into(j, path, e);
+	if (rc == 0 && !j->read_only && pthread_create(&j->thread, NULL, mover, j)) rc = err_set(e, EAGAIN, "cannot start a thread");
+	if (rc < 0 || (j->read_only && j->head == j->tail)) {   // a reader needs no empty journal
+		journal_free(j);
+		j = NULL;
 	}
-	if (j->where) munmap((void *)j->where, j->disk_blocks * 4 + 4);
-	if (j->fd >= 0) close(j->fd);
-	free(j);
+	if (rc == 0) *out = j;
 	return rc;
 }
 
@@ -304,18 +317,16 @@ int journal_close(struct journal *j)
 {
 	int rc;
 
-	pthread_mutex_lock(&j->lock);
-	j->stop = true;
-	j->error = 0;
-	pthread_cond_broadcast(&j->changed);
-	pthread_mutex_unlock(&j->lock);
-	pthread_join(j->thread, NULL);
+	if (!j->read_only) {
+		pthread_mutex_lock(&j->lock);
+		j->stop = true;
+		j->error = 0;
+		pthread_cond_broadcast(&j->changed);
+		pthread_mutex_unlock(&j->lock);
+		pthread_join(j->thread, NULL);
+	}
 	rc = j->error;
-	munmap((void *)j->where, j->disk_blocks * 4 + 4);
-	close(j->fd);
-	pthread_mutex_destroy(&j->lock);
-	pthread_cond_destroy(&j->changed);
-	free(j);
+	journal_free(j);
 	return rc;
 }
 
@@ -347,7 +358,7 @@ int journal_write(struct journal *j, const struct iof_req *r)
 	h.crc = crc32c(0, &h, offsetof(struct record, crc));
 	memset(buf, 0, CACHE_BLOCK);
 	memcpy(buf, &h, sizeof(h));
-	rc = io(j->fd, buf, n * CACHE_BLOCK, place(j, pos), true);
+	rc = side_write(j->file, buf, n * CACHE_BLOCK, place(j, pos));
 	pthread_mutex_lock(&j->lock);
 	if (rc == 0) {
 		point(j, r->off, r->len, pos + 1);
@@ -360,7 +371,7 @@ int journal_write(struct journal *j, const struct iof_req *r)
 	return rc;
 }
 
-int journal_sync(struct journal *j) { return fdatasync(j->fd) < 0 ? -errno : 0; }
+int journal_sync(struct journal *j) { return side_sync(j->file); }
 
 bool journal_touches(struct journal *j, uint64_t off, uint64_t len)
 {
@@ -377,7 +388,7 @@ int journal_read(struct journal *j, uint64_t off, uint64_t len, void *buf, uint6
 		int rc;
 
 		if (!at) continue;
-		rc = io(j->fd, (char *)buf + i * CACHE_BLOCK, CACHE_BLOCK, (off_t)at * CACHE_BLOCK, false);
+		rc = side_read(j->file, (char *)buf + i * CACHE_BLOCK, CACHE_BLOCK, (uint64_t)at * CACHE_BLOCK);
 		if (rc < 0) return rc;
 		if (atomic_load(&j->where[b]) != at) i--;   // moved meanwhile: look again
 		else have[i / 64] |= 1ull << i % 64;

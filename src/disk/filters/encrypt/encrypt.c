@@ -13,6 +13,7 @@
 #include "disk/filters/encrypt/key.h"
 
 #define SECTOR 4096u
+#define PIECE 512u
 
 struct encrypt { unsigned char key[KEY_BYTES]; };
 
@@ -95,12 +96,27 @@ static void tweak(gnutls_cipher_hd_t h, uint64_t sector)
 
 static bool all_zero(const unsigned char *p, size_t len) { return p[0] == 0 && !memcmp(p, p + 1, len - 1); }
 
+/* What was never written, or zeroed, is zero below, and zero it stays. By pieces of what a medium writes whole: a write
+ * or a discard that a crash has torn leaves each of them as it was or as it was to be. */
+static unsigned zero_pieces(const unsigned char *p)
+{
+	unsigned zero = 0;
+
+	for (unsigned k = 0; k < SECTOR / PIECE; k++)
+		if (all_zero(p + k * PIECE, PIECE)) zero |= 1u << k;
+	return zero;
+}
+
 static int decrypt(gnutls_cipher_hd_t h, unsigned char *p, uint64_t off, uint64_t len)
 {
 	for (uint64_t i = 0; i < len; i += SECTOR) {
-		if (all_zero(p + i, SECTOR)) continue;
+		unsigned zero = zero_pieces(p + i);
+
+		if (zero == (1u << SECTOR / PIECE) - 1) continue;
 		tweak(h, (off + i) / SECTOR);
 		if (gnutls_cipher_decrypt2(h, p + i, SECTOR, p + i, SECTOR) < 0) return -EIO;
+		for (unsigned k = 0; zero; k++, zero >>= 1)
+			if (zero & 1) memset(p + i + k * PIECE, 0, PIECE);
 	}
 	return 0;
 }

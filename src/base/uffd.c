@@ -70,7 +70,14 @@ int uffd_register(int fd, uint64_t address, uint64_t length)
 {
 	struct uffdio_register r = { .range = { address, length },
 		.mode = UFFDIO_REGISTER_MODE_MISSING | UFFDIO_REGISTER_MODE_WP };
-	return call(fd, UFFDIO_REGISTER, &r);
+	int rc = call(fd, UFFDIO_REGISTER, &r);
+	return rc == -ENOMEM && !uffd_alive(fd, address) ? -ESRCH : rc;
+}
+
+bool uffd_alive(int fd, uint64_t page)
+{
+	struct uffdio_continue c = { .range = { page, 4096 } };
+	return call(fd, UFFDIO_CONTINUE, &c) != -ESRCH;        // it never succeeds: minor faults are not registered
 }
 
 int uffd_copy(int fd, uint64_t to, const void *from, uint64_t length, uint64_t *done)

@@ -1,0 +1,111 @@
+# SPDX-License-Identifier: Apache-2.0
+# Pods that together use twice the memory they are allowed: cold pages are compressed and come back with the right bytes, also when
+# pagerd is killed meanwhile; who floods the pager does not stop the others; the node says that memory is short. And a
+# host that forbids paging.
+
+load lib
+
+LIMIT_MIB=400   # three pods of which each uses 220, and its kernel 40 to 70
+
+setup_file() {
+	need jq
+	cluster_up over --vm-memory-mib $LIMIT_MIB
+	image busybox
+	$K create configmap tools --from-file="$BIN/../tests/toucher"
+}
+
+teardown_file() { cluster_down; }
+
+teardown() { [ -n "$BATS_TEST_COMPLETED" ] || what_happened; }
+
+vm() { "$BIN/bulkhead" vm ls --root "$ROOT" -o json | jq -r ".vms[] | select(.pod == \"$1\") | .$2"; }
+sum_of() { "$BIN/bulkhead" vm ls --root "$ROOT" -o json | jq "[.vms[].$1] | add"; }
+pagerd_pid() { pgrep -f "^$BIN/bulkhead-pagerd .*$ROOT"; }
+logs_have() { [ "$($K logs "$1" | grep -c "$2")" -ge "$3" ]; }
+pressure_is() { [ "$($K get node -o jsonpath='{.items[0].status.conditions[?(@.type=="MemoryPressure")].status}')" = "$1" ]; }
+tainted() { $K get node -o jsonpath='{.items[0].spec.taints[*].key}' | grep -q node.kubernetes.io/memory-pressure; }
+
+pod() {   # pod NAME COMMAND [MEMORY-REQUEST]
+	$K apply -f - <<-END
+	apiVersion: v1
+	kind: Pod
+	metadata: {name: $1}
+	spec:
+	  restartPolicy: Never
+	  terminationGracePeriodSeconds: 1
+	  volumes: [{name: tools, configMap: {name: tools, defaultMode: 0555}}]
+	  tolerations: [{key: node.kubernetes.io/memory-pressure, operator: Exists}]
+	  containers:
+	  - name: main
+	    image: bulkhead.example/busybox:latest
+	    imagePullPolicy: IfNotPresent
+	    resources: {requests: {memory: ${3:-0}}}
+	    volumeMounts: [{name: tools, mountPath: /tools}]
+	    command:
+	    - sh
+	    - -c
+	    - |
+	$(sed 's/^/      /' <<<"$2")
+	END
+}
+
+# toucher NAME: uses 220 MiB of memory for ever, and notices when a byte is wrong.
+toucher() { pod "$1" 'exec /tools/toucher 220'; }
+
+@test "guests that use twice what there is keep running" {
+	pod small 'while :; do dd if=/dev/urandom bs=1M count=1 2>/dev/null | md5sum >/dev/null; echo turn; sleep 0.2; done' 100Mi
+	wait_for 60 phase_is small Running
+	toucher one
+	toucher two
+	toucher three
+	for p in one two three; do wait_for 180 logs_have $p filled 1; done
+	for p in one two three; do wait_for 180 logs_have $p round 1; done
+	# resident and compressed together are about twice the limit, and what is resident stays near it
+	[ $(($(sum_of residentBytes) + $(sum_of compressedBytes))) -gt $((LIMIT_MIB * 1048576 * 19 / 10)) ]
+	[ "$(sum_of residentBytes)" -lt $((LIMIT_MIB * 1048576 * 5 / 4)) ]
+	[ "$(sum_of compressedBytes)" -gt $((100 << 20)) ]
+}
+
+@test "the node says that memory is short, and the scheduler is told" {
+	wait_for 60 pressure_is True
+	wait_for 60 tainted
+}
+
+@test "who has reserved its memory, and who hardly uses any, is not starved by those who flood" {
+	local n
+	n=$($K logs small | grep -c turn)
+	wait_for 60 logs_have small turn $((n + 10))
+	# what it has reserved was not taken
+	[ "$(vm small compressedBytes)" -lt $((10 << 20)) ]
+}
+
+@test "pagerd is killed in the middle of it: the bytes are right" {
+	local n i
+	for i in 1 2 3 4 5; do
+		kill -KILL "$(pagerd_pid)"
+		sleep 0.7
+	done
+	for p in one two three; do
+		n=$($K logs $p | grep -c round)
+		wait_for 240 logs_have $p round $((n + 2))
+		! $K logs $p | grep wrong
+	done
+}
+
+@test "when the pods are gone, so are their pages" {
+	$K delete pod one two three small --wait=false
+	for p in one two three small; do wait_for 60 gone pod $p; done
+	wait_for 90 pressure_is False
+	tainted_not() { ! tainted; }
+	wait_for 60 tainted_not
+}
+
+@test "a host that forbids userfaultfd runs pods with ordinary memory and says so" {
+	UP_UNDER="$BIN/../tests/deny_tool userfaultfd" cluster_up over2
+	image busybox
+	busybox_pod plain Never 'echo hello; exec sleep 3600'
+	wait_for 60 phase_is plain Running
+	[ "$(vm plain paged)" = false ]
+	"$BIN/bulkhead" doctor --root "$ROOT" | grep '^pager .*not paged: .*userfaultfd'
+	cluster_down
+}

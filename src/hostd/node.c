@@ -28,6 +28,7 @@
 #define LEASE_DURATION_S 40
 #define STATUS_PERIOD_NS (300 * NS_PER_S)
 #define RETRY_S 1
+#define SILENT_NS (2 * LEASE_PERIOD_S * NS_PER_S)
 #define MEMORY_RESERVED_BYTES (256ull << 20)   // for the host itself
 #define DISK_PRESSURE_PART 10                  // pressure when less than 1/10 of ROOT's file system is free
 #define MEMORY_PRESSURE_BYTES (100ull << 20)
@@ -42,6 +43,7 @@ struct node {
 	bool stop;
 	json_t *reported;          // conditions' statuses and images, to see changes
 	uint64_t reported_mono_ns;
+	uint64_t renewed_mono_ns;  // the lease, last
 	bool registered;
 	bool starting;             // not Ready yet
 };
@@ -205,7 +207,8 @@ static int report(struct node *n, struct err *e)
 	own_json json_t *st = status(n);
 	json_t *digest = digest_of(st);
 	uint64_t now = clock_mono_ns();
-	if (n->registered && json_equal(digest, n->reported) && now - n->reported_mono_ns < STATUS_PERIOD_NS) {
+	bool silent = now - n->renewed_mono_ns > SILENT_NS;   // the server may have declared this host's state unknown
+	if (n->registered && !silent && json_equal(digest, n->reported) && now - n->reported_mono_ns < STATUS_PERIOD_NS) {
 		json_decref(digest);
 		return 0;
 	}
@@ -236,6 +239,8 @@ static int renew_lease(struct node *n, struct err *e)
 					   LEASE_DURATION_S);
 	snprintf(path, sizeof(path), "/apis/coordination.k8s.io/v1/namespaces/kube-node-lease/leases/%s", name);
 	int rc = k8s_client_call(n->host->api, "PATCH", path, "application/merge-patch+json", patch, 10000, NULL, e);
+	if (!rc)
+		n->renewed_mono_ns = clock_mono_ns();
 	if (rc != -ENOENT)
 		return rc;
 	own_json json_t *lease = json_pack("{s:s, s:s, s:{s:s, s:s}, s:O}", "apiVersion", "coordination.k8s.io/v1", "kind", "Lease",

@@ -197,7 +197,7 @@ static const struct unit_ops *const controllers[] = {
 	&node_range_unit, &kubernetes_service_unit, &csr_unit, &cluster_info_unit, NULL,
 };
 static const struct unit_ops *const workloads[] = {
-	&replicaset_unit, &replication_controller_unit, &deployment_unit, &job_unit, &cronjob_unit, &statefulset_unit,
+	&replicaset_unit, &replication_controller_unit, &deployment_unit, &job_unit, &job_strays_unit, &cronjob_unit, &statefulset_unit,
 	&daemonset_unit, NULL,
 };
 static const struct unit_ops *const network[] = { &endpoints_unit, NULL };

@@ -227,3 +227,12 @@ token_of() { echo '{}' | $K create --raw "/api/v1/namespaces/default/serviceacco
 	forgotten() { [ "$($K get pods -l app=spread -o name | wc -l)" = 2 ]; }
 	wait_for 120 forgotten
 }
+
+@test "kubectl top shows what nodes and containers use" {
+	top() { [ "$($K top nodes --no-headers 2>/dev/null | grep -cE "^$NODE-[123] +[0-9]+m +[0-9]+% +[0-9]+Mi")" = 3 ]; }
+	wait_for 60 top
+	pod=$($K get pods -l app=spread -o jsonpath='{.items[0].metadata.name}')
+	used() { $K top pod "$pod" --containers --no-headers 2>/dev/null | grep -qE "main +[0-9]+m +[0-9]+Mi"; }
+	wait_for 60 used
+	$K get pod "$pod" -o json | jq -e '.metadata.annotations["bulkhead.io/start-stages-ms"] | fromjson | .container >= 0'
+}

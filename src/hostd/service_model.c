@@ -84,7 +84,7 @@ static bool read_service(struct service *s, const json_t *obj)
 	size_t i;
 	json_t *v;
 	if (!fits(s->ns, sizeof(s->ns), jpath_str(obj, "metadata.namespace", "")) ||
-	    !fits(s->name, sizeof(s->name), jpath_str(obj, "metadata.name", ""))) {
+	    !fits(s->name, sizeof(s->name), jpath_str(obj, "metadata.name", "")) || !s->name[0]) {
 		s->name[0] = '\0';
 		return true;
 	}

@@ -2,7 +2,7 @@
 BUILD ?= build
 export BULKHEAD_BUILD := $(abspath $(BUILD))
 
-.PHONY: all build setup up down check unit e2e bench lab clean
+.PHONY: all build setup up down check check-upstream unit e2e bench lab clean
 all: build
 
 setup:                       ## install what is missing
@@ -22,6 +22,9 @@ down:                        ## stop it; nothing stays behind but images and obj
 
 check: setup                 ## everything CI runs
 	tools/check
+
+check-upstream: build        ## our host under an upstream kube-apiserver, built once from Debian's source package
+	tests/upstream/run
 
 lab: build                   ## the KVM engine with stock guests, on real KVM inside QEMU
 	tests/lab/run

@@ -5,13 +5,16 @@
 #include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <netdb.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <netinet/in.h>
 #include <sys/file.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
+#include "base/cidr.h"
 #include "base/file.h"
 #include "base/jpath.h"
 #include "base/own.h"
@@ -19,8 +22,13 @@
 
 #define ROOT_MAX 48   // ROOT/pods/<uid>/vm/control.sock must fit sun_path
 #define CLAIMS "/run/bulkhead/clusters"
-#define RANGE_FIRST (88u << 8)    // of pod ranges: 10.88.0.0/24 ... 10.127.255.0/24
-#define RANGE_END (128u << 8)
+#define RANGES 640                // of pods: 10.88.0.0/20 ... 10.127.240.0/20; of Services: 10.128.0.0/20 ... 10.167.240.0/20
+#define PODS_FIRST 0x0a580000u
+#define SERVICES_FIRST 0x0a800000u
+#define HOSTS_FIRST 0x0aa80000u   // of hosts on one machine: 10.168.0.0/24 ...
+#define RANGE_PREFIX 20
+#define HOSTS_PREFIX 24
+#define NODE_PREFIX 24
 
 static void from_json(const json_t *j, struct cluster *c)
 {
@@ -28,6 +36,11 @@ static void from_json(const json_t *j, struct cluster *c)
 	snprintf(c->address, sizeof(c->address), "%s", jpath_str(j, "address", ""));
 	snprintf(c->node_name, sizeof(c->node_name), "%s", jpath_str(j, "nodeName", ""));
 	snprintf(c->pod_cidr, sizeof(c->pod_cidr), "%s", jpath_str(j, "podCIDR", ""));
+	snprintf(c->cluster_cidr, sizeof(c->cluster_cidr), "%s", jpath_str(j, "clusterCIDR", ""));
+	snprintf(c->service_cidr, sizeof(c->service_cidr), "%s", jpath_str(j, "serviceCIDR", ""));
+	snprintf(c->server, sizeof(c->server), "%s", jpath_str(j, "server", ""));
+	snprintf(c->host_cidr, sizeof(c->host_cidr), "%s", jpath_str(j, "hostCIDR", ""));
+	c->hosts = (unsigned)jpath_int(j, "hosts", 0);
 	snprintf(c->engine, sizeof(c->engine), "%s", jpath_str(j, "engine", ""));
 	snprintf(c->templates, sizeof(c->templates), "%s", jpath_str(j, "templates", ""));
 	snprintf(c->store, sizeof(c->store), "%s", jpath_str(j, "store", ""));
@@ -38,9 +51,13 @@ static void from_json(const json_t *j, struct cluster *c)
 
 static json_t *to_json(const char *root, const struct cluster *c)
 {
-	return json_pack("{s:i, s:s, s:s, s:s, s:s, s:s, s:s, s:s, s:i, s:i, s:i, s:s}", "version", 1, "root", root, "tag", c->tag, "address",
-			 c->address, "nodeName", c->node_name, "podCIDR", c->pod_cidr, "engine", c->engine, "templates", c->templates, "apiPort",
-			 c->api_port, "kubeletPort", c->kubelet_port, "memoryMiB", (int)c->memory_mib, "store", c->store);
+	json_t *j = json_pack("{s:i, s:s, s:s, s:s, s:s, s:s, s:s, s:s}", "version", 1, "root", root, "tag", c->tag, "address", c->address,
+			      "nodeName", c->node_name, "podCIDR", c->pod_cidr, "clusterCIDR", c->cluster_cidr, "serviceCIDR", c->service_cidr);
+	json_t *more = json_pack("{s:s, s:s, s:i, s:i, s:i, s:s, s:s, s:s, s:i}", "engine", c->engine, "templates", c->templates, "apiPort",
+				 c->api_port, "kubeletPort", c->kubelet_port, "memoryMiB", (int)c->memory_mib, "store", c->store, "server",
+				 c->server, "hostCIDR", c->host_cidr, "hosts", (int)c->hosts);
+	json_object_update_new(j, more);
+	return j;
 }
 
 static json_t *read_json(const char *path)
@@ -68,17 +85,23 @@ static uint32_t hash(const char *s)
 	return h;
 }
 
+void cluster_tag(const char *root, char out[8])
+{
+	snprintf(out, 8, "%06x", hash(root) & 0xffffff);
+}
+
 static bool port_free(const char *address, uint16_t port)
 {
 	struct sockaddr_in a = {.sin_family = AF_INET, .sin_port = htons(port)};
 	own_fd int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
 	int on = 1;
 	setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &on, sizeof(on));
+	setsockopt(fd, IPPROTO_IP, IP_FREEBIND, &on, sizeof(on));   // an address that is made later
 	return inet_pton(AF_INET, address, &a.sin_addr) == 1 && bind(fd, (struct sockaddr *)&a, sizeof(a)) == 0;
 }
 
-/* Is this value of this key claimed by another root? */
-static bool claimed(const char *root, const char *key, const char *text, int number)
+/* Does another root's claim say so? */
+static bool claimed(const char *root, bool (*says)(const json_t *claim, const void *what), const void *what)
 {
 	own_dir DIR *d = opendir(CLAIMS);
 	struct dirent *ent;
@@ -86,43 +109,104 @@ static bool claimed(const char *root, const char *key, const char *text, int num
 		char path[4096];
 		snprintf(path, sizeof(path), CLAIMS "/%s", ent->d_name);
 		own_json json_t *j = ent->d_name[0] == '.' ? NULL : read_json(path);
-		if (!j || !strcmp(jpath_str(j, "root", ""), root))
-			continue;
-		if (text ? !strcmp(jpath_str(j, key, ""), text) : jpath_int(j, key, 0) == number)
+		if (j && strcmp(jpath_str(j, "root", ""), root) && says(j, what))
 			return true;
 	}
 	return false;
 }
 
-static uint16_t pick_port(const char *root, const char *key, const char *address, unsigned first)
+static bool has_api_port(const json_t *claim, const void *port)
 {
-	for (unsigned port = first; port < first + 1000; port++)
-		if (!claimed(root, key, NULL, (int)port) && port_free(address, (uint16_t)port))
-			return (uint16_t)port;
+	return jpath_int(claim, "apiPort", 0) == *(const uint16_t *)port;
+}
+
+static bool has_kubelet_port(const json_t *claim, const void *port)
+{
+	return jpath_int(claim, "kubeletPort", 0) == *(const uint16_t *)port;
+}
+
+static bool has_range(const json_t *claim, const void *range)
+{
+	static const char *const keys[] = {"podCIDR", "clusterCIDR", "serviceCIDR", "hostCIDR"};
+	const struct cidr *want = range;
+	struct cidr c;
+	for (size_t i = 0; i < sizeof(keys) / sizeof(*keys); i++)
+		if (!cidr_parse(jpath_str(claim, keys[i], ""), &c) && (cidr_has(&c, want->base) || cidr_has(want, c.base)))
+			return true;
+	return false;
+}
+
+static uint16_t pick_port(const char *root, bool (*says)(const json_t *claim, const void *port), const char *address, unsigned first)
+{
+	for (unsigned n = first; n < first + 1000; n++) {
+		uint16_t port = (uint16_t)n;
+		if (!claimed(root, says, &port) && port_free(address, port))
+			return port;
+	}
 	return 0;
 }
 
-/* Does any route of this machine reach into 10.A.B.0/24? */
-static bool range_in_use(unsigned a, unsigned b)
+/* Does any route of this machine reach into the range? */
+static bool range_in_use(const struct cidr *want)
 {
 	own_file FILE *f = fopen("/proc/net/route", "re");
 	char line[512];
-	uint32_t want = (10u << 24) | (a << 16) | (b << 8);
 	while (f && fgets(line, sizeof(line), f)) {
 		unsigned dest, mask;
 		if (sscanf(line, "%*s %x %*x %*x %*d %*d %*d %x", &dest, &mask) != 2 || !mask)
 			continue;
-		uint32_t m = ntohl(mask) & 0xffffff00u;
-		if ((ntohl(dest) & m) == (want & m))
+		struct cidr c = {.base = ntohl(dest), .prefix = (unsigned)__builtin_popcount(mask)};
+		if (cidr_has(&c, want->base) || cidr_has(want, c.base))
 			return true;
 	}
 	return false;
+}
+
+/* The first free range from first on, into text unless there is one already. */
+static int pick_range(const char *root, uint32_t first, unsigned prefix, char text[32], const char *what, struct err *e)
+{
+	struct cidr c = {.base = first, .prefix = prefix};
+	for (unsigned n = 0; n < RANGES && !text[0]; n++, c.base += (uint32_t)cidr_size(&c))
+		if (!claimed(root, has_range, &c) && !range_in_use(&c))
+			cidr_text(&c, text);
+	return text[0] ? 0 : err_set(e, EADDRINUSE, "no free range of addresses for %s on this machine", what);
+}
+
+static void server_address(struct cluster *c)
+{
+	struct cidr range;
+	if (!cidr_parse(c->host_cidr, &range))
+		cidr_addr_text(range.base + 1, c->address);
+}
+
+/* The address with which this machine reaches the server. */
+static int own_address(const char *server, char out[46], struct err *e)
+{
+	char host[256];
+	const struct addrinfo hints = {.ai_family = AF_INET, .ai_socktype = SOCK_DGRAM};
+	struct addrinfo *to = NULL;
+	struct sockaddr_in own;
+	socklen_t len = sizeof(own);
+	const char *name = server + strlen("https://");
+	snprintf(host, sizeof(host), "%.*s", (int)strcspn(name, ":/"), name);
+	own_fd int fd = socket(AF_INET, SOCK_DGRAM | SOCK_CLOEXEC, 0);
+	bool ok = !getaddrinfo(host, "443", &hints, &to) && !connect(fd, to->ai_addr, to->ai_addrlen) &&
+		  !getsockname(fd, (struct sockaddr *)&own, &len) && inet_ntop(AF_INET, &own.sin_addr, out, 46);
+	if (to)
+		freeaddrinfo(to);
+	return ok ? 0 : err_set(e, EINVAL, "%s: cannot tell which address of this machine leads there: name it with --address", server);
 }
 
 static int choose_missing(const char *root, struct cluster *c, struct err *e)
 {
 	if (!c->tag[0])
-		snprintf(c->tag, sizeof(c->tag), "%06x", hash(root) & 0xffffff);
+		cluster_tag(root, c->tag);
+	if (c->hosts && pick_range(root, HOSTS_FIRST, HOSTS_PREFIX, c->host_cidr, "hosts", e))
+		return -EADDRINUSE;
+	if (!c->address[0] && c->hosts)
+		server_address(c);
+	if (!c->address[0] && c->server[0] && own_address(c->server, c->address, e))
+		return -EINVAL;
 	if (!c->address[0])
 		strcpy(c->address, "127.0.0.1");
 	if (!c->node_name[0]) {
@@ -134,24 +218,33 @@ static int choose_missing(const char *root, struct cluster *c, struct err *e)
 		strcpy(c->engine, "auto");
 	if (!c->templates[0])
 		strcpy(c->templates, "on");
-	if (!c->api_port && !(c->api_port = pick_port(root, "apiPort", c->address, 6443)))
+	if (!c->server[0] && !c->api_port && !(c->api_port = pick_port(root, has_api_port, c->address, 6443)))
 		return err_set(e, EADDRINUSE, "no free port from 6443 on at %s: name one with --port", c->address);
-	if (!c->kubelet_port && !(c->kubelet_port = pick_port(root, "kubeletPort", c->address, 10250)))
+	if (c->hosts && !c->kubelet_port)   // every namespace has all ports
+		c->kubelet_port = 10250;
+	if (!c->kubelet_port && !(c->kubelet_port = pick_port(root, has_kubelet_port, c->address, 10250)))
 		return err_set(e, EADDRINUSE, "no free port from 10250 on at %s", c->address);
-	for (unsigned n = RANGE_FIRST; n < RANGE_END && !c->pod_cidr[0]; n++) {
-		char cidr[32];
-		snprintf(cidr, sizeof(cidr), "10.%u.%u.0/24", n >> 8, n & 255);
-		if (!claimed(root, "podCIDR", cidr, 0) && !range_in_use(n >> 8, n & 255))
-			strcpy(c->pod_cidr, cidr);
-	}
-	return c->pod_cidr[0] ? 0 : err_set(e, EADDRINUSE, "no free range from 10.88.0.0 to 10.127.255.0 for pods");
+	if (c->server[0])   // the API gives this host its range
+		return 0;
+	if (c->pod_cidr[0] && !c->cluster_cidr[0])   // made before hosts shared a range
+		strcpy(c->cluster_cidr, c->pod_cidr);
+	struct cidr pods, own;
+	int rc = pick_range(root, PODS_FIRST, RANGE_PREFIX, c->cluster_cidr, "pods", e);
+	if (!rc)
+		rc = pick_range(root, SERVICES_FIRST, RANGE_PREFIX, c->service_cidr, "Services", e);
+	if (rc || c->pod_cidr[0])
+		return rc;
+	if (cidr_parse(c->cluster_cidr, &pods) || !cidr_nth(&pods, NODE_PREFIX, 0, &own))
+		return err_set(e, EINVAL, "cluster.json: \"%s\" is no range of pods", c->cluster_cidr);
+	cidr_text(&own, c->pod_cidr);
+	return 0;
 }
 
 int cluster_choose(const char *root, const struct cluster *wish, struct cluster *out, struct err *e)
 {
 	struct cluster c = {0};
 	char path[4096];
-	if (strlen(root) > ROOT_MAX)
+	if (strlen(root) + (wish->hosts ? strlen("/hosts/32") : 0) > ROOT_MAX)
 		return err_set(e, ENAMETOOLONG, "--root %s is longer than %d bytes, too long for the sockets of VMs", root, ROOT_MAX);
 	int rc = dir_make(CLAIMS, 0755, e);
 	if (!rc)
@@ -168,6 +261,10 @@ int cluster_choose(const char *root, const struct cluster *wish, struct cluster 
 		strcpy(c.node_name, wish->node_name);
 	if (wish->engine[0])
 		strcpy(c.engine, wish->engine);
+	if (wish->server[0])
+		strcpy(c.server, wish->server);
+	if (wish->hosts)
+		c.hosts = wish->hosts;
 	if (wish->templates[0])
 		strcpy(c.templates, wish->templates);
 	if (wish->store[0])

@@ -11,6 +11,7 @@
 #include "base/file.h"
 #include "base/proc.h"
 #include "cli.h"
+#include "hostnet.h"
 
 #define STOP_NS (40 * NS_PER_S)
 
@@ -28,11 +29,38 @@ static int stop_supervisor(const char *root, struct err *e)
 	return 0;
 }
 
+/* In the host's own network. */
+static int shut_host(const char *root, const char *tag, const char *pod_cidr, const char *netns, struct err *e)
+{
+	char hostd[4096], net[64];
+	snprintf(hostd, sizeof(hostd), "%s/bulkhead-hostd", cli_bin_dir());
+	snprintf(net, sizeof(net), "--net=/run/netns/%s", netns ? netns : "");
+	const char *argv[] = {"nsenter", net, hostd, "--root", root, "--tag", tag, "--shutdown", *pod_cidr ? "--pod-cidr" : NULL, pod_cidr, NULL};
+	return proc_check(netns ? argv : argv + 2, NULL, NULL, e);
+}
+
+static int shut_hosts(const char *root, const struct cluster *cl, struct err *e)
+{
+	int rc = 0;
+	if (!cl->hosts)
+		return shut_host(root, cl->tag, cl->pod_cidr, NULL, e);
+	for (unsigned n = 1; n <= cl->hosts && !rc; n++) {
+		struct hostnet_host h;
+		char path[64];
+		hostnet_host(root, cl, n, &h);
+		snprintf(path, sizeof(path), "/run/netns/%s", h.netns);
+		bool there = !access(path, F_OK) && !access(h.root, F_OK);   // after a reboot the network is gone by itself
+		rc = there ? shut_host(h.root, h.tag, "", h.netns, e) : 0;
+	}
+	if (!rc)
+		hostnet_remove(cl);
+	return rc;
+}
+
 int cmd_down(struct cli *c)
 {
 	struct cluster cl;
 	struct err e = ERR_INIT;
-	char hostd[4096];
 	bool purge = cli_flag(c, "--purge");
 	if (c->argc)
 		return cli_usage("down [--root DIR] [--purge]");
@@ -45,9 +73,7 @@ int cmd_down(struct cli *c)
 	}
 	if (stop_supervisor(c->root, &e))
 		return cli_fail(&e);
-	snprintf(hostd, sizeof(hostd), "%s/bulkhead-hostd", cli_bin_dir());
-	const char *argv[] = {hostd, "--root", c->root, "--tag", cl.tag, "--pod-cidr", cl.pod_cidr, "--shutdown", NULL};
-	if (proc_check(argv, NULL, NULL, &e))
+	if (shut_hosts(c->root, &cl, &e))
 		return cli_fail(&e);
 	cluster_forget(c->root);
 	if (purge && dir_remove(c->root, &e))

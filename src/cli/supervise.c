@@ -3,7 +3,9 @@
 // is started again, at once the first time, then with a back-off. The VMs are not its children and never end with it.
 #include <errno.h>
 #include <fcntl.h>
+#include <sched.h>
 #include <signal.h>
+#include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -14,21 +16,28 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "base/cidr.h"
 #include "base/clock.h"
 #include "base/file.h"
 #include "base/log.h"
 #include "base/own.h"
 #include "cli.h"
+#include "hostnet.h"
 
 #define BACKOFF_FIRST_MS 100
 #define BACKOFF_MAX_MS 5000
 #define STEADY_NS (10 * NS_PER_S)    // a child that ran this long starts afresh
 #define STOP_NS (15 * NS_PER_S)
+#define DNS_ADDR 10                   // number of the resolver's address in the range of Services
+#define UID_BASE 700000                // of the users of VMs; several hosts on one machine have separate ones
+#define UIDS 4096
 #define LOG_MAX_BYTES (16 << 20)
 
 struct child {
 	const char *name;
-	const char *argv[24];
+	const char *argv[32];
+	const char *root;              // whose log it writes
+	const char *netns;             // NULL: the machine's network
 	pid_t pid;
 	uint64_t started_ns, restart_at_ns, backoff_ms;
 	uint64_t backoff_max_ms;             // 0: BACKOFF_MAX_MS
@@ -50,11 +59,19 @@ int supervise_running(const char *root)
 	return pread(fd, text, sizeof(text) - 1, 0) > 0 ? atoi(text) : 0;
 }
 
-static void start(struct child *k, const char *root)
+static int enter(const char *netns)
+{
+	char path[64];
+	snprintf(path, sizeof(path), "/run/netns/%s", netns);
+	own_fd int fd = open(path, O_RDONLY | O_CLOEXEC);
+	return fd < 0 ? -errno : setns(fd, CLONE_NEWNET);
+}
+
+static void start(struct child *k)
 {
 	char path[4096], old[4200];
 	struct stat st;
-	snprintf(path, sizeof(path), "%s/log/%s.log", root, k->name);
+	snprintf(path, sizeof(path), "%s/log/%s.log", k->root, k->name);
 	snprintf(old, sizeof(old), "%s.1", path);
 	if (!stat(path, &st) && st.st_size > LOG_MAX_BYTES)
 		rename(path, old);
@@ -77,6 +94,8 @@ static void start(struct child *k, const char *root)
 	dup2(log, 1);
 	dup2(log, 2);
 	close_range(3, ~0u, CLOSE_RANGE_CLOEXEC);
+	if (k->netns && enter(k->netns))
+		_exit(126);
 	execv(k->argv[0], (char *const *)k->argv);
 	_exit(127);
 }
@@ -122,13 +141,13 @@ static void stop(struct child *k)
 	k->pid = 0;
 }
 
-static int watch(struct child *kids, size_t n, const char *root, const sigset_t *set)
+static int watch(struct child *kids, size_t n, const sigset_t *set)
 {
 	for (;;) {
 		uint64_t now = clock_mono_ns(), next = 0;
 		for (size_t i = 0; i < n; i++) {
 			if (!kids[i].pid && now >= kids[i].restart_at_ns)
-				start(&kids[i], root);
+				start(&kids[i]);
 			if (!kids[i].pid && (!next || kids[i].restart_at_ns < next))
 				next = kids[i].restart_at_ns;
 		}
@@ -147,12 +166,127 @@ static int watch(struct child *kids, size_t n, const char *root, const sigset_t 
 	return 0;
 }
 
+/* Everything that the children's arguments point to. */
+struct plan {
+	struct cluster cl;
+	char server[4096], hostd[4096], pagerd[4096], listen[64], pods[64], port[8], dns[CIDR_TEXT], bootstrap[4096], reason[256];
+	const char *engine;
+	struct hostnet_host hosts[HOSTS_MAX];
+	char host_bootstrap[HOSTS_MAX][160], uid_base[HOSTS_MAX][16];
+	struct { char socket[160], store[160], metrics[160]; } pager[HOSTS_MAX];   // of each host
+	char memory[16];
+	const char *templates;
+	struct child kids[2 * HOSTS_MAX + 1];
+	size_t count;
+};
+
+static struct child *add(struct plan *p, const char *name, const char *root)
+{
+	struct child *k = &p->kids[p->count++];
+	k->name = name;
+	k->root = root;
+	return k;
+}
+
+/* NAME, VALUE, ..., NULL */
+static void args(struct child *k, const char *program, ...)
+{
+	va_list list;
+	size_t n = 0;
+	k->argv[n++] = program;
+	va_start(list, program);
+	for (const char *a; (a = va_arg(list, const char *)) && n + 1 < sizeof(k->argv) / sizeof(*k->argv);)
+		k->argv[n++] = a;
+	va_end(list);
+}
+
+/* The process behind a host's memory; returns its socket. */
+static const char *add_pager(struct plan *p, unsigned n, const char *root, const char *netns)
+{
+	snprintf(p->pager[n].socket, sizeof(p->pager[n].socket), "%s/run/pager.sock", root);
+	snprintf(p->pager[n].store, sizeof(p->pager[n].store), "%s/run/pager.store", root);
+	snprintf(p->pager[n].metrics, sizeof(p->pager[n].metrics), "%s/run/metrics", root);
+	struct child *k = add(p, "pagerd", root);
+	k->netns = netns;
+	k->backoff_max_ms = BACKOFF_FIRST_MS;   // whoever faults waits for it
+	args(k, p->pagerd, "--control", p->pager[n].socket, "--store", p->pager[n].store, "--memory-mib", p->memory, "--metrics",
+	     p->pager[n].metrics, NULL);
+	return p->pager[n].socket;
+}
+
+static int plan_hosts(struct plan *p, const char *root, struct err *e)
+{
+	const struct cluster *c = &p->cl;
+	int rc = hostnet_make(root, c, e);
+	for (unsigned n = 1; n <= c->hosts && !rc; n++) {
+		struct hostnet_host *h = &p->hosts[n - 1];
+		char log[160];
+		hostnet_host(root, c, n, h);
+		snprintf(log, sizeof(log), "%s/log", h->root);
+		snprintf(p->host_bootstrap[n - 1], sizeof(p->host_bootstrap[0]), "%s/hosts/%u/bootstrap.kubeconfig", root, n);
+		snprintf(p->uid_base[n - 1], sizeof(p->uid_base[0]), "%u", UID_BASE + n * UIDS);
+		rc = dir_make(log, 0755, e);
+		snprintf(log, sizeof(log), "%s/run", h->root);
+		if (!rc)
+			rc = dir_make(log, 0755, e);
+		const char *pager = add_pager(p, n - 1, h->root, h->netns);
+		struct child *k = add(p, "hostd", h->root);
+		k->netns = h->netns;
+		args(k, p->hostd, "--root", h->root, "--node-name", h->name, "--node-addr", h->address, "--kubelet-port", p->port, "--tag", h->tag,
+		     "--engine", p->engine, "--bootstrap", p->host_bootstrap[n - 1], "--cluster-cidr", c->cluster_cidr, "--cluster-dns", p->dns,
+		     "--vm-uid-base", p->uid_base[n - 1], "--templates", p->templates, "--pager", pager, NULL);
+	}
+	return rc;
+}
+
+static int plan_own(struct plan *p, const char *root, struct err *e)
+{
+	const struct cluster *c = &p->cl;
+	struct cidr range;
+	char gateway[CIDR_TEXT];
+	if (!cidr_parse(c->service_cidr, &range))
+		cidr_addr_text(range.base + DNS_ADDR, p->dns);
+	if (cidr_parse(c->pod_cidr, &range))
+		return err_set(e, EINVAL, "cluster.json: \"%s\" is no range of pods", c->pod_cidr);
+	snprintf(p->pods, sizeof(p->pods), "%s:%u", cidr_addr_text(range.base + 1, gateway), c->api_port);   // the bridge's address
+	snprintf(p->listen, sizeof(p->listen), "%s:%u", c->address, c->api_port);
+	args(add(p, "server", root), p->server, "--root", root, "--listen", p->listen, "--advertise", c->address, "--node-name", c->node_name,
+	     "--node-addr", c->address, "--kubelet-port", p->port, "--store", c->store[0] ? c->store : "sqlite", "--service-cidr", c->service_cidr, "--cluster-cidr", c->cluster_cidr,
+	     c->hosts ? NULL : "--pod-listen", p->pods, NULL);   // hosts on a network of their own reach the server there
+	if (c->hosts)
+		return plan_hosts(p, root, e);
+	const char *pager = add_pager(p, 0, root, NULL);
+	args(add(p, "hostd", root), p->hostd, "--root", root, "--node-name", c->node_name, "--node-addr", c->address, "--kubelet-port", p->port,
+	     "--tag", c->tag, "--pod-cidr", c->pod_cidr, "--engine", p->engine, "--cluster-cidr", c->cluster_cidr, "--cluster-dns", p->dns,
+	     "--templates", p->templates, "--pager", pager, NULL);
+	return 0;
+}
+
+static int plan(struct plan *p, const char *root, struct err *e)
+{
+	const struct cluster *c = &p->cl;
+	snprintf(p->server, sizeof(p->server), "%s/bulkhead-server", cli_bin_dir());
+	snprintf(p->hostd, sizeof(p->hostd), "%s/bulkhead-hostd", cli_bin_dir());
+	snprintf(p->pagerd, sizeof(p->pagerd), "%s/bulkhead-pagerd", cli_bin_dir());
+	snprintf(p->memory, sizeof(p->memory), "%u", c->memory_mib);
+	p->templates = c->templates[0] ? c->templates : "on";
+	snprintf(p->port, sizeof(p->port), "%u", c->kubelet_port);
+	p->engine = strcmp(c->engine, "auto") ? c->engine : engine_choose(p->reason, sizeof(p->reason));
+	if (!c->server[0])
+		return plan_own(p, root, e);
+	snprintf(p->bootstrap, sizeof(p->bootstrap), "%.4000s/bootstrap.kubeconfig", root);
+	const char *pager = add_pager(p, 0, root, NULL);
+	args(add(p, "hostd", root), p->hostd, "--root", root, "--node-name", c->node_name, "--node-addr", c->address, "--kubelet-port", p->port,
+	     "--tag", c->tag, "--engine", p->engine, "--bootstrap", p->bootstrap, "--templates", p->templates, "--pager", pager, NULL);
+	return 0;
+}
+
 int cmd_supervise(struct cli *c)
 {
-	struct cluster cl;
+	static struct plan p;
 	struct err e = ERR_INIT;
-	char path[4096], server[4096], hostd[4096], pagerd[4096], pager_socket[4096], store[4096], metrics[4200], memory[16], listen[64], port[8], pid[16], reason[256];
-	if (cluster_load(c->root, &cl, &e))
+	char path[4096], pid[16];
+	if (cluster_load(c->root, &p.cl, &e))
 		return cli_fail(&e);
 	own_fd int lock = lock_file(c->root, O_RDWR | O_CREAT);
 	if (lock < 0 || flock(lock, LOCK_EX | LOCK_NB)) {
@@ -164,31 +298,13 @@ int cmd_supervise(struct cli *c)
 		log_warn("supervise", "pid not written");
 	snprintf(path, sizeof(path), "%s/log", c->root);
 	dir_make(path, 0755, NULL);
-	snprintf(server, sizeof(server), "%s/bulkhead-server", cli_bin_dir());
-	snprintf(hostd, sizeof(hostd), "%s/bulkhead-hostd", cli_bin_dir());
-	snprintf(pagerd, sizeof(pagerd), "%s/bulkhead-pagerd", cli_bin_dir());
-	snprintf(metrics, sizeof(metrics), "%s/run/metrics", c->root);
-	snprintf(pager_socket, sizeof(pager_socket), "%s/run/pager.sock", c->root);
-	snprintf(store, sizeof(store), "%s/run/pager.store", c->root);
-	snprintf(memory, sizeof(memory), "%u", cl.memory_mib);
-	snprintf(listen, sizeof(listen), "%s:%u", cl.address, cl.api_port);
-	snprintf(port, sizeof(port), "%u", cl.kubelet_port);
-	const char *engine = strcmp(cl.engine, "auto") ? cl.engine : engine_choose(reason, sizeof(reason));
-	struct child kids[] = {
-		{.name = "server", .argv = {server, "--root", c->root, "--listen", listen, "--advertise", cl.address, "--node-name",
-					    cl.node_name, "--node-addr", cl.address, "--kubelet-port", port, "--store",
-					    cl.store[0] ? cl.store : "sqlite", NULL}},
-		{.name = "pagerd", .argv = {pagerd, "--control", pager_socket, "--store", store, "--memory-mib", memory, "--metrics", metrics, NULL},
-		 .backoff_max_ms = BACKOFF_FIRST_MS},   // whoever faults waits for it
-		{.name = "hostd", .argv = {hostd, "--root", c->root, "--node-name", cl.node_name, "--node-addr", cl.address,
-					   "--kubelet-port", port, "--tag", cl.tag, "--pod-cidr", cl.pod_cidr, "--engine", engine, "--templates",
-					   cl.templates[0] ? cl.templates : "on", "--pager", pager_socket, NULL}},
-	};
+	if (plan(&p, c->root, &e))
+		return cli_fail(&e);
 	sigset_t set;
 	sigemptyset(&set);
 	sigaddset(&set, SIGTERM);
 	sigaddset(&set, SIGINT);
 	sigaddset(&set, SIGCHLD);
 	sigprocmask(SIG_BLOCK, &set, NULL);
-	return watch(kids, sizeof(kids) / sizeof(kids[0]), c->root, &set);
+	return watch(p.kids, p.count, &set);
 }

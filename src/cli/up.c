@@ -18,9 +18,10 @@
 #include "base/jpath.h"
 #include "base/own.h"
 #include "cli.h"
+#include "hostnet.h"
 #include "k8s/client.h"
 
-#define WAIT_NS (60 * NS_PER_S)
+#define WAIT_NS (180 * NS_PER_S)
 
 static void say(const struct cli *c, const char *text)
 {
@@ -28,7 +29,7 @@ static void say(const struct cli *c, const char *text)
 		fprintf(stderr, "%s\n", text);
 }
 
-static int start_supervisor(const char *root, struct err *e)
+int up_start_supervisor(const char *root, struct err *e)
 {
 	char path[4096], self[4096];
 	snprintf(path, sizeof(path), "%s/run", root);
@@ -87,47 +88,85 @@ static bool node_ready(const json_t *node)
 	return false;
 }
 
-/* since_ns: the node's heartbeat must be newer, so that a state from before a stop does not count. */
-static int wait_ready(const struct cli *c, const struct cluster *cl, struct err *e)
+static int not_ready(const char *root, bool answered, const char *node, struct err *e)
 {
-	char config[4096], path[512], last[512];
+	char last[512];
+	last_line(root, answered ? "hostd" : "server", last, sizeof(last));
+	return err_set(e, ETIMEDOUT, answered ? "node %s did not become Ready within %llu s; %s" : "the API server did not answer for node %s within "
+		       "%llu s; %s", node, (unsigned long long)(WAIT_NS / NS_PER_S), last);
+}
+
+int up_wait_node(const char *config_root, const char *host_root, const char *name, struct err *e)
+{
+	char configs[2][4096], path[512];
 	uint64_t end = clock_mono_ns() + WAIT_NS;
 	struct k8s_client *api = NULL;
 	bool answered = false, ready = false, hostd = false;
-	snprintf(config, sizeof(config), "%s/admin.kubeconfig", c->root);
-	snprintf(path, sizeof(path), "/api/v1/nodes/%s", cl->node_name);
+	snprintf(configs[0], sizeof(configs[0]), "%s/admin.kubeconfig", config_root);
+	snprintf(configs[1], sizeof(configs[1]), "%s/node.kubeconfig", config_root);
+	snprintf(path, sizeof(path), "/api/v1/nodes/%s", name);
 	while (!ready && clock_mono_ns() < end) {
 		struct err why = ERR_INIT;
 		own_json json_t *node = NULL;
-		if (!api && !access(config, R_OK))
-			k8s_client_open(config, &api, &why);
+		for (int i = 0; i < 2 && !api; i++)
+			if (!access(configs[i], R_OK))
+				k8s_client_open(configs[i], &api, &why);
 		int rc = api ? k8s_client_call(api, "GET", path, NULL, NULL, 5000, &node, &why) : -ENOENT;
-		if (api && (rc == 0 || rc == -ENOENT) && !answered) {
-			answered = true;
-			say(c, "API server answers");
-		}
-		hostd = !hostd_call(c->root, "GET", "/v1/health", NULL, NULL, NULL, &why);
+		answered |= api && (rc == 0 || rc == -ENOENT);
+		hostd = !hostd_call(host_root, "GET", "/v1/health", NULL, NULL, NULL, &why);
 		ready = rc == 0 && node_ready(node) && hostd;
 		if (!ready)
 			nanosleep(&(struct timespec){.tv_nsec = 20000000}, NULL);
 	}
 	k8s_client_close(api);
-	if (ready)
-		return 0;
-	last_line(c->root, answered ? "hostd" : "server", last, sizeof(last));
-	return err_set(e, ETIMEDOUT, "%s within %llu s; %s", answered ? "the node did not become Ready" : "the API server did not answer",
-		       (unsigned long long)(WAIT_NS / NS_PER_S), last);
+	return ready ? 0 : not_ready(host_root, answered, name, e);
+}
+
+static bool answers(struct k8s_client *api)
+{
+	return !k8s_client_call(api, "GET", "/api/v1/namespaces/kube-system", NULL, NULL, 5000, NULL, NULL);
+}
+
+/* The hosts of this machine join as others do, each with a token. */
+static int give_tokens(const struct cli *c, const struct cluster *cl, struct err *e)
+{
+	char config[4096], ca[4096], token[24];
+	uint64_t end = clock_mono_ns() + WAIT_NS;
+	struct k8s_client *api = NULL;
+	snprintf(config, sizeof(config), "%s/admin.kubeconfig", c->root);
+	snprintf(ca, sizeof(ca), "%s/pki/ca.crt", c->root);
+	while ((access(config, R_OK) || (!api && k8s_client_open(config, &api, NULL)) || !answers(api)) && clock_mono_ns() < end)
+		nanosleep(&(struct timespec){.tv_nsec = 20000000}, NULL);
+	int rc = api ? token_create(api, 3600 * NS_PER_S, token, e) : not_ready(c->root, false, cl->node_name, e);
+	for (unsigned n = 1; n <= cl->hosts && !rc; n++) {
+		struct hostnet_host h;
+		hostnet_host(c->root, cl, n, &h);
+		rc = join_write_bootstrap(h.root, k8s_client_server(api), ca, token, e);
+	}
+	k8s_client_close(api);
+	return rc;
+}
+
+static int wait_ready(const struct cli *c, const struct cluster *cl, struct err *e)
+{
+	int rc = cl->hosts ? give_tokens(c, cl, e) : up_wait_node(c->root, c->root, cl->node_name, e);
+	for (unsigned n = 1; n <= cl->hosts && !rc; n++) {
+		struct hostnet_host h;
+		hostnet_host(c->root, cl, n, &h);
+		rc = up_wait_node(c->root, h.root, h.name, e);
+	}
+	return rc;
 }
 
 int cmd_up(struct cli *c)
 {
 	static const char text[] = "up [--root DIR] [--address IP] [--port N] [--node-name NAME] [--engine auto|kvm|qemu] "
-				   "[--templates on|off]\n   [--vm-memory-mib N] [--store sqlite|etcd=URL,...[,ca=FILE][,cert=FILE,key=FILE]]";
+				   "[--templates on|off]\n   [--vm-memory-mib N] [--hosts N] [--store sqlite|etcd=URL,...[,ca=FILE][,cert=FILE,key=FILE]]";
 	struct cluster wish = {0}, cl;
 	struct err e = ERR_INIT;
 	const char *address = cli_option(c, "--address"), *port = cli_option(c, "--port"), *name = cli_option(c, "--node-name");
 	const char *engine = cli_option(c, "--engine"), *templates = cli_option(c, "--templates");
-	const char *memory = cli_option(c, "--vm-memory-mib"), *store = cli_option(c, "--store");
+	const char *memory = cli_option(c, "--vm-memory-mib"), *store = cli_option(c, "--store"), *hosts = cli_option(c, "--hosts");
 	if (!templates)
 		templates = getenv("BULKHEAD_TEMPLATES");
 	if (c->argc)
@@ -138,6 +177,8 @@ int cmd_up(struct cli *c)
 		return err_set(&e, EINVAL, "--templates %s: there are on and off", templates), cli_fail(&e);
 	if (port && (atoi(port) < 1 || atoi(port) > 65535))
 		return err_set(&e, EINVAL, "--port %s: a port is a number from 1 to 65535", port), cli_fail(&e);
+	if (hosts && (atoi(hosts) < 1 || atoi(hosts) > HOSTS_MAX))
+		return err_set(&e, EINVAL, "--hosts %s: from 1 to %d hosts", hosts, HOSTS_MAX), cli_fail(&e);
 	if (memory && (atoi(memory) < 64 || atoi(memory) > 1 << 24))
 		return err_set(&e, EINVAL, "--vm-memory-mib %s: a number of MiB from 64 to %d", memory, 1 << 24), cli_fail(&e);
 	if (store && (strlen(store) >= sizeof(wish.store) || (strcmp(store, "sqlite") && strncmp(store, "etcd=http", 9))))
@@ -147,6 +188,7 @@ int cmd_up(struct cli *c)
 	snprintf(wish.address, sizeof(wish.address), "%s", address ? address : "");
 	snprintf(wish.node_name, sizeof(wish.node_name), "%s", name ? name : "");
 	snprintf(wish.engine, sizeof(wish.engine), "%s", engine ? engine : "");
+	wish.hosts = hosts ? (unsigned)atoi(hosts) : 0;
 	snprintf(wish.templates, sizeof(wish.templates), "%s", templates ? templates : "");
 	snprintf(wish.store, sizeof(wish.store), "%s", store ? store : "");
 	wish.memory_mib = memory ? (unsigned)atoi(memory) : 0;
@@ -157,7 +199,8 @@ int cmd_up(struct cli *c)
 	bool ran = supervise_running(c->root) != 0;
 	int rc = ran ? cluster_load(c->root, &cl, &e) : cluster_choose(c->root, &wish, &cl, &e);
 	if (!rc && ran && ((address && strcmp(address, cl.address)) || (name && strcmp(name, cl.node_name)) ||
-			   (store && strcmp(store, cl.store[0] ? cl.store : "sqlite")) || (wish.api_port && wish.api_port != cl.api_port)))
+			   (store && strcmp(store, cl.store[0] ? cl.store : "sqlite")) || (wish.api_port && wish.api_port != cl.api_port) ||
+			   (wish.hosts && wish.hosts != cl.hosts)))
 		rc = err_set(&e, EBUSY, "the cluster in %s runs already, as node %s at %s:%u: stop it first with \"bulkhead down\"",
 			     c->root, cl.node_name, cl.address, cl.api_port);
 	if (!rc && !ran) {
@@ -165,7 +208,7 @@ int cmd_up(struct cli *c)
 		if (!strcmp(cl.engine, "auto") && !strcmp(engine_choose(reason, sizeof(reason)), "qemu") && !c->json)
 			fprintf(stderr, "engine qemu: KVM is not usable (%s)\n", reason);
 		say(c, "starting server, pagerd and hostd");
-		rc = start_supervisor(c->root, &e);
+		rc = up_start_supervisor(c->root, &e);
 	}
 	if (!rc)
 		rc = wait_ready(c, &cl, &e);
@@ -179,7 +222,10 @@ int cmd_up(struct cli *c)
 					 "apiPort", cl.api_port, "node", cl.node_name, "alreadyRunning", ran, "seconds", s));
 		return 0;
 	}
-	fprintf(stderr, "node %s is Ready (%.1f s)\n", cl.node_name, s);
+	if (cl.hosts)
+		fprintf(stderr, "nodes %s-1 to %s-%u are Ready (%.1f s)\n", cl.node_name, cl.node_name, cl.hosts, s);
+	else
+		fprintf(stderr, "node %s is Ready (%.1f s)\n", cl.node_name, s);
 	printf("export KUBECONFIG=%s/admin.kubeconfig\n", c->root);
 	return 0;
 }

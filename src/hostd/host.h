@@ -13,6 +13,7 @@ struct events;
 struct log_collector;
 struct pager_client;
 struct pods;
+struct services;
 struct templates;
 struct volume_store;
 struct claims;
@@ -23,6 +24,7 @@ struct host {
 	const char *node_name;
 	const char *node_addr;     // InternalIP
 	uint16_t kubelet_port;
+	const char *pod_cidr;      // of this host; NULL: what the API says
 	const char *vmx_path;      // bulkhead-vmx
 	const char *share_path;    // bulkhead-share
 	const char *guest_dir;     // vmlinux, initramfs.cpio
@@ -40,6 +42,7 @@ struct host {
 	struct log_collector *logs;
 	struct pager_client *pager;   // NULL: memory is not paged
 	struct pods *pods;
+	struct services *services;
 	struct templates *templates;   // NULL: every VM is booted
 	struct volume_store *volumes;
 	struct claims *claims;

@@ -19,7 +19,10 @@
 #include <curl/curl.h>
 
 #include "admin.h"
+#include "certs.h"
+#include "base/cidr.h"
 #include "base/file.h"
+#include "base/jpath.h"
 #include "base/log.h"
 #include "base/own.h"
 #include "claims.h"
@@ -27,6 +30,7 @@
 #include "host.h"
 #include "image.h"
 #include "k8s/client.h"
+#include "kubelet_auth.h"
 #include "log_collector.h"
 #include "netw.h"
 #include "node.h"
@@ -34,6 +38,8 @@
 #include "pods.h"
 #include "prda/metrics.h"
 #include "pressure.h"
+#include "routes.h"
+#include "services.h"
 #include "streaming.h"
 #include "template.h"
 #include "vm.h"
@@ -43,7 +49,7 @@
 
 struct options {
 	struct host host;
-	const char *tag, *pod_cidr, *cni_conf, *cni_bin, *pager;
+	const char *tag, *pod_cidr, *cluster_cidr, *cni_conf, *cni_bin, *bootstrap, *pager;
 	bool shutdown, no_templates;
 	struct pressure *pressure;
 };
@@ -51,7 +57,8 @@ struct options {
 static const char usage[] =
 	"usage: bulkhead-hostd --root DIR [--kubeconfig FILE] [--node-name NAME] [--node-addr IP] [--kubelet-port N]\n"
 	"                      [--vmx PROGRAM] [--guest DIR] [--engine qemu|kvm] [--tag TAG] [--pod-cidr CIDR]\n"
-	"                      [--cni-conf FILE] [--cluster-dns IP] [--cluster-domain NAME] [--vm-uid-base N] [--max-pods N]\n"
+	"                      [--cluster-cidr CIDR] [--cni-conf FILE]\n"
+	"                      [--bootstrap KUBECONFIG] [--cluster-dns IP] [--cluster-domain NAME] [--vm-uid-base N] [--max-pods N]\n"
 	"                      [--templates on|off] [--pager SOCKET]\n"
 	"       bulkhead-hostd --root DIR --tag TAG --shutdown     end all VMs of DIR, remove its network\n";
 
@@ -102,15 +109,15 @@ static void parse(int argc, char **argv, struct options *o)
 	static const struct option longs[] = {
 		{"root", 1, 0, 'r'}, {"kubeconfig", 1, 0, 'k'}, {"node-name", 1, 0, 'n'}, {"node-addr", 1, 0, 'a'},
 		{"kubelet-port", 1, 0, 'p'}, {"vmx", 1, 0, 'v'}, {"guest", 1, 0, 'g'}, {"engine", 1, 0, 'e'}, {"tag", 1, 0, 't'},
-		{"pod-cidr", 1, 0, 'c'}, {"cni-conf", 1, 0, 'C'}, {"cni-bin", 1, 0, 'B'}, {"cluster-dns", 1, 0, 'd'},
-		{"cluster-domain", 1, 0, 'D'}, {"vm-uid-base", 1, 0, 'u'}, {"max-pods", 1, 0, 'm'}, {"templates", 1, 0, 'T'},
-		{"pager", 1, 0, 'P'}, {"shutdown", 0, 0, 'S'},
+		{"pod-cidr", 1, 0, 'c'}, {"cni-conf", 1, 0, 'C'}, {"cni-bin", 1, 0, 'B'}, {"cluster-cidr", 1, 0, 'Q'},
+		{"bootstrap", 1, 0, 'b'}, {"cluster-dns", 1, 0, 'd'}, {"cluster-domain", 1, 0, 'D'}, {"vm-uid-base", 1, 0, 'u'},
+		{"max-pods", 1, 0, 'm'}, {"templates", 1, 0, 'T'}, {"pager", 1, 0, 'P'}, {"shutdown", 0, 0, 'S'},
 		{"help", 0, 0, 'h'}, {0, 0, 0, 0}};
 	static char hostname[256];
 	gethostname(hostname, sizeof(hostname) - 1);
 	*o = (struct options){.host = {.node_name = hostname, .node_addr = "127.0.0.1", .kubelet_port = 10250, .engine = "qemu",
 				       .cluster_domain = "cluster.local", .vm_uid_base = 700000, .max_pods = 110},
-			      .tag = "main", .pod_cidr = "10.88.0.0/24", .cni_bin = "/usr/lib/cni"};
+			      .tag = "main", .cni_bin = "/usr/lib/cni"};
 	struct host *h = &o->host;
 	for (int c; (c = getopt_long(argc, argv, "", longs, NULL)) != -1;) {
 		switch (c) {
@@ -124,6 +131,8 @@ static void parse(int argc, char **argv, struct options *o)
 		case 'e': h->engine = optarg; break;
 		case 't': o->tag = optarg; break;
 		case 'c': o->pod_cidr = optarg; break;
+		case 'b': o->bootstrap = optarg; break;
+		case 'Q': o->cluster_cidr = optarg; break;
 		case 'C': o->cni_conf = optarg; break;
 		case 'B': o->cni_bin = optarg; break;
 		case 'd': h->cluster_dns = optarg; break;
@@ -168,20 +177,122 @@ static void await_kubeconfig(const char *path)
 		nanosleep(&(struct timespec){.tv_nsec = 10000000}, NULL);
 }
 
-static int start(struct options *o, struct node **node, struct admin **admin, struct streaming **streaming, struct err *e)
+/* The range of this host's pods: the operator's, the one of the last time, or 10.88.0.0/24 for a host that nobody gives one. */
+static void choose_range(struct options *o)
+{
+	own_buf struct buf text = BUF_INIT;
+	char *path = default_path("%s/pod-cidr", o->host.root);
+	if (!o->pod_cidr && !file_read(path, 64, &text, NULL) && text.len)
+		o->pod_cidr = strdup(text.data);
+	if (!o->pod_cidr && !o->bootstrap)
+		o->pod_cidr = "10.88.0.0/24";
+	free(path);
+	o->host.pod_cidr = o->pod_cidr;
+}
+
+/* What a host that has joined learns from the API: its range, the resolver's address. */
+static int learn(struct options *o, struct err *e)
+{
+	char range[64], *path = default_path("%s/pod-cidr", o->host.root);
+	own_json json_t *dns = NULL;
+	int rc = node_register(&o->host, range, e);
+	if (!rc && o->pod_cidr && strcmp(o->pod_cidr, range))
+		log_warn("main", "the API gives this node the pod range %s, it had %s", range, o->pod_cidr);
+	if (!rc) {
+		o->host.pod_cidr = o->pod_cidr = strdup(range);
+		rc = file_write_atomic(path, range, strlen(range), 0644, e);
+	}
+	free(path);
+	if (!rc && !o->host.cluster_dns &&
+	    !k8s_client_call(o->host.api, "GET", "/api/v1/namespaces/kube-system/services/kube-dns", NULL, NULL, 10000, &dns, NULL)) {
+		const char *ip = jpath_str(dns, "spec.clusterIP", "");
+		o->host.cluster_dns = strcmp(ip, "None") && *ip ? strdup(ip) : NULL;
+	}
+	return rc ? rc : certs_serving(&o->host, e);
+}
+
+static void reload(void *streaming)
+{
+	struct err e = ERR_INIT;
+	if (streaming_reload(streaming, &e))
+		log_warn("main", "serving with the old certificate: %s", e.text);
+}
+
+/* The bridge has the first address of the host's range. */
+static int start_services(struct options *o, struct err *e)
+{
+	char gateway[CIDR_TEXT];
+	struct cidr range;
+	struct services_config c = {.tag = o->tag};
+	if (!o->cni_conf && !cidr_parse(o->pod_cidr, &range))
+		c.gateway = cidr_addr_text(range.base + 1, gateway);
+	return services_start(&o->host, &c, &o->host.services, e);
+}
+
+struct parts {                  // what main stops again
+	struct node *node;
+	struct admin *admin;
+	struct streaming *streaming;
+	struct kubelet_auth *auth;
+	struct certs *certs;
+	struct routes *routes;
+	char *cert, *key, *ca;
+};
+
+static int start_streaming(struct options *o, struct parts *p, struct err *e)
 {
 	struct host *h = &o->host;
-	struct netw_config net = {.root = h->root, .tag = o->tag, .pod_cidr = o->pod_cidr, .cni_bin = o->cni_bin, .cni_conf = o->cni_conf};
+	p->cert = default_path(o->bootstrap ? "%s/pki/serving.pem" : "%s/pki/node-serving.crt", h->root);
+	p->key = default_path(o->bootstrap ? "%s/pki/serving.pem" : "%s/pki/node-serving.key", h->root);
+	p->ca = default_path("%s/pki/ca.crt", h->root);
+	int rc = kubelet_auth_new(h, &p->auth, e);
+	struct streaming_config sc = {.listen_addr = h->node_addr, .port = h->kubelet_port, .cert_path = p->cert, .key_path = p->key,
+				      .client_ca_path = p->ca, .ops = &pods_streaming_ops, .ctx = h->pods, .auth = &kubelet_auth_ops,
+				      .auth_ctx = p->auth};
+	if (!rc)
+		rc = streaming_start(&sc, &p->streaming, e);
+	if (!rc && o->bootstrap)
+		rc = certs_start(h, reload, p->streaming, &p->certs, e);
+	return rc;
+}
+
+/* Whom this host talks to, and as whom. */
+static int connect_api(struct options *o, struct err *e)
+{
+	struct host *h = &o->host;
 	int rc = dir_make(h->root, 0755, e);
 	if (!rc && (rc = lock_root(h->root, e)) > 0)
 		rc = 0;
-	await_kubeconfig(h->kubeconfig);
+	if (!rc && o->bootstrap) {
+		await_kubeconfig(o->bootstrap);
+		rc = certs_client(h, o->bootstrap, e);
+	}
 	if (!rc)
-		rc = k8s_client_open(h->kubeconfig, &h->api, e);
+		await_kubeconfig(h->kubeconfig);
+	return rc ? rc : k8s_client_open(h->kubeconfig, &h->api, e);
+}
+
+static int start_network(struct options *o, struct parts *p, struct err *e)
+{
+	struct host *h = &o->host;
+	struct netw_config net = {.root = h->root, .tag = o->tag, .pod_cidr = o->pod_cidr, .cluster_cidr = o->cluster_cidr,
+				  .cni_bin = o->cni_bin, .cni_conf = o->cni_conf};
+	int rc = netw_open(&net, &h->net, e);
+	if (!rc)
+		rc = start_services(o, e);
+	return rc ? rc : routes_start(h, o->pod_cidr, &p->routes, e);
+}
+
+static int start(struct options *o, struct parts *p, struct err *e)
+{
+	struct host *h = &o->host;
+	int rc = connect_api(o, e);
 	if (!rc)
 		rc = image_store_open(h->root, &h->images, e);
+	if (!rc && o->bootstrap)
+		rc = learn(o, e);
 	if (!rc)
-		rc = netw_open(&net, &h->net, e);
+		rc = start_network(o, p, e);
 	if (!rc)
 		rc = events_start(h->api, h->node_name, &h->events, e);
 	if (!rc)
@@ -194,15 +305,10 @@ static int start(struct options *o, struct node **node, struct admin **admin, st
 		rc = pods_open(h, &h->pods, e);
 	if (!rc && !o->no_templates)
 		rc = templates_open(h, &h->templates, e);
-	char *cert = default_path("%s/pki/node-serving.crt", h->root), *key = default_path("%s/pki/node-serving.key", h->root);
-	char *ca = default_path("%s/pki/ca.crt", h->root);
-	struct streaming_config sc = {.listen_addr = h->node_addr, .port = h->kubelet_port, .cert_path = cert, .key_path = key,
-				      .client_ca_path = ca, .ops = &pods_streaming_ops, .ctx = h->pods};
 	if (!rc)
-		rc = streaming_start(&sc, streaming, e);
-	free(cert), free(key), free(ca);
+		rc = start_streaming(o, p, e);
 	if (!rc)
-		rc = admin_start(h, admin, e);
+		rc = admin_start(h, &p->admin, e);
 	if (!rc)
 		rc = pods_watch(h->pods, e);
 	if (!rc)
@@ -210,7 +316,7 @@ static int start(struct options *o, struct node **node, struct admin **admin, st
 	if (!rc)
 		rc = pressure_start(h, &o->pressure, e);
 	if (!rc)
-		rc = node_start(h, node, e);
+		rc = node_start(h, &p->node, e);
 	return rc;
 }
 
@@ -242,11 +348,16 @@ static int shut_down(struct options *o)
 	}
 	end_vms(o->host.root, "pods");
 	end_vms(o->host.root, "templates");
+	routes_remove(o->host.root, &e);
 	if (netw_open(&c, &n, &e) || netw_purge(n, &e)) {
 		log_error("main", "network not removed: %s", e.text);
 		return 1;
 	}
 	netw_close(n);
+	if (services_remove(o->tag, &e)) {
+		log_error("main", "rules of Services not removed: %s", e.text);
+		return 1;
+	}
 	return 0;
 }
 
@@ -254,9 +365,7 @@ int main(int argc, char **argv)
 {
 	struct options o;
 	struct err e = ERR_INIT;
-	struct node *node = NULL;
-	struct admin *admin = NULL;
-	struct streaming *streaming = NULL;
+	struct parts p = {0};
 	struct metrics *metrics = NULL;
 	sigset_t set;
 	int sig;
@@ -265,6 +374,7 @@ int main(int argc, char **argv)
 	log_init("hostd");
 	log_rotate(LOG_ROTATE_BYTES);
 	parse(argc, argv, &o);
+	choose_range(&o);
 	if (o.shutdown)
 		return shut_down(&o);
 	struct rlimit files;
@@ -275,27 +385,34 @@ int main(int argc, char **argv)
 	sigemptyset(&set);
 	sigaddset(&set, SIGTERM);
 	sigaddset(&set, SIGINT);
+	sigaddset(&set, SIGHUP);   // new certificates, now
 	pthread_sigmask(SIG_BLOCK, &set, NULL);   // before any thread; helpers unblock it for their children
 	o.host.metrics_dir = default_path("%s/run/metrics", o.host.root);
 	if (metrics_open(o.host.metrics_dir, "hostd", NULL, &metrics, &e))   // before threads
 		log_warn("main", "%s", e.text);
 	curl_global_init(CURL_GLOBAL_DEFAULT);
 
-	if (start(&o, &node, &admin, &streaming, &e)) {
+	if (start(&o, &p, &e)) {
 		log_error("main", "%s", e.text);
 		return 1;
 	}
 	log_info("main", "ready root=%s node=%s engine=%s", o.host.root, o.host.node_name, o.host.engine);
-	sigwait(&set, &sig);
+	while (!sigwait(&set, &sig) && sig == SIGHUP)
+		if (p.certs)
+			certs_rotate(p.certs);
 	log_info("main", "stopping, VMs go on");
-	node_stop(node);
-	admin_stop(admin);
-	streaming_stop(streaming);
+	certs_stop(p.certs);
+	node_stop(p.node);
+	admin_stop(p.admin);
+	streaming_stop(p.streaming);
+	kubelet_auth_free(p.auth);
 	pressure_stop(o.pressure);
 	claims_stop(take(o.host.claims));
 	pods_close(o.host.pods);
 	templates_close(o.host.templates);
 	volume_store_close(o.host.volumes);
+	services_stop(o.host.services);
+	routes_stop(p.routes);
 	log_collector_stop(o.host.logs);
 	events_stop(o.host.events);
 	pager_client_stop(o.host.pager);

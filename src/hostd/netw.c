@@ -32,7 +32,7 @@ struct claim {                // a pod that a call works on
 
 struct netw {
 	char *dir, *pods, *leases;   // ROOT/net, ROOT/net/pods, ROOT/net/leases
-	char *cni_bin, *pod_cidr;
+	char *cni_bin, *pod_cidr, *cluster_cidr;
 	char name[12];               // bridge, CNI network, nft table: "bkh-TAG"
 	bool own_rules;              // false when the operator's CNI configuration rules
 	json_t *list;                // CNI configuration list
@@ -134,6 +134,8 @@ static int prepare(struct netw *n, const struct netw_config *c, struct err *e)
 		rc = load_list(n, c->cni_conf, e);
 	} else {
 		rc = check_cidr(c->pod_cidr, e);
+		if (!rc)
+			rc = check_cidr(n->cluster_cidr, e);
 		if (!rc && !(n->list = cni_default_list(n->name, c->pod_cidr, n->leases)))
 			rc = err_sys(e, ENOMEM, "CNI configuration");
 	}
@@ -144,7 +146,7 @@ static int prepare(struct netw *n, const struct netw_config *c, struct err *e)
 	if (!rc)
 		rc = netw_rules_forwarding(e);
 	if (!rc && n->own_rules)
-		rc = netw_rules_apply(n->name, n->pod_cidr, e);
+		rc = netw_rules_apply(n->name, n->pod_cidr, n->cluster_cidr, e);
 	if (!rc)
 		drop_stray_leases(n);
 	return rc;
@@ -164,9 +166,10 @@ int netw_open(const struct netw_config *c, struct netw **out, struct err *e)
 	n->own_rules = !c->cni_conf;
 	n->cni_bin = strdup(c->cni_bin ? c->cni_bin : "/usr/lib/cni");
 	n->pod_cidr = strdup(c->pod_cidr ? c->pod_cidr : "");
+	n->cluster_cidr = strdup(c->cluster_cidr && *c->cluster_cidr ? c->cluster_cidr : c->pod_cidr ? c->pod_cidr : "");
 	int rc = 0;
 	if (asprintf(&n->dir, "%s/net", c->root) < 0 || asprintf(&n->pods, "%s/pods", n->dir) < 0 ||
-	    asprintf(&n->leases, "%s/leases", n->dir) < 0 || !n->cni_bin || !n->pod_cidr)
+	    asprintf(&n->leases, "%s/leases", n->dir) < 0 || !n->cni_bin || !n->pod_cidr || !n->cluster_cidr)
 		rc = err_sys(e, ENOMEM, "open the pod network");
 	if (!rc)
 		rc = prepare(n, c, e);
@@ -190,7 +193,23 @@ void netw_close(struct netw *n)
 	free(n->leases);
 	free(n->cni_bin);
 	free(n->pod_cidr);
+	free(n->cluster_cidr);
 	free(n);
+}
+
+int netw_set_cluster(struct netw *n, const char *ranges, struct err *e)
+{
+	pthread_mutex_lock(&n->lock);
+	bool same = !n->own_rules || !strcmp(n->cluster_cidr, ranges);
+	char *copy = same ? NULL : strdup(ranges);
+	int rc = same ? 0 : copy ? netw_rules_apply(n->name, n->pod_cidr, copy, e) : err_sys(e, ENOMEM, "pod ranges");
+	if (!same && !rc) {
+		free(n->cluster_cidr);
+		n->cluster_cidr = take(copy);
+	}
+	pthread_mutex_unlock(&n->lock);
+	free(copy);
+	return rc;
 }
 
 /* Names of one pod, and what its plug-ins are told. */

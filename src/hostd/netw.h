@@ -18,6 +18,7 @@ struct netw_config {
 	const char *root;        // ROOT
 	const char *tag;         // short unique tag of this cluster ([a-z0-9]{1,6}): bridge "bkh-TAG", namespaces "bkh-TAG-..."
 	const char *pod_cidr;    // "10.88.0.0/24"
+	const char *cluster_cidr;   // of all hosts' pods, which reach each other with their own addresses; NULL: pod_cidr
 	const char *cni_bin;     // folder of plug-ins, "/usr/lib/cni"
 	const char *cni_conf;    // a CNI configuration list file to use instead of our own, or NULL
 };
@@ -44,6 +45,9 @@ struct netw_pod {
 
 int netw_open(const struct netw_config *c, struct netw **n, struct err *e);   // makes folders; checks that plug-ins are there
 void netw_close(struct netw *n);
+
+/* Ranges of all hosts' pods, "A/24, B/24": traffic between them keeps its addresses. */
+int netw_set_cluster(struct netw *n, const char *ranges, struct err *e);
 
 /* Make (or complete) the pod's network and open its TAP. On error nothing is left behind. */
 int netw_setup(struct netw *n, const struct netw_pod_spec *p, struct netw_pod *out, struct err *e);

@@ -51,13 +51,13 @@ static bool forward_drops(void)
 	       !strncmp(rules.data, "-P FORWARD DROP", 15);
 }
 
-int netw_rules_apply(const char *bridge, const char *pod_cidr, struct err *e)
+int netw_rules_apply(const char *bridge, const char *pod_cidr, const char *cluster_cidr, struct err *e)
 {
 	own_buf struct buf script = BUF_INIT;
 	if (buf_printf(&script, "table ip %s\ndelete table ip %s\ntable ip %s {\n"
 		       "\tchain postrouting {\n\t\ttype nat hook postrouting priority srcnat; policy accept;\n"
 		       "\t\tip saddr %s ip daddr != { %s, 224.0.0.0/4 } masquerade\n\t}\n}\n",
-		       bridge, bridge, bridge, pod_cidr, pod_cidr))
+		       bridge, bridge, bridge, pod_cidr, cluster_cidr))
 		return err_sys(e, ENOMEM, "masquerading");
 	int rc = nft(script.data, e);
 	if (rc) {

@@ -6,8 +6,9 @@
 
 #include "base/err.h"
 
-/* bridge: the cluster's bridge, also the name of its nft table. Can be repeated. */
-int netw_rules_apply(const char *bridge, const char *pod_cidr, struct err *e);
+/* bridge: the cluster's bridge, also the name of its nft table. cluster_cidr: pods of all hosts, who see each other's
+ * addresses. Can be repeated. */
+int netw_rules_apply(const char *bridge, const char *pod_cidr, const char *cluster_cidr, struct err *e);
 int netw_rules_remove(const char *bridge, struct err *e);      // absent is fine
 
 /* Let the kernel route IPv4; says so in the log when it did not before. */

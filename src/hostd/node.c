@@ -29,8 +29,10 @@
 #define LEASE_DURATION_S 40
 #define STATUS_PERIOD_NS (300 * NS_PER_S)
 #define RETRY_S 1
+#define SILENT_NS (2 * LEASE_PERIOD_S * NS_PER_S)
 #define MEMORY_RESERVED_BYTES (256ull << 20)   // for the host itself
 #define IMAGES_SHOWN 50
+#define RANGE_WAIT_NS (30 * NS_PER_S)
 
 struct node {
 	const struct host *host;
@@ -40,7 +42,9 @@ struct node {
 	bool stop;
 	json_t *reported;          // conditions' statuses and images, to see changes
 	uint64_t reported_mono_ns;
+	uint64_t renewed_mono_ns;  // the lease, last
 	bool registered;
+	bool starting;             // not Ready yet
 };
 
 static char *word_of_file(const char *path)
@@ -114,7 +118,8 @@ static json_t *conditions(const struct node *n)
 	json_array_append_new(c, condition(n, "DiskPressure", disk_low, disk_low ? "KubeletHasDiskPressure" : "KubeletHasNoDiskPressure",
 		disk_low ? "kubelet has disk pressure" : "kubelet has no disk pressure"));
 	json_array_append_new(c, condition(n, "PIDPressure", false, "KubeletHasSufficientPID", "kubelet has sufficient PID available"));
-	json_array_append_new(c, condition(n, "Ready", true, "KubeletReady", "kubelet is posting ready status"));
+	json_array_append_new(c, condition(n, "Ready", !n->starting, n->starting ? "KubeletNotReady" : "KubeletReady",
+		n->starting ? "the host is starting" : "kubelet is posting ready status"));
 	return c;
 }
 
@@ -165,6 +170,9 @@ static int create(struct node *n, struct err *e)
 		"metadata", "name", n->host->node_name, "labels", "kubernetes.io/hostname", n->host->node_name, "kubernetes.io/os",
 		"linux", "kubernetes.io/arch", "amd64", "beta.kubernetes.io/os", "linux", "beta.kubernetes.io/arch", "amd64", "spec",
 		"status", status(n));
+	if (n->host->pod_cidr)
+		json_object_update_new(json_object_get(obj, "spec"), json_pack("{s:s, s:[s]}", "podCIDR", n->host->pod_cidr, "podCIDRs",
+									       n->host->pod_cidr));
 	return k8s_client_call(n->host->api, "POST", "/api/v1/nodes", NULL, obj, 10000, NULL, e);
 }
 
@@ -187,7 +195,8 @@ static int report(struct node *n, struct err *e)
 	own_json json_t *st = status(n);
 	json_t *digest = digest_of(st);
 	uint64_t now = clock_mono_ns();
-	if (n->registered && json_equal(digest, n->reported) && now - n->reported_mono_ns < STATUS_PERIOD_NS) {
+	bool silent = now - n->renewed_mono_ns > SILENT_NS;   // the server may have declared this host's state unknown
+	if (n->registered && !silent && json_equal(digest, n->reported) && now - n->reported_mono_ns < STATUS_PERIOD_NS) {
 		json_decref(digest);
 		return 0;
 	}
@@ -218,6 +227,8 @@ static int renew_lease(struct node *n, struct err *e)
 					   LEASE_DURATION_S);
 	snprintf(path, sizeof(path), "/apis/coordination.k8s.io/v1/namespaces/kube-node-lease/leases/%s", name);
 	int rc = k8s_client_call(n->host->api, "PATCH", path, "application/merge-patch+json", patch, 10000, NULL, e);
+	if (!rc)
+		n->renewed_mono_ns = clock_mono_ns();
 	if (rc != -ENOENT)
 		return rc;
 	own_json json_t *lease = json_pack("{s:s, s:s, s:{s:s, s:s}, s:O}", "apiVersion", "coordination.k8s.io/v1", "kind", "Lease",
@@ -250,6 +261,37 @@ static void *run(void *arg)
 	}
 	pthread_mutex_unlock(&n->lock);
 	return NULL;
+}
+
+int node_register(const struct host *h, char pod_cidr[64], struct err *e)
+{
+	struct node n = {.host = h, .starting = true};
+	char path[400];
+	snprintf(path, sizeof(path), "/api/v1/nodes/%s", h->node_name);
+	for (uint64_t end = clock_mono_ns() + RANGE_WAIT_NS;;) {
+		own_json json_t *node = NULL;
+		int rc = k8s_client_call(h->api, "GET", path, NULL, NULL, 10000, &node, e);
+		const json_t *addresses = jpath_get(node, "status.addresses");
+		if (rc == -ENOENT)
+			rc = create(&n, e);
+		else if (!rc && strcmp(jpath_str(json_array_get(addresses, 0), "address", ""), h->node_addr))
+			rc = report(&n, e);
+		if (rc && rc != -EEXIST) {
+			json_decref(n.reported);
+			return rc;
+		}
+		if (*jpath_str(node, "spec.podCIDR", "")) {
+			snprintf(pod_cidr, 64, "%s", jpath_str(node, "spec.podCIDR", ""));
+			json_decref(n.reported);
+			return 0;
+		}
+		if (clock_mono_ns() > end) {
+			json_decref(n.reported);
+			return err_set(e, ETIMEDOUT, "node %s got no spec.podCIDR: the control plane must give nodes pod ranges "
+				       "(--allocate-node-cidrs), or the host be told one with --pod-cidr", h->node_name);
+		}
+		nanosleep(&(struct timespec){.tv_nsec = 100000000}, NULL);
+	}
 }
 
 int node_start(const struct host *h, struct node **out, struct err *e)

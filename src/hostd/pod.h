@@ -120,7 +120,8 @@ struct pod {
 /* pods.c */
 void pod_poke(struct pod *p);                                  // wake the worker; any thread
 void pod_wake_at(struct pod *p, uint64_t mono_ns);             // worker: look again then
-void pod_stage_add(struct pod *p, const char *name, uint64_t ns);
+void pod_stage_add(struct pod *p, const char *name, uint64_t ns);   // it has just happened
+void pod_stage_set(struct pod *p, const char *name, uint64_t ns);   // read from disk
 void pod_stage_drop(struct pod *p, const char *name);
 
 /* pod_worker.c */

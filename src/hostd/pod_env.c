@@ -10,6 +10,7 @@
 #include "k8s/base64.h"
 #include "env_expand.h"
 #include "pod.h"
+#include "services.h"
 
 /* Environment under construction: an object keeps the order of first appearance, as jansson does. */
 static int set(json_t *env, const char *name, const char *value)
@@ -109,6 +110,9 @@ int pod_env(struct pod *p, const struct container *c, const json_t *spec, json_t
 		rc = set(env, "HOSTNAME", jpath_str(p->seen, "spec.hostname", p->name));
 	if (!rc && jpath_bool(spec, "tty", false))
 		rc = set(env, "TERM", "xterm");
+	if (!rc && p->host->services &&
+	    (rc = services_env(p->host->services, p->ns, jpath_bool(p->seen, "spec.enableServiceLinks", true), env, e)))
+		return rc;
 	json_array_foreach(jpath_get(c->image_config, "config.Env"), i, v) {
 		const char *text = json_string_value(v), *eq = text ? strchr(text, '=') : NULL;
 		if (eq)

@@ -101,7 +101,7 @@ int pod_state_load(struct pod *p)
 	json_array_foreach(list, i, item)
 		container_from_json(&p->containers[p->containers_count++], item);
 	json_object_foreach(json_object_get(j, "stages"), name, item)
-		pod_stage_add(p, name, (uint64_t)json_integer_value(item));
+		pod_stage_set(p, name, (uint64_t)json_integer_value(item));
 	const char *phase = jpath_str(j, "phase", "Pending");
 	snprintf(p->phase, sizeof(p->phase), "%s", phase);
 	snprintf(p->reason, sizeof(p->reason), "%s", jpath_str(j, "reason", ""));

@@ -9,6 +9,7 @@
 #include "base/clock.h"
 #include "base/jpath.h"
 #include "base/log.h"
+#include "base/own.h"
 #include "k8s/client.h"
 #include "pod.h"
 
@@ -150,6 +151,17 @@ json_t *pod_status(struct pod *p)
 	return st;
 }
 
+/* How long each stage of the start took, as JSON, once a container has started; heap. NULL: not yet. */
+static char *start_stages(struct pod *p)
+{
+	own_json json_t *all = json_object();
+	pthread_mutex_lock(&p->lock);
+	for (size_t i = 0; i < p->stages_count; i++)
+		json_object_set_new(all, p->stages[i].name, json_integer((json_int_t)((p->stages[i].ns + NS_PER_MS / 2) / NS_PER_MS)));
+	pthread_mutex_unlock(&p->lock);
+	return json_object_get(all, "container") ? json_dumps(all, JSON_COMPACT) : NULL;
+}
+
 void pod_report(struct pod *p)
 {
 	char path[512];
@@ -160,6 +172,9 @@ void pod_report(struct pod *p)
 		return;
 	}
 	json_t *patch = json_pack("{s:{s:s}, s:O}", "metadata", "uid", p->uid, "status", status);
+	own_free char *stages = start_stages(p);
+	if (stages)
+		jpath_set(patch, "metadata.annotations", json_pack("{s:s}", "bulkhead.io/start-stages-ms", stages));
 	snprintf(path, sizeof(path), "/api/v1/namespaces/%s/pods/%s/status", p->ns, p->name);
 	int rc = k8s_client_call(p->host->api, "PATCH", path, "application/strategic-merge-patch+json", patch, 10000, NULL, &e);
 	json_decref(patch);

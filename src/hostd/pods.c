@@ -49,7 +49,33 @@ void pod_wake_at(struct pod *p, uint64_t mono_ns)
 		p->next_wake_mono_ns = mono_ns;
 }
 
+/* How long it took, in the histogram of all pods' starts. */
+static void stage_observe(const char *name, uint64_t ns)
+{
+	static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
+	static struct { char name[16]; metrics_histogram histogram; } known[POD_STAGES_MAX];
+	char labels[40];
+	size_t i = 0;
+	pthread_mutex_lock(&lock);
+	while (i < POD_STAGES_MAX && known[i].name[0] && strcmp(known[i].name, name))
+		i++;
+	if (i < POD_STAGES_MAX && !known[i].name[0]) {
+		snprintf(known[i].name, sizeof(known[i].name), "%s", name);
+		snprintf(labels, sizeof(labels), "stage=\"%s\"", known[i].name);
+		known[i].histogram = metrics_histogram_new("bulkhead_pod_start_stage_ns", labels, "how long the stages of pods' starts took");
+	}
+	if (i < POD_STAGES_MAX)
+		metrics_observe(known[i].histogram, ns);
+	pthread_mutex_unlock(&lock);
+}
+
 void pod_stage_add(struct pod *p, const char *name, uint64_t ns)
+{
+	pod_stage_set(p, name, ns);
+	stage_observe(name, ns);
+}
+
+void pod_stage_set(struct pod *p, const char *name, uint64_t ns)
 {
 	size_t i = 0;
 	pthread_mutex_lock(&p->lock);

@@ -197,9 +197,11 @@ static enum MHD_Result serve(struct request *rq, const char *url)
 	char *parts[PARTS_MAX] = {NULL}, user[AUTH_NAME_MAX];
 	if (!rest)
 		return MHD_NO;
-	unsigned refused = streaming_authorize(rq->connection, user);
+	unsigned refused = streaming_authorize(rq->s, rq->connection, rq->method, url, user);
 	if (refused == MHD_HTTP_UNAUTHORIZED)
 		return reply_text(rq, refused, "Unauthorized");
+	if (refused == MHD_HTTP_INTERNAL_SERVER_ERROR)
+		return reply_text(rq, refused, "the API server cannot be asked who may do this");
 	if (refused) {
 		own_buf struct buf text = BUF_INIT;
 		log_limited(LOG_LEVEL_WARN, "streaming", "refused user=%s method=%s path=%s", user, rq->method, url);
@@ -324,11 +326,9 @@ static void streaming_free(struct streaming *s)
 	free(s);
 }
 
-static int start_daemon(struct streaming *s, const struct streaming_config *c, struct err *e)
+/* fd: the listening socket, the daemon's on success. */
+static int start_daemon(struct streaming *s, int fd, struct err *e)
 {
-	own_fd int fd = listen_on(c, &s->port, e);
-	if (fd < 0)
-		return fd;
 	s->daemon = MHD_start_daemon(
 		MHD_USE_THREAD_PER_CONNECTION | MHD_USE_INTERNAL_POLLING_THREAD | MHD_USE_POLL | MHD_USE_ITC | MHD_USE_TLS |
 		MHD_ALLOW_UPGRADE | MHD_USE_ERROR_LOG,
@@ -344,9 +344,44 @@ static int start_daemon(struct streaming *s, const struct streaming_config *c, s
 		MHD_OPTION_NOTIFY_COMPLETED, on_completed, s,
 		MHD_OPTION_NOTIFY_CONNECTION, on_connection, NULL,
 		MHD_OPTION_END);
-	if (!s->daemon)
-		return err_set(e, EINVAL, "the HTTPS server does not start: certificate, key or client CA is not usable PEM");
-	take_fd(fd);   // the daemon's now
+	return s->daemon ? 0 : err_set(e, EINVAL, "the HTTPS server does not start: certificate, key or client CA is not usable PEM");
+}
+
+static int read_certificate(struct streaming *s, struct err *e)
+{
+	char *cert = NULL, *key = NULL;
+	int rc = read_pem(s->cert_path, &cert, e);
+	if (!rc)
+		rc = read_pem(s->key_path, &key, e);
+	if (rc) {
+		free(cert);
+		return rc;
+	}
+	free(s->cert);
+	free(s->key);
+	s->cert = cert, s->key = key;
+	return 0;
+}
+
+int streaming_reload(struct streaming *s, struct err *e)
+{
+	struct MHD_Daemon *old = s->daemon;
+	if (s->retired_count == RETIRED_MAX) {
+		MHD_stop_daemon(s->retired[0]);
+		memmove(s->retired, s->retired + 1, --s->retired_count * sizeof(*s->retired));
+	}
+	int rc = read_certificate(s, e), fd = rc ? -1 : MHD_quiesce_daemon(old);
+	if (rc)
+		return rc;
+	if (fd < 0)
+		return err_set(e, EIO, "the HTTPS server does not let its socket go");
+	rc = start_daemon(s, fd, e);
+	if (rc) {
+		close(fd);
+		s->daemon = old;
+		return rc;
+	}
+	s->retired[s->retired_count++] = old;
 	return 0;
 }
 
@@ -361,14 +396,17 @@ int streaming_start(const struct streaming_config *c, struct streaming **out, st
 	s->ctx = c->ctx;
 	s->stop_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
 	int rc = s->stop_fd < 0 ? err_sys(e, errno, "eventfd") : 0;
+	s->cert_path = c->cert_path, s->key_path = c->key_path;
+	s->auth = c->auth, s->auth_ctx = c->auth_ctx;
 	if (!rc)
-		rc = read_pem(c->cert_path, &s->cert, e);
-	if (!rc)
-		rc = read_pem(c->key_path, &s->key, e);
+		rc = read_certificate(s, e);
 	if (!rc)
 		rc = read_pem(c->client_ca_path, &s->ca, e);
-	if (!rc)
-		rc = start_daemon(s, c, e);
+	int fd = rc ? -1 : listen_on(c, &s->port, e);
+	if (!rc && fd < 0)
+		rc = fd;
+	if (!rc && (rc = start_daemon(s, fd, e)))
+		close(fd);
 	if (rc) {
 		streaming_free(s);
 		return err_wrap(e, "kubelet API");
@@ -391,5 +429,7 @@ void streaming_stop(struct streaming *s)
 		pthread_cond_wait(&s->idle, &s->lock);
 	pthread_mutex_unlock(&s->lock);
 	MHD_stop_daemon(s->daemon);
+	while (s->retired_count)
+		MHD_stop_daemon(s->retired[--s->retired_count]);
 	streaming_free(s);
 }

@@ -37,6 +37,14 @@ struct streaming_ops {
 	char *(*metrics)(void *ctx, const char *which);   // "", "resource", "cadvisor": Prometheus text, heap
 };
 
+/* What the API server says. Any thread; may wait for its answer. */
+struct streaming_auth_ops {
+	/* *user: {"username", "groups", ...}, new reference. 0; -EACCES: nobody; other: not known. */
+	int (*authenticate)(void *ctx, const char *token, json_t **user);
+	/* part: subresource of this node: "proxy", "stats", "metrics", "log". 0; -EACCES: no; other: not known. */
+	int (*authorize)(void *ctx, const json_t *user, const char *verb, const char *part);
+};
+
 struct streaming_config {
 	const char *listen_addr;   // "0.0.0.0" or "::"
 	uint16_t port;             // 10250; 0: choose
@@ -44,10 +52,14 @@ struct streaming_config {
 	const char *client_ca_path;            // PEM: clients must present a certificate of it (the API server's)
 	const struct streaming_ops *ops;
 	void *ctx;
+	const struct streaming_auth_ops *auth;   // NULL: only certificates of the API server itself count
+	void *auth_ctx;
 };
 
 int streaming_start(const struct streaming_config *c, struct streaming **s, struct err *e);
 uint16_t streaming_port(const struct streaming *s);
+/* Read certificate and key again; connections that exist go on. The paths of the start must still be there. */
+int streaming_reload(struct streaming *s, struct err *e);
 void streaming_stop(struct streaming *s);
 
 #endif

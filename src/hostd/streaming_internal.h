@@ -10,10 +10,17 @@
 #include "streaming_params.h"
 #include "streaming_wire.h"
 
+#define RETIRED_MAX 8
+
 struct streaming {
 	struct MHD_Daemon *daemon;
+	struct MHD_Daemon *retired[RETIRED_MAX];   // with earlier certificates: serve the connections they have
+	unsigned retired_count;
+	const char *cert_path, *key_path;
 	struct streaming_ops ops;
 	void *ctx;
+	const struct streaming_auth_ops *auth;
+	void *auth_ctx;
 	int stop_fd;           // eventfd, readable once streaming_stop has been called
 	uint16_t port;
 	char *cert, *key, *ca; // PEM
@@ -50,10 +57,11 @@ enum MHD_Result streaming_attach(struct request *rq);
 enum MHD_Result streaming_port_forward(struct request *rq);
 enum MHD_Result streaming_run(struct request *rq);
 
-/* Who asks (streaming_auth.c). 0 allowed, 401 no or a bad certificate, 403 not one of those who may. user: for the
- * sentence and the log. */
+/* Who asks (streaming_auth.c). 0 allowed, 401 nobody who is known, 403 not one of those who may, 500 the API server cannot be
+ * asked. name: for the sentence and the log. */
 #define AUTH_NAME_MAX 128
-unsigned streaming_authorize(struct MHD_Connection *c, char user[AUTH_NAME_MAX]);
+unsigned streaming_authorize(struct streaming *s, struct MHD_Connection *c, const char *method, const char *path,
+			     char name[AUTH_NAME_MAX]);
 
 /* Upgrades (streaming_upgrade.c). */
 enum upgrade { UPGRADE_NONE, UPGRADE_SPDY, UPGRADE_WEBSOCKET };

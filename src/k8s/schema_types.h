@@ -6,6 +6,7 @@
 #include "schema.h"
 
 extern const struct k8s_schema
+	k8s_metrics_ContainerMetrics, k8s_metrics_NodeMetrics, k8s_metrics_PodMetrics,
 	k8s_apps_ControllerRevision, k8s_apps_DaemonSet, k8s_apps_DaemonSetCondition, k8s_apps_DaemonSetSpec,
 	k8s_apps_DaemonSetStatus, k8s_apps_DaemonSetUpdateStrategy, k8s_apps_Deployment,
 	k8s_apps_DeploymentCondition, k8s_apps_DeploymentSpec, k8s_apps_DeploymentStatus,

@@ -12,6 +12,7 @@
 #include "server/limit_range.h"
 #include "server/meta.h"
 #include "server/registry.h"
+#include "server/service_alloc.h"
 #include "server/status.h"
 #include "server/volumes.h"
 
@@ -224,11 +225,6 @@ static json_t *admit_claim_update(struct server *srv, const struct k8s_kind *k, 
 				"that provisions the pvc must support resize");
 }
 
-json_t *admit_update(struct server *srv, const struct k8s_kind *k, const json_t *obj, const json_t *cur)
-{
-	return k == volume_claim_kind() ? admit_claim_update(srv, k, obj, cur) : NULL;
-}
-
 json_t *admit_create(struct server *srv, const struct k8s_kind *k, json_t *obj)
 {
 	json_t *s = k->namespaced ? check_namespace(srv, k, obj) : NULL;
@@ -240,6 +236,8 @@ json_t *admit_create(struct server *srv, const struct k8s_kind *k, json_t *obj)
 		return s;
 	if (!strcmp(k->plural, "pods") && !*k->group)
 		return admit_pod(srv, k, obj);
+	if (!strcmp(k->plural, "services") && !*k->group)
+		return service_alloc(srv, k, obj, NULL);
 	if (k == volume_claim_kind()) {
 		admit_claim(srv, obj);
 		return limit_range_admit(srv, k, obj);
@@ -251,6 +249,13 @@ json_t *admit_create(struct server *srv, const struct k8s_kind *k, json_t *obj)
 	if (k == volume_kind())
 		add_finalizer(obj, VOLUME_FINALIZER);
 	return NULL;
+}
+
+json_t *admit_update(struct server *srv, const struct k8s_kind *k, json_t *obj, const json_t *cur)
+{
+	if (!strcmp(k->plural, "services") && !*k->group)
+		return service_alloc(srv, k, obj, cur);
+	return k == volume_claim_kind() ? admit_claim_update(srv, k, obj, cur) : NULL;
 }
 
 json_t *admit_delete(const struct k8s_kind *k, const char *name)

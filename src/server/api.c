@@ -4,6 +4,7 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "server/api_metrics.h"
 #include "server/api_review.h"
 #include "server/auth.h"
 #include "server/backup.h"
@@ -131,6 +132,8 @@ static void serve_resource(struct request *r)
 		method_not_allowed(r);
 		return;
 	}
+	if (!*t->subresource && api_metrics(r, k))
+		return;
 	if (!*t->subresource)
 		serve_object(r, k);
 	else if (!k8s_kind_has_subresource(k, t->subresource))

@@ -8,6 +8,7 @@
 #include "base/own.h"
 #include "k8s/schema.h"
 #include "server/auth.h"
+#include "server/bootstrap_token.h"
 #include "server/negotiate.h"
 #include "server/rbac.h"
 #include "server/service_token.h"
@@ -33,12 +34,13 @@ static json_t *review_token(struct request *r, json_t *review)
 {
 	json_t *audiences = jpath_get(review, "spec.audiences"), *accepted = NULL;
 	const char *token = jpath_str(review, "spec.token", ""), *why;
-	struct identity *who = *token ? service_token_identity(r->srv, token, audiences, &accepted, &why) : NULL;
+	struct identity *who = !*token ? NULL : bootstrap_token_is(token) ? bootstrap_token_identity(r->srv, token, &why) :
+			service_token_identity(r->srv, token, audiences, &accepted, &why);
 
 	if (!*token)
 		return status_bad_request("spec.token: Required value: token is required for TokenReview in authentication");
 	if (who)
-		json_object_set_new(review, "status", json_pack("{s:b,s:o,s:o}", "authenticated", 1, "user", user_info(who), "audiences",
+		json_object_set_new(review, "status", json_pack("{s:b,s:o,s:o*}", "authenticated", 1, "user", user_info(who), "audiences",
 								accepted));
 	else
 		json_object_set_new(review, "status", json_pack("{s:{},s:s}", "user", "error", why));

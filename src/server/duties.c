@@ -9,7 +9,8 @@
 
 static const struct unit_ops *const scheduling[] = { &scheduler_unit, NULL };
 static const struct unit_ops *const controllers[] = {
-	&node_health_unit, &taint_eviction_unit, &pod_gc_unit, &namespace_unit, &service_account_unit, &event_ttl_unit, NULL,
+	&node_health_unit, &taint_eviction_unit, &pod_gc_unit, &namespace_unit, &service_account_unit, &event_ttl_unit,
+	&node_range_unit, &kubernetes_service_unit, &csr_unit, &cluster_info_unit, NULL,
 };
 static const struct unit_ops *const workloads[] = {
 	&replicaset_unit, &replication_controller_unit, &deployment_unit, &job_unit, &job_strays_unit, &cronjob_unit, &statefulset_unit,

@@ -17,6 +17,7 @@
 #include "base/own.h"
 #include "server/api.h"
 #include "server/auth.h"
+#include "server/bootstrap_token.h"
 #include "server/request.h"
 #include "server/service_token.h"
 #include "server/status.h"
@@ -137,13 +138,15 @@ static void reply_too_large(struct request *r)
 /* Whom an Authorization header names, if there is one. False: it is not good. */
 static bool bearer_identity(struct request *r)
 {
-	const char *header = request_header(r, "Authorization"), *why;
+	const char *header = request_header(r, "Authorization"), *token, *why;
 
 	if (!header)
 		return true;
 	if (strncasecmp(header, "Bearer ", 7))
 		return false;
-	r->token_who = service_token_identity(r->srv, header + 7 + strspn(header + 7, " "), NULL, NULL, &why);
+	token = header + 7 + strspn(header + 7, " ");
+	r->token_who = bootstrap_token_is(token) ? bootstrap_token_identity(r->srv, token, &why) :
+						   service_token_identity(r->srv, token, NULL, NULL, &why);
 	if (r->token_who)
 		r->who = r->token_who;
 	return r->token_who != NULL;
@@ -279,6 +282,7 @@ static int open_socket(const char *listen_on, int *out, struct err *e)
 	if (fd < 0)
 		return err_sys(e, errno, "--listen %s", listen_on);
 	setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &one, sizeof one);
+	setsockopt(fd, IPPROTO_IP, IP_FREEBIND, &one, sizeof one);   // the pods' bridge may come later
 	if (addr.ss_family == AF_INET6)
 		setsockopt(fd, IPPROTO_IPV6, IPV6_V6ONLY, &zero, sizeof zero);
 	if (bind(fd, (struct sockaddr *)&addr, len) || listen(fd, 1024))

@@ -29,7 +29,7 @@ static void own_datum_(gnutls_datum_t *d) { gnutls_free(d->data); }
 
 /* --- base64url without padding --- */
 
-static char *url_encode(const void *data, size_t len)
+char *jwt_url_encode(const void *data, size_t len)
 {
 	char *text = base64_encode(data, len);
 
@@ -66,7 +66,7 @@ static char *url_encode_json(const json_t *j)
 {
 	own_free char *text = json_dumps(j, JSON_COMPACT);
 
-	return text ? url_encode(text, strlen(text)) : NULL;
+	return text ? jwt_url_encode(text, strlen(text)) : NULL;
 }
 
 static json_t *url_decode_json(const char *text, size_t len)
@@ -85,7 +85,7 @@ static char *coordinate(const gnutls_datum_t *d)
 	size_t skip = d->size > COORDINATE ? d->size - COORDINATE : 0;   // a leading zero
 
 	memcpy(full + COORDINATE - (d->size - skip), d->data + skip, d->size - skip);
-	return url_encode(full, sizeof full);
+	return jwt_url_encode(full, sizeof full);
 }
 
 static int describe(struct jwt_key *k)
@@ -100,7 +100,7 @@ static int describe(struct jwt_key *k)
 	    gnutls_hash_fast(GNUTLS_DIG_SHA256, der.data, der.size, hash) < 0 ||
 	    gnutls_pubkey_export_ecc_raw2(k->verify, &curve, &x, &y, 0) < 0 || curve != GNUTLS_ECC_CURVE_SECP256R1)
 		return -EINVAL;
-	kid = url_encode(hash, sizeof hash);
+	kid = jwt_url_encode(hash, sizeof hash);
 	if (!kid)
 		return -ENOMEM;
 	strcpy(k->kid, kid);
@@ -176,7 +176,7 @@ char *jwt_sign(struct jwt_key *k, const json_t *claims)
 		return NULL;
 	put_number(&r, raw);
 	put_number(&s, raw + COORDINATE);
-	text = url_encode(raw, sizeof raw);
+	text = jwt_url_encode(raw, sizeof raw);
 	if (!text || buf_printf(&b, ".%s", text))
 		return NULL;
 	return buf_take(&b);

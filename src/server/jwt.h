@@ -19,6 +19,7 @@ void jwt_key_close(struct jwt_key *k);                                  // NULL 
 char *jwt_sign(struct jwt_key *k, const json_t *claims);
 /* The claims of a token that this key signed: new reference. NULL: malformed or not signed by it. */
 json_t *jwt_verify(struct jwt_key *k, const char *token);
+char *jwt_url_encode(const void *data, size_t len);   // base64url without padding; malloc
 json_t *jwt_key_set(const struct jwt_key *k);                           // RFC 7517: {"keys": [...]}
 
 #endif

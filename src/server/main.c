@@ -23,10 +23,12 @@
 #include "server/http.h"
 #include "server/jwt.h"
 #include "server/leader.h"
+#include "server/metrics.h"
 #include "server/pki.h"
 #include "server/rbac.h"
 #include "server/recorder.h"
 #include "server/server.h"
+#include "server/service_alloc.h"
 #include "server/store.h"
 #include "server/streams.h"
 #include "server/watch.h"
@@ -43,10 +45,15 @@ static const char usage[] =
 	"  --store WHERE        sqlite (default: ROOT/store.db), sqlite=FILE, or etcd=URL,URL,...[,ca=FILE][,cert=FILE,key=FILE]\n"
 	"                       [,keep=SECONDS]: shared by several servers; keep: how long etcd keeps old revisions (300)\n"
 	"  --restore FILE       fill an empty root and an empty store from a backup, and end\n"
+	"  --pod-listen ADDR:PORT  serve pods there too, where --listen is an address of this machine alone; may not exist yet\n"
+	"  --service-cidr CIDR  addresses of Services (default 10.96.0.0/12)\n"
+	"  --cluster-cidr CIDR  addresses of pods, divided among the nodes (default 10.88.0.0/16)\n"
+	"  --node-prefix N      length of a node's prefix in it (default 24)\n"
 	"  --help, --version\n";
 
 struct options {
 	const char *root, *listen, *advertise, *node_name, *node_addr, *kubelet_port, *store, *restore;
+	const char *pod_listen, *service_cidr, *cluster_cidr, *node_prefix;
 };
 
 static void die_usage(const char *why)
@@ -62,6 +69,8 @@ static void parse_options(int argc, char **argv, struct options *o)
 		{ "advertise", required_argument, NULL, 'a' }, { "node-name", required_argument, NULL, 'n' },
 		{ "node-addr", required_argument, NULL, 'i' }, { "kubelet-port", required_argument, NULL, 'k' },
 		{ "store", required_argument, NULL, 's' }, { "restore", required_argument, NULL, 'b' },
+		{ "pod-listen", required_argument, NULL, 'P' }, { "service-cidr", required_argument, NULL, 'S' },
+		{ "cluster-cidr", required_argument, NULL, 'C' }, { "node-prefix", required_argument, NULL, 'N' },
 		{ "help", no_argument, NULL, 'h' }, { "version", no_argument, NULL, 'v' }, { NULL, 0, NULL, 0 },
 	};
 	int c;
@@ -76,6 +85,10 @@ static void parse_options(int argc, char **argv, struct options *o)
 		case 'k': o->kubelet_port = optarg; break;
 		case 's': o->store = optarg; break;
 		case 'b': o->restore = optarg; break;
+		case 'P': o->pod_listen = optarg; break;
+		case 'S': o->service_cidr = optarg; break;
+		case 'C': o->cluster_cidr = optarg; break;
+		case 'N': o->node_prefix = optarg; break;
 		case 'h': fputs(usage, stdout); exit(0);
 		case 'v': puts("bulkhead-server " BULKHEAD_VERSION); exit(0);
 		default: die_usage("unknown option");
@@ -100,12 +113,58 @@ static int parse_port(const char *text, const char *option)
 	return port;
 }
 
+static void parse_range(const char *text, const char *option, unsigned longest, struct cidr *out)
+{
+	char why[128];
+
+	if (!cidr_parse(text, out) && out->prefix >= 8 && out->prefix <= longest)
+		return;
+	snprintf(why, sizeof why, "%s: must be an IPv4 range from /8 to /%u such as 10.96.0.0/16, not \"%.32s\"", option, longest, text);
+	die_usage(why);
+}
+
+/* The address part of "ADDR:PORT". */
+static const char *address_of(const char *listen, char out[64])
+{
+	const char *colon = listen ? strrchr(listen, ':') : NULL;
+
+	snprintf(out, 64, "%.*s", colon ? (int)(colon - listen) : 0, listen ? listen : "");
+	return out;
+}
+
+static void parse_ranges(const struct options *o, struct server *srv)
+{
+	char *end;
+	unsigned long prefix = strtoul(o->node_prefix, &end, 10);
+
+	parse_range(o->service_cidr, "--service-cidr", 28, &srv->service_range);
+	parse_range(o->cluster_cidr, "--cluster-cidr", 29, &srv->pod_range);
+	if (*end || prefix < srv->pod_range.prefix || prefix > 29)
+		die_usage("--node-prefix: must be from the prefix of --cluster-cidr to 29");
+	srv->node_prefix = (unsigned)prefix;
+}
+
+/* Pods reach the server where it listens for them, or where clients do unless that is this machine's own address. */
+static char *endpoint_of(const struct options *o, const struct server *srv)
+{
+	char *out = NULL;
+	uint32_t addr;
+
+	if (o->pod_listen)
+		return strdup(o->pod_listen);
+	if (!cidr_addr(srv->advertise, &addr) || addr >> 24 == 127 || asprintf(&out, "%s:%d", srv->advertise, srv->port) < 0)
+		return NULL;
+	return out;
+}
+
 static int make_certificates(const struct server *srv, const char *hostname, struct err *e)
 {
-	char node_user[300], url[300];
+	char node_user[300], url[300], service_addr[CIDR_TEXT], endpoint[64];
 	const struct pki_cert certs[] = {
 		{ "server", "kube-apiserver", NULL, { "127.0.0.1", "::1", "localhost", "kubernetes", "kubernetes.default",
-			"kubernetes.default.svc", "kubernetes.default.svc.cluster.local", srv->advertise, hostname } },
+			"kubernetes.default.svc", "kubernetes.default.svc.cluster.local", srv->advertise, hostname,
+			cidr_addr_text(srv->service_range.base + SERVICE_ADDR_API, service_addr),
+			srv->endpoint ? address_of(srv->endpoint, endpoint) : NULL } },
 		{ "admin", "kubernetes-admin", "system:masters", { NULL } },
 		{ "node", node_user, "system:nodes", { NULL } },
 		{ "node-serving", node_user, "system:nodes", { srv->node_name, srv->node_addr, "127.0.0.1" } },
@@ -148,12 +207,15 @@ static void wait_for_signal(const sigset_t *set)
 static const struct unit_ops *const everywhere[] = { &custom_kinds_unit, NULL };   // on each server, not on the leader alone
 
 /* No request may be suspended when the listener stops: end what waits for events or nodes, let commits finish. */
-static void stop_serving(struct server *srv, struct http *http)
+static void stop_serving(struct server *srv, struct http *http, struct http *pod_http)
 {
 	srv->ready = false;
 	srv->stopping = true;
 	if (http)
 		http_quiesce(http);
+	if (pod_http)
+		http_quiesce(pod_http);
+	metrics_stop(srv->metrics);
 	streams_stop(srv->streams);
 	while (srv->suspended) {
 		watch_set_end_all(store_watches(srv->store));
@@ -161,15 +223,18 @@ static void stop_serving(struct server *srv, struct http *http)
 	}
 	if (http)
 		http_stop(http);
+	if (pod_http)
+		http_stop(pod_http);
 	streams_free(srv->streams);
+	metrics_free(srv->metrics);
 }
 
-static int serve(struct server *srv, const char *listen, const sigset_t *signals, struct err *e)
+static int serve(struct server *srv, const struct options *o, const sigset_t *signals, struct err *e)
 {
 	struct duties *duties = duties_new(srv);
 	struct leader *leader = NULL;
 	struct loop *kinds = NULL;
-	struct http *http = NULL;
+	struct http *http = NULL, *pod_http = NULL;
 	int r = srv->rbac && duties ? bootstrap_objects(srv, e) : err_set(e, ENOMEM, "out of memory");
 
 	if (!r)
@@ -177,21 +242,25 @@ static int serve(struct server *srv, const char *listen, const sigset_t *signals
 	if (!r)
 		r = streams_start(srv->root, &srv->streams, e);
 	if (!r)
+		r = metrics_start(srv, &srv->metrics, e);
+	if (!r)
 		r = custom_kinds_load(srv, e);
 	if (!r)
 		r = loop_start(srv, "kinds", everywhere, &kinds, e);
 	if (!r)
 		r = leader_start(srv, &duties_ops, duties, &leader, e);
 	if (!r)
-		r = http_start(srv, listen, &http, e);
+		r = http_start(srv, o->listen, &http, e);
+	if (!r && o->pod_listen)
+		r = http_start(srv, o->pod_listen, &pod_http, e);
 	if (!r) {
 		srv->ready = true;
-		log_info("main", "serving listen=%s root=%s objects=%zu", listen, srv->root, store_count(srv->store));
+		log_info("main", "serving listen=%s root=%s objects=%zu", o->listen, srv->root, store_count(srv->store));
 		wait_for_signal(signals);
 	}
 	leader_stop(leader);
 	loop_stop(kinds);
-	stop_serving(srv, http);
+	stop_serving(srv, http, pod_http);
 	recorder_stop(srv->recorder);
 	duties_free(duties);
 	return r;
@@ -234,7 +303,7 @@ static int run(struct server *srv, const struct options *o, const char *hostname
 	r = jwt_key_open(path, &srv->token_key, e);
 	srv->rbac = rbac_new(srv);
 	if (!r)
-		r = serve(srv, o->listen, signals, e);
+		r = serve(srv, o, signals, e);
 	rbac_free(srv->rbac);
 	jwt_key_close(srv->token_key);
 	store_close(srv->store);
@@ -243,7 +312,8 @@ static int run(struct server *srv, const struct options *o, const char *hostname
 
 int main(int argc, char **argv)
 {
-	struct options o = { .listen = "0.0.0.0:6443", .advertise = "127.0.0.1", .kubelet_port = "10250", .store = "sqlite" };
+	struct options o = { .listen = "0.0.0.0:6443", .advertise = "127.0.0.1", .kubelet_port = "10250", .store = "sqlite",
+			     .service_cidr = "10.96.0.0/12", .cluster_cidr = "10.88.0.0/16", .node_prefix = "24" };
 	struct server srv = { 0 };
 	char hostname[256] = "localhost";
 	struct err e = ERR_INIT;
@@ -260,6 +330,10 @@ int main(int argc, char **argv)
 	if (!strrchr(o.listen, ':'))
 		die_usage("--listen: must be ADDRESS:PORT");
 	srv.port = parse_port(strrchr(o.listen, ':') + 1, "--listen");
+	if (o.pod_listen && !strrchr(o.pod_listen, ':'))
+		die_usage("--pod-listen: must be ADDRESS:PORT");
+	parse_ranges(&o, &srv);
+	srv.endpoint = endpoint_of(&o, &srv);
 
 	log_init("bulkhead-server");
 	log_rotate(LOG_ROTATE_BYTES);

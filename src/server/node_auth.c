@@ -29,6 +29,7 @@ struct rule {
 
 static const struct rule rules[] = {
 	{ "get list watch", "", "services pods nodes endpoints", ANY },
+	{ "get list watch", "discovery.k8s.io", "endpointslices", ANY },
 	{ "create", "", "nodes", ANY },
 	{ "update patch delete", "", "nodes", ITSELF },
 	{ "get", "", "nodes/status", ANY },

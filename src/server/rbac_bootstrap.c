@@ -25,7 +25,8 @@ struct rule {
 	{ READ, "autoscaling", "horizontalpodautoscalers horizontalpodautoscalers/status", NULL }, \
 	{ READ, "batch", "cronjobs cronjobs/status jobs jobs/status", NULL }, \
 	{ READ, "policy", "poddisruptionbudgets poddisruptionbudgets/status", NULL }, \
-	{ READ, "networking.k8s.io", "ingresses ingresses/status networkpolicies", NULL }
+	{ READ, "networking.k8s.io", "ingresses ingresses/status networkpolicies", NULL }, \
+	{ READ, "metrics.k8s.io", "pods nodes", NULL }
 #define EDIT_RULES \
 	{ READ, "core", "pods/attach pods/exec pods/portforward pods/proxy secrets services/proxy", NULL }, \
 	{ "impersonate", "core", "serviceaccounts", NULL }, \
@@ -62,7 +63,18 @@ static const struct role {
 		"/.well-known/openid-configuration/ /openid/v1/jwks /openid/v1/jwks/" } } },
 	{ "system:auth-delegator", NULL, { { "create", "authentication.k8s.io", "tokenreviews", NULL },
 		{ "create", "authorization.k8s.io", "subjectaccessreviews", NULL } } },
+	{ "system:node-bootstrapper", NULL, { { "create " READ, "certificates.k8s.io", "certificatesigningrequests", NULL } } },
+	{ "system:certificates.k8s.io:certificatesigningrequests:nodeclient", NULL,
+		{ { "create", "certificates.k8s.io", "certificatesigningrequests/nodeclient", NULL } } },
+	{ "system:certificates.k8s.io:certificatesigningrequests:selfnodeclient", NULL,
+		{ { "create", "certificates.k8s.io", "certificatesigningrequests/selfnodeclient", NULL } } },
+	{ "system:node-proxier", NULL, { { "list watch", "core", "services endpoints", NULL }, { READ, "core", "nodes", NULL },
+		{ "list watch", "discovery.k8s.io", "endpointslices", NULL }, { "create patch update", "core events.k8s.io", "events", NULL } } },
+	{ "system:kubelet-api-admin", NULL, { { READ, "core", "nodes", NULL }, { "proxy", "core", "nodes", NULL },
+		{ "*", "core", "nodes/log nodes/metrics nodes/proxy nodes/stats", NULL } } },
 };
+
+#define JOINING "system:bootstrappers:kubeadm:default-node-token"   // what kubeadm's tokens have, too
 
 static const struct { const char *role, *group; } bindings[] = {
 	{ "cluster-admin", "system:masters" },
@@ -72,6 +84,9 @@ static const struct { const char *role, *group; } bindings[] = {
 	{ "system:public-info-viewer", "system:unauthenticated" },
 	{ "system:monitoring", "system:monitoring" },
 	{ "system:service-account-issuer-discovery", "system:serviceaccounts" },
+	{ "system:node-bootstrapper", JOINING },
+	{ "system:certificates.k8s.io:certificatesigningrequests:nodeclient", JOINING },
+	{ "system:certificates.k8s.io:certificatesigningrequests:selfnodeclient", "system:nodes" },
 };
 
 #define ROLES (sizeof roles / sizeof *roles)

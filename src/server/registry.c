@@ -15,6 +15,7 @@
 #include "k8s/schema.h"
 #include "server/admission.h"
 #include "server/controllers/propagation.h"
+#include "server/csr.h"
 #include "server/meta.h"
 #include "server/node_auth.h"
 #include "server/quota.h"
@@ -133,10 +134,12 @@ static json_t *set_key(struct reg_write *w, const char *name)
 }
 
 /* What depends on who makes the change. */
-static json_t *admit_who(struct reg_write *w, const json_t *obj, const json_t *old)
+static json_t *admit_who(struct reg_write *w, json_t *obj, const json_t *old)
 {
 	json_t *s = node_auth_admit(w->who, w->kind, obj);
 
+	if (!s)
+		s = csr_admit(w->srv, w->who, w->kind, w->subresource, obj, old);
 	return s ? s : rbac_admit(w->srv->rbac, w->who, w->kind, obj, old);
 }
 
@@ -275,16 +278,18 @@ static json_t *prepare_update(struct reg_write *w, json_t *next, const json_t *c
 		keep_but_ephemeral(next, cur);
 	else if (!strcmp(w->subresource, "resize"))
 		keep_but_resources(next, cur);
+	else if (!strcmp(w->subresource, "approval"))
+		csr_keep_but_conditions(next, cur);
 	else if (!*w->subresource && w->kind->status_subresource)
 		keep_status(next, cur);
 	if (!*w->subresource && w->kind->prepare_update)
 		w->kind->prepare_update(next, cur);
+	if (!*w->subresource && (s = admit_update(w->srv, w->kind, next, cur)))
+		return s;
 	meta_touch_generation(w->kind, next, cur);
 	s = strcmp(w->subresource, "resize") ? NULL : check_resize(w->kind, next, cur);
 	if (!s)
 		s = admit_who(w, next, cur);
-	if (!s && !*w->subresource)
-		s = admit_update(w->srv, w->kind, next, cur);
 	if (!s)
 		s = record_owner(w, next, cur);
 	if (s)
@@ -305,7 +310,7 @@ static json_t *step_update(struct reg_write *w, bool *nothing)
 {
 	own_json json_t *cur = w->cur ? current_json(w) : NULL, *next = NULL;
 	json_t *s;
-	bool gone, noting;
+	bool gone, noting = false;
 
 	if (!cur && !w->create_if_missing)
 		return w->cur ? status_errno(-ENOMEM) : status_not_found(w->kind, w->name);

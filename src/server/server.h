@@ -5,11 +5,14 @@
 
 #include <stdbool.h>
 
+#include "base/cidr.h"
+
 struct store;
 struct streams;
 struct recorder;
 struct jwt_key;
 struct rbac;
+struct metrics;
 
 struct server {
 	const char *root;             // folder of everything
@@ -17,11 +20,16 @@ struct server {
 	int port;
 	const char *node_name, *node_addr;
 	int kubelet_port;
+	struct cidr service_range;    // of clusterIPs
+	struct cidr pod_range;        // divided among the nodes
+	unsigned node_prefix;         // of a node's part of it
+	const char *endpoint;         // where pods reach this server, "ADDR:PORT"; NULL: nowhere
 	struct store *store;
 	struct streams *streams;      // connections to nodes
 	struct recorder *recorder;
 	struct jwt_key *token_key;    // signs tokens of service accounts
 	struct rbac *rbac;            // who may do what
+	struct metrics *metrics;      // what nodes and pods use
 	_Atomic bool ready, stopping;
 	_Atomic int suspended;        // requests that somebody has to resume
 };

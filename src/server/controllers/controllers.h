@@ -12,6 +12,12 @@ extern const struct unit_ops namespace_unit;        // contents of a namespace t
 extern const struct unit_ops service_account_unit;  // "default" and the CA's certificate in every namespace
 extern const struct unit_ops event_ttl_unit;        // events older than an hour
 
+extern const struct unit_ops node_range_unit;       // every node's range of pod addresses
+extern const struct unit_ops kubernetes_service_unit;   // Service default/kubernetes and where it leads
+
+extern const struct unit_ops csr_unit;              // certificates: approved, signed, removed
+extern const struct unit_ops cluster_info_unit;     // what joining machines read; bootstrap tokens that expire
+
 extern const struct unit_ops garbage_unit;                 // objects whose owners are gone
 extern const struct unit_ops replicaset_unit;
 extern const struct unit_ops replication_controller_unit;

@@ -8,7 +8,7 @@
 
 #include "base/cidr.h"
 
-#define REVERSE ".in-addr.arpa"
+#define REVERSE "in-addr.arpa"
 #define LABELS_MAX 5
 
 struct text { const char *at; size_t len; };
@@ -217,7 +217,7 @@ enum dns_result dns_zone_answer(const struct service_model *m, const char *domai
 	size_t before = a->len;
 	if (q->class != 1)
 		return DNS_NOT_OURS;
-	if (cut_suffix(&name, REVERSE + 1)) {
+	if (cut_suffix(&name, REVERSE)) {
 		if (!answer_reverse(&l, name))
 			return DNS_NOT_OURS;
 	} else if (cut_suffix(&name, domain)) {

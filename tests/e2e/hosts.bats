@@ -223,7 +223,7 @@ token_of() { echo '{}' | $K create --raw "/api/v1/namespaces/default/serviceacco
 	wait_for 120 all_on 2
 	# Back again: it is Ready, and what was given away is gone from it.
 	ip link set "bhv${TAG}1" up
-	wait_for 120 node_is 1 True
+	wait_for 300 node_is 1 True
 	forgotten() { [ "$($K get pods -l app=spread -o name | wc -l)" = 2 ]; }
 	wait_for 120 forgotten
 }

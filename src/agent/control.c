@@ -139,7 +139,9 @@ static void hello(struct agent *a, const Bulkhead__Agent__Request *rq, struct ca
 	struct utsname u = {0};
 	own_buf struct buf boot_id = BUF_INIT;
 	uname(&u);
-	file_read("/proc/sys/kernel/random/boot_id", 64, &boot_id, NULL);
+	/* The kernel makes it up when it is first read: in a clone not before the generator has been given its own entropy. */
+	if (!a->cloned || pod_uid(a->pod))
+		file_read("/proc/sys/kernel/random/boot_id", 64, &boot_id, NULL);
 	Bulkhead__Agent__HelloReply h = BULKHEAD__AGENT__HELLO_REPLY__INIT;
 	h.version = 1;
 	h.agent_version = BULKHEAD_VERSION;

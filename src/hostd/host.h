@@ -15,6 +15,7 @@ struct pager_client;
 struct pods;
 struct volume_store;
 struct claims;
+struct templates;
 
 struct host {
 	const char *root;          // the cluster's folder
@@ -41,6 +42,7 @@ struct host {
 	struct pods *pods;
 	struct volume_store *volumes;
 	struct claims *claims;
+	struct templates *templates;   // NULL: every VM is booted
 };
 
 #endif

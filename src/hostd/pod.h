@@ -18,6 +18,7 @@
 #include "host.h"
 #include "netw.h"
 #include "pod_claims.h"
+#include "template.h"
 #include "vm.h"
 
 enum container_kind { CONTAINER_INIT, CONTAINER_SIDECAR, CONTAINER_APP, CONTAINER_EPHEMERAL };
@@ -81,6 +82,9 @@ struct pod {
 	size_t containers_count;        // (w)
 	bool containers_loaded;         // (w) the array has been matched with the spec
 	struct vm *vm;                  // (w)
+	struct template *template;      // (w) what the VM was cloned from, until its agent has answered
+	char sample[20];                // (w) template whose working set this pod is to show when its first container runs; ""
+	bool boot_next;                 // (w) the last clone did not come up
 	bool vm_ended;                  // set by the VM's watcher
 	struct agent_client *agent;     // (w)
 	bool agent_ended;               // set by the agent client's reader
@@ -117,6 +121,7 @@ struct pod {
 void pod_poke(struct pod *p);                                  // wake the worker; any thread
 void pod_wake_at(struct pod *p, uint64_t mono_ns);             // worker: look again then
 void pod_stage_add(struct pod *p, const char *name, uint64_t ns);
+void pod_stage_drop(struct pod *p, const char *name);
 
 /* pod_worker.c */
 void *pod_worker(void *pod);
@@ -143,6 +148,7 @@ int pod_configure(struct pod *p, struct err *e);               // give the agent
 /* pod_vm.c: from images to a configured agent, and back. All from the worker. */
 int pod_vm_ensure(struct pod *p, struct err *e);               // network, disks, VM, agent, identity
 int pod_vm_adopt(struct pod *p);                               // after a hostd restart; -EAGAIN: the VM is busy, again later
+void pod_vm_sample(struct pod *p);                             // the first container runs: what it took is the working set
 void pod_vm_detach(struct pod *p);                             // before one: let go, the VM goes on
 void pod_vm_lost(struct pod *p);                               // the VM has ended by itself
 void pod_vm_stop(struct pod *p);                               // end the VM, keep network and logs

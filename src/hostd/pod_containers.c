@@ -398,6 +398,7 @@ static void start(struct pod *p, struct container *c)
 		container_event(p, c, "Normal", "Started", text);
 		if (!c->restart_count)
 			pod_stage_add(p, "container", clock_mono_ns() - t);
+		pod_vm_sample(p);
 		post_start(p, c);
 	}
 	pod_state_save(p, NULL);

@@ -63,6 +63,18 @@ void pod_stage_add(struct pod *p, const char *name, uint64_t ns)
 	pthread_mutex_unlock(&p->lock);
 }
 
+void pod_stage_drop(struct pod *p, const char *name)
+{
+	pthread_mutex_lock(&p->lock);
+	for (size_t i = 0; i < p->stages_count; i++) {
+		if (strcmp(p->stages[i].name, name))
+			continue;
+		memmove(p->stages + i, p->stages + i + 1, (p->stages_count - i - 1) * sizeof(p->stages[0]));
+		p->stages_count--;
+	}
+	pthread_mutex_unlock(&p->lock);
+}
+
 unsigned pods_number_take(struct pods *ps)
 {
 	unsigned found = 0;
@@ -411,10 +423,14 @@ bool pods_volume_user(struct pods *ps, const char *volume, const char *uid, bool
 static json_t *vm_row(const struct pod *p)
 {
 	json_t *stages = json_object();
-	for (size_t i = 0; i < p->stages_count; i++)
+	const char *start = "";
+	for (size_t i = 0; i < p->stages_count; i++) {
+		if (!strcmp(p->stages[i].name, "boot") || !strcmp(p->stages[i].name, "template"))
+			start = p->stages[i].name;
 		json_object_set_new(stages, p->stages[i].name, json_real((double)p->stages[i].ns / 1e6));
-	return json_pack("{s:s, s:s, s:s, s:s, s:s, s:o}", "namespace", p->ns, "pod", p->name, "uid", p->uid, "engine", p->host->engine,
-			 "podIP", p->pod_ip, "stagesMs", stages);
+	}
+	return json_pack("{s:s, s:s, s:s, s:s, s:s, s:s, s:o}", "namespace", p->ns, "pod", p->name, "uid", p->uid, "engine", p->host->engine,
+			 "podIP", p->pod_ip, "start", start, "stagesMs", stages);
 }
 
 /* Where the guest's memory is. */

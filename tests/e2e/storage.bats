@@ -44,7 +44,7 @@ volume_is() { [ "$($K get pv "$1" -o jsonpath='{.status.phase}')" = "$2" ]; }
 snapshot_ready() { [ "$($K get volumesnapshot "$1" -o jsonpath='{.status.readyToUse}')" = true ]; }
 logs_say() { $K logs "$1" | grep -q "$2"; }
 hostd_answers() { [ "$("$BIN/bulkhead" vm ls --root "$ROOT" -o json | jq 'length')" -ge 1 ]; }
-vm_pid() { "$BIN/bulkhead" vm ls --root "$ROOT" -o json | jq -r ".[] | select(.pod == \"$1\") | .pid"; }
+vm_pid() { "$BIN/bulkhead" vm ls --root "$ROOT" -o json | jq -r ".. | objects | select(.pod? == \"$1\") | .pid"; }
 event_says() { $K get events -o jsonpath='{range .items[*]}{.message}{"\n"}{end}' | grep -q "$1"; }
 disks() { find "$ROOT/volumes/disks" -name '*.bhd' | wc -l; }
 no_disks() { [ "$(disks)" = 0 ]; }

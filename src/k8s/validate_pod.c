@@ -200,7 +200,8 @@ void k8s_validate_pod(const json_t *pod, const json_t *old, struct k8s_errors *e
 		return;
 	}
 	k8s_validate_pod_spec(PATH_ROOT("spec"), spec, json_object_get(pod, "metadata"), e);
-	if (json_array_size(json_object_get(spec, "ephemeralContainers")))
+	/* Subresources are validated without what was before; only a pod that is new has no version. */
+	if (json_array_size(json_object_get(spec, "ephemeralContainers")) && !*jpath_str(pod, "metadata.resourceVersion", ""))
 		k8s_forbidden(e, PATH(PATH_ROOT("spec"), "ephemeralContainers"), "cannot be set on create");
 }
 

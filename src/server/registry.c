@@ -242,6 +242,49 @@ static void keep_but_resources(json_t *next, const json_t *cur)
 	keep_status(next, cur);
 }
 
+static const json_t *named(const json_t *list, const char *name, size_t *times)
+{
+	const json_t *found = NULL;
+	size_t i;
+	json_t *c;
+
+	json_array_foreach((json_t *)list, i, c)
+		if (!strcmp(jpath_str(c, "name", ""), name) && ++*times)
+			found = c;
+	return found;
+}
+
+/* They are only ever added, each with a name of its own and an image. */
+static json_t *check_ephemeral(const struct k8s_kind *k, const json_t *next, const json_t *cur)
+{
+	static const char *const lists[] = { "spec.ephemeralContainers", "spec.containers", "spec.initContainers" };
+	const json_t *before = jpath_get(cur, lists[0]), *now = jpath_get(next, lists[0]);
+	const char *pod = jpath_str(cur, "metadata.name", "");
+	size_t i, times;
+	json_t *c;
+
+	json_array_foreach((json_t *)before, i, c) {
+		const char *name = jpath_str(c, "name", "");
+		const json_t *same = named(now, name, &(size_t){ 0 });
+		if (!same || !json_equal(same, c))
+			return status_about(422, "Invalid", k, pod, "Pod \"%s\" is invalid: spec.ephemeralContainers: Forbidden: existing ephemeral "
+					    "containers \"%s\" may not be %s", pod, name, same ? "changed" : "removed");
+	}
+	json_array_foreach((json_t *)now, i, c) {
+		const char *name = jpath_str(c, "name", ""), *fault = NULL;
+		times = 0;
+		for (int l = 0; l < 3; l++)
+			named(jpath_get(next, lists[l]), name, &times);
+		if (!*name || !*jpath_str(c, "image", ""))
+			fault = !*name ? "name: Required value" : "image: Required value";
+		else if (times > 1)
+			fault = "name: Duplicate value";
+		if (fault)
+			return status_about(422, "Invalid", k, pod, "Pod \"%s\" is invalid: spec.ephemeralContainers[%zu].%s", pod, i, fault);
+	}
+	return NULL;
+}
+
 /* What the pod was promised at its start is what it was placed and is evicted by. */
 static json_t *check_resize(const struct k8s_kind *k, const json_t *next, const json_t *cur)
 {
@@ -287,7 +330,8 @@ static json_t *prepare_update(struct reg_write *w, json_t *next, const json_t *c
 	if (!*w->subresource && (s = admit_update(w->srv, w->kind, next, cur)))
 		return s;
 	meta_touch_generation(w->kind, next, cur);
-	s = strcmp(w->subresource, "resize") ? NULL : check_resize(w->kind, next, cur);
+	s = !strcmp(w->subresource, "resize") ? check_resize(w->kind, next, cur) :
+	    !strcmp(w->subresource, "ephemeralcontainers") ? check_ephemeral(w->kind, next, cur) : NULL;
 	if (!s)
 		s = admit_who(w, next, cur);
 	if (!s)

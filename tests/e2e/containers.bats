@@ -47,7 +47,7 @@ cpu_max_is() { [ "$(cpu_max "$1")" = "$2" ]; }
 @test "a debug container joins a pod that runs, with an image of its own, and sees its target's processes" {
 	pod target 'command: [sh, -c, "sleep 12345"]'
 	wait_for 90 phase_is target Running
-	debug target dbg nginx main 'ls /usr/sbin/nginx; cat /proc/1/cmdline; sleep 1000' >/dev/null
+	debug target dbg nginx main 'ls /usr/sbin/nginx; cat /proc/1/cmdline; echo; sleep 1000' >/dev/null
 	wait_for 60 ephemeral_is target dbg running
 	wait_for 20 bash -c "$K logs target -c dbg | grep -aq 12345"
 	$K logs target -c dbg | grep -q /usr/sbin/nginx

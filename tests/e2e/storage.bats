@@ -44,9 +44,10 @@ volume_is() { [ "$($K get pv "$1" -o jsonpath='{.status.phase}')" = "$2" ]; }
 snapshot_ready() { [ "$($K get volumesnapshot "$1" -o jsonpath='{.status.readyToUse}')" = true ]; }
 logs_say() { $K logs "$1" | grep -q "$2"; }
 hostd_answers() { [ "$("$BIN/bulkhead" vm ls --root "$ROOT" -o json | jq 'length')" -ge 1 ]; }
-vm_pid() { "$BIN/bulkhead" vm ls --root "$ROOT" -o json | jq -r ".[] | select(.pod == \"$1\") | .pid"; }
+vm_pid() { "$BIN/bulkhead" vm ls --root "$ROOT" -o json | jq -r ".. | objects | select(.pod? == \"$1\") | .pid"; }
 event_says() { $K get events -o jsonpath='{range .items[*]}{.message}{"\n"}{end}' | grep -q "$1"; }
 disks() { find "$ROOT/volumes/disks" -name '*.bhd' | wc -l; }
+no_volumes() { [ -z "$($K get pv -o name)" ]; }
 no_disks() { [ "$(disks)" = 0 ]; }
 
 @test "there is a default class, and a claim waits for its first consumer" {
@@ -247,5 +248,5 @@ no_disks() { [ "$(disks)" = 0 ]; }
 	$K delete pod holder
 	wait_for 20 gone pvc first
 	wait_for 30 no_disks
-	[ -z "$($K get pv -o name)" ]
+	wait_for 20 no_volumes
 }

@@ -18,10 +18,12 @@
 #include "base/own.h"
 #include "boot.h"
 #include "container.h"
+#include "diskfs.h"
 #include "endpoint.h"
 #include "frame.h"
 #include "message.h"
 #include "pod.h"
+#include "share.h"
 #include "stats.h"
 #include "volume.h"
 
@@ -182,6 +184,9 @@ static control_fn *const handlers[] = {
 	[REQUEST(UPDATE_RESOURCES)] = container_update,
 	[REQUEST(SHUTDOWN)] = shut_down,
 	[REQUEST(ATTACH_DISK)] = volume_attach_disk,
+	[REQUEST(GROW_DISK)] = diskfs_grow_request,
+	[REQUEST(FREEZE_DISK)] = diskfs_freeze_request,
+	[REQUEST(ATTACH_IMAGE)] = share_attach_image,
 };
 
 /* Answers one request; false: it cannot be read at all. */

@@ -28,6 +28,8 @@ int cmd_vm(struct cli *c);
 int cmd_template(struct cli *c);
 int cmd_image(struct cli *c);
 int cmd_kubeconfig(struct cli *c);
+int cmd_backup(struct cli *c);
+int cmd_restore(struct cli *c);
 int cmd_supervise(struct cli *c);
 int cmd_disk(struct cli *c);
 int cmd_top(struct cli *c);
@@ -45,6 +47,7 @@ const char *cli_bin_dir(void);
 /* cluster.c: what `up` chose for this root, ROOT/cluster.json. */
 struct cluster {
 	char tag[8], address[46], node_name[254], pod_cidr[32];
+	char store[512];       // the server's --store; "": its own SQLite file
 	char engine[8];        // what was asked for: "auto", "qemu", "kvm"
 	char templates[4];     // "on": pods start from templates; "off"
 	uint16_t api_port, kubelet_port;

@@ -19,6 +19,8 @@ static const struct cli_command commands[] = {
 	{"image", "image ls | pull REF | load PATH [--name REF] | rm REF", "the host's container images", cmd_image},
 	{"disk", "disk COMMAND ...", "virtual disks: create, clone, filter, serve, ...", cmd_disk},
 	{"kubeconfig", "kubeconfig [--path]", "the administrator's kubeconfig", cmd_kubeconfig},
+	{"backup", "backup FILE", "everything that the cluster is, from its running server", cmd_backup},
+	{"restore", "restore FILE [--store S]", "fill an empty root from a backup, before the first up", cmd_restore},
 	{"supervise", NULL, NULL, cmd_supervise},   // started by up
 };
 

@@ -176,7 +176,8 @@ int cmd_supervise(struct cli *c)
 	const char *engine = strcmp(cl.engine, "auto") ? cl.engine : engine_choose(reason, sizeof(reason));
 	struct child kids[] = {
 		{.name = "server", .argv = {server, "--root", c->root, "--listen", listen, "--advertise", cl.address, "--node-name",
-					    cl.node_name, "--node-addr", cl.address, "--kubelet-port", port, NULL}},
+					    cl.node_name, "--node-addr", cl.address, "--kubelet-port", port, "--store",
+					    cl.store[0] ? cl.store : "sqlite", NULL}},
 		{.name = "pagerd", .argv = {pagerd, "--control", pager_socket, "--store", store, "--memory-mib", memory, "--metrics", metrics, NULL},
 		 .backoff_max_ms = BACKOFF_FIRST_MS},   // whoever faults waits for it
 		{.name = "hostd", .argv = {hostd, "--root", c->root, "--node-name", cl.node_name, "--node-addr", cl.address,

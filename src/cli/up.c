@@ -122,12 +122,12 @@ static int wait_ready(const struct cli *c, const struct cluster *cl, struct err 
 int cmd_up(struct cli *c)
 {
 	static const char text[] = "up [--root DIR] [--address IP] [--port N] [--node-name NAME] [--engine auto|kvm|qemu] "
-				   "[--templates on|off]\n   [--vm-memory-mib N]";
+				   "[--templates on|off]\n   [--vm-memory-mib N] [--store sqlite|etcd=URL,...[,ca=FILE][,cert=FILE,key=FILE]]";
 	struct cluster wish = {0}, cl;
 	struct err e = ERR_INIT;
 	const char *address = cli_option(c, "--address"), *port = cli_option(c, "--port"), *name = cli_option(c, "--node-name");
 	const char *engine = cli_option(c, "--engine"), *templates = cli_option(c, "--templates");
-	const char *memory = cli_option(c, "--vm-memory-mib");
+	const char *memory = cli_option(c, "--vm-memory-mib"), *store = cli_option(c, "--store");
 	if (!templates)
 		templates = getenv("BULKHEAD_TEMPLATES");
 	if (c->argc)
@@ -140,12 +140,15 @@ int cmd_up(struct cli *c)
 		return err_set(&e, EINVAL, "--port %s: a port is a number from 1 to 65535", port), cli_fail(&e);
 	if (memory && (atoi(memory) < 64 || atoi(memory) > 1 << 24))
 		return err_set(&e, EINVAL, "--vm-memory-mib %s: a number of MiB from 64 to %d", memory, 1 << 24), cli_fail(&e);
+	if (store && (strlen(store) >= sizeof(wish.store) || (strcmp(store, "sqlite") && strncmp(store, "etcd=http", 9))))
+		return err_set(&e, EINVAL, "--store %s: there are sqlite and etcd=URL,URL,...", store), cli_fail(&e);
 	if (geteuid() != 0)
 		return err_set(&e, EPERM, "up needs root: it makes network namespaces and VMs with users of their own"), cli_fail(&e);
 	snprintf(wish.address, sizeof(wish.address), "%s", address ? address : "");
 	snprintf(wish.node_name, sizeof(wish.node_name), "%s", name ? name : "");
 	snprintf(wish.engine, sizeof(wish.engine), "%s", engine ? engine : "");
 	snprintf(wish.templates, sizeof(wish.templates), "%s", templates ? templates : "");
+	snprintf(wish.store, sizeof(wish.store), "%s", store ? store : "");
 	wish.memory_mib = memory ? (unsigned)atoi(memory) : 0;
 	wish.api_port = port ? (uint16_t)atoi(port) : 0;
 	signal(SIGPIPE, SIG_IGN);
@@ -154,7 +157,7 @@ int cmd_up(struct cli *c)
 	bool ran = supervise_running(c->root) != 0;
 	int rc = ran ? cluster_load(c->root, &cl, &e) : cluster_choose(c->root, &wish, &cl, &e);
 	if (!rc && ran && ((address && strcmp(address, cl.address)) || (name && strcmp(name, cl.node_name)) ||
-			   (wish.api_port && wish.api_port != cl.api_port)))
+			   (store && strcmp(store, cl.store[0] ? cl.store : "sqlite")) || (wish.api_port && wish.api_port != cl.api_port)))
 		rc = err_set(&e, EBUSY, "the cluster in %s runs already, as node %s at %s:%u: stop it first with \"bulkhead down\"",
 			     c->root, cl.node_name, cl.address, cl.api_port);
 	if (!rc && !ran) {

@@ -14,6 +14,8 @@ struct log_collector;
 struct pager_client;
 struct pods;
 struct templates;
+struct volume_store;
+struct claims;
 
 struct host {
 	const char *root;          // the cluster's folder
@@ -22,6 +24,7 @@ struct host {
 	const char *node_addr;     // InternalIP
 	uint16_t kubelet_port;
 	const char *vmx_path;      // bulkhead-vmx
+	const char *share_path;    // bulkhead-share
 	const char *guest_dir;     // vmlinux, initramfs.cpio
 	const char *metrics_dir;   // counters of all programs of the cluster (prda/metrics.h)
 	const char *engine;        // "qemu" or "kvm": what new VMs use
@@ -38,6 +41,8 @@ struct host {
 	struct pager_client *pager;   // NULL: memory is not paged
 	struct pods *pods;
 	struct templates *templates;   // NULL: every VM is booted
+	struct volume_store *volumes;
+	struct claims *claims;
 };
 
 #endif

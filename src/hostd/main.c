@@ -22,6 +22,7 @@
 #include "base/file.h"
 #include "base/log.h"
 #include "base/own.h"
+#include "claims.h"
 #include "events.h"
 #include "host.h"
 #include "image.h"
@@ -32,9 +33,11 @@
 #include "pager_client.h"
 #include "pods.h"
 #include "prda/metrics.h"
+#include "pressure.h"
 #include "streaming.h"
 #include "template.h"
 #include "vm.h"
+#include "volume_store.h"
 
 #define KUBECONFIG_WAIT_MS 10000
 
@@ -42,6 +45,7 @@ struct options {
 	struct host host;
 	const char *tag, *pod_cidr, *cni_conf, *cni_bin, *pager;
 	bool shutdown, no_templates;
+	struct pressure *pressure;
 };
 
 static const char usage[] =
@@ -141,6 +145,7 @@ static void parse(int argc, char **argv, struct options *o)
 		h->kubeconfig = default_path("%s/node.kubeconfig", h->root);
 	if (!h->vmx_path)
 		h->vmx_path = sibling("bulkhead-vmx");
+	h->share_path = sibling("bulkhead-share");
 	if (!h->guest_dir)
 		h->guest_dir = sibling("../guest");
 }
@@ -184,6 +189,8 @@ static int start(struct options *o, struct node **node, struct admin **admin, st
 	if (!rc && o->pager)
 		rc = pager_client_start(o->pager, &h->pager, e);
 	if (!rc)
+		rc = volume_store_open(h->root, &h->volumes, e);
+	if (!rc)
 		rc = pods_open(h, &h->pods, e);
 	if (!rc && !o->no_templates)
 		rc = templates_open(h, &h->templates, e);
@@ -198,6 +205,10 @@ static int start(struct options *o, struct node **node, struct admin **admin, st
 		rc = admin_start(h, admin, e);
 	if (!rc)
 		rc = pods_watch(h->pods, e);
+	if (!rc)
+		rc = claims_start(h, &h->claims, e);
+	if (!rc)
+		rc = pressure_start(h, &o->pressure, e);
 	if (!rc)
 		rc = node_start(h, node, e);
 	return rc;
@@ -252,6 +263,7 @@ int main(int argc, char **argv)
 
 	mallopt(M_ARENA_MAX, 2);   // a thread per pod must not mean a heap per pod
 	log_init("hostd");
+	log_rotate(LOG_ROTATE_BYTES);
 	parse(argc, argv, &o);
 	if (o.shutdown)
 		return shut_down(&o);
@@ -279,8 +291,11 @@ int main(int argc, char **argv)
 	node_stop(node);
 	admin_stop(admin);
 	streaming_stop(streaming);
+	pressure_stop(o.pressure);
+	claims_stop(take(o.host.claims));
 	pods_close(o.host.pods);
 	templates_close(o.host.templates);
+	volume_store_close(o.host.volumes);
 	log_collector_stop(o.host.logs);
 	events_stop(o.host.events);
 	pager_client_stop(o.host.pager);

@@ -14,6 +14,7 @@
 #include "base/log.h"
 #include "base/own.h"
 #include "bulkhead/prda.h"
+#include "claims.h"
 #include "events.h"
 #include "image.h"
 #include "k8s/quantity.h"
@@ -24,11 +25,11 @@
 #include "prda/metrics.h"
 #include "scratch.h"
 #include "template_link.h"
+#include "volume_store.h"
 
 #define VM_BACKOFF_FIRST_NS (2 * NS_PER_S)
 #define VM_BACKOFF_MAX_NS (120 * NS_PER_S)
 #define AGENT_BOOT_MS 60000
-#define AGENT_CLONE_MS 30000
 #define AGENT_ADOPT_MS 10000
 #define START_ANNOTATION "bulkhead.dev/start"   // "boot": no clone
 #define SCRATCH_DEFAULT_BYTES (10ull << 30)
@@ -169,11 +170,24 @@ static void disks_free(struct disk_list *l)
 		free((char *)l->disks[i].serial), free((char *)l->disks[i].path);
 }
 
+static int claim_disk(struct pod *p, const struct pod_claim *c, struct disk_list *l, struct err *e)
+{
+	struct volume_info info;
+	int rc = !c->id ? 0 : c->read_only ? volume_get(p->host->volumes, c->id, &info, e) : volume_open(p->host->volumes, c->id, &info, e);
+	if (rc)
+		return err_wrap(e, "volume %s", c->pv);
+	if (l->count == 16)
+		return err_set(e, EINVAL, "the images and claims of a pod can be 16 disks at most");
+	l->disks[l->count++] = (struct vm_disk){strdup(c->serial), strdup(c->id ? info.path : c->path), c->read_only};
+	return 0;
+}
+
 static int disks_collect(struct pod *p, struct disk_list *l, struct err *e)
 {
 	for (size_t i = 0; i < p->containers_count; i++) {
-		const struct container *c = &p->containers[i];
+		struct container *c = &p->containers[i];
 		bool have = !c->image_id;
+		c->image_late = false;
 		for (size_t j = 0; j < l->count; j++)
 			have |= !strcmp(l->disks[j].serial, c->image_serial);
 		if (have)
@@ -185,6 +199,11 @@ static int disks_collect(struct pod *p, struct disk_list *l, struct err *e)
 			return err_wrap(e, "disk of image %s", c->image_id);
 		l->disks[l->count++] = (struct vm_disk){strdup(c->image_serial), strdup(img->disk_path), true};
 		image_free(img);
+	}
+	for (size_t i = 0; i < p->claims_count; i++) {
+		int rc = claim_disk(p, &p->claims[i], l, e);
+		if (rc)
+			return rc;
 	}
 	char *path;
 	if (asprintf(&path, "%s/scratch.bhd", p->dir) < 0)
@@ -229,7 +248,7 @@ static int clone_open(struct pod *p, const struct vm_config *c, struct clone *k,
 	if (!c->paging)
 		return 0;
 	k->image = template_open_memory(p->template);
-	k->vad = (struct pager_vad){.kind = PAGER_VAD_TEMPLATE, .pages = (uint64_t)c->memory_mib << 8};
+	k->vad = (struct pager_vad){.kind = template_wants_sample(p->template) ? PAGER_VAD_TEMPLATE_SINGLE : PAGER_VAD_TEMPLATE, .pages = (uint64_t)c->memory_mib << 8};
 	k->paging = *c->paging;
 	k->paging.vad = &k->vad;
 	k->paging.vads = k->paging.vad_fds = 1;
@@ -275,6 +294,9 @@ static int vm_bring_up(struct pod *p, struct err *e)
 	char mac[18], name[330];
 	struct disk_list disks = {.count = 0};
 	own_free char *dir = NULL;
+	int rc = pod_claims_resolve(p, e);
+	if (rc)
+		return rc;
 	if (!p->vm_number)
 		p->vm_number = pods_number_take(p->host->pods);
 	if (!p->vm_number)
@@ -282,7 +304,7 @@ static int vm_bring_up(struct pod *p, struct err *e)
 	uint64_t t = clock_mono_ns();
 	p->vm_generation++;
 	p->volumes_written = false;
-	int rc = pod_state_save(p, e);
+	rc = pod_state_save(p, e);
 	if (!rc)
 		rc = network_ensure(p, e);
 	if (rc)
@@ -356,7 +378,7 @@ static int bring_up(struct pod *p, struct err *e)
 	uint64_t t = clock_mono_ns();
 	if (!rc && !p->agent) {
 		bool clone = p->template != NULL;
-		rc = agent_connect(p, clone ? AGENT_CLONE_MS : AGENT_BOOT_MS, &p->boot_cancel, &configured, e);
+		rc = agent_connect(p, AGENT_BOOT_MS, &p->boot_cancel, &configured, e);
 		if (rc && !p->cancel && !vm_alive(p->vm))
 			rc = boot_failed(p, e);
 		template_done(p, !rc || p->cancel);
@@ -366,6 +388,8 @@ static int bring_up(struct pod *p, struct err *e)
 	t = clock_mono_ns();
 	if (!rc)
 		rc = pod_configure(p, e);
+	if (!rc)
+		rc = pod_shares_ensure(p, e);
 	if (!rc)
 		rc = pod_volumes_write(p, true, e);
 	p->volumes_written = !rc;
@@ -387,6 +411,8 @@ int pod_vm_ensure(struct pod *p, struct err *e)
 	if (!rc) {
 		prda_add(starts, 1);
 		p->vm_backoff_ns = 0;
+		if (p->claims_count)
+			claims_poke(p->host->claims);
 		if (!p->probes)
 			p->probes = pod_probes_start(p);
 		return pod_state_save(p, e);
@@ -570,6 +596,7 @@ void pod_release(struct pod *p)
 		scratch_remove(path);
 	if (asprintf(&dir, "%s/vm", p->dir) >= 0)
 		dir_remove(dir, NULL);
+	pod_shares_release(p);
 	for (size_t i = 0; i < p->containers_count; i++) {
 		struct container *c = &p->containers[i];
 		if (c->image_held)
@@ -578,7 +605,11 @@ void pod_release(struct pod *p)
 	}
 	if (p->vm_number) {
 		pods_number_drop(p->host->pods, p->vm_number);
+		pthread_mutex_lock(&p->lock);
 		p->vm_number = 0;
+		pthread_mutex_unlock(&p->lock);
+		if (p->claims_count)
+			claims_poke(p->host->claims);
 		pod_state_save(p, NULL);
 	}
 }

@@ -499,6 +499,16 @@ int vm_status(struct vm *vm, struct vmx_status *out, struct err *e)
 	return request(vm, &rq, sizeof(rq), out, sizeof(*out), e);
 }
 
+int vm_resize(struct vm *vm, const char *serial, uint64_t size_bytes, struct err *e)
+{
+	struct vmx_resize rq = {.head = {.type = VMX_MSG_RESIZE}, .size_bytes = size_bytes};
+	struct vmx_msg reply;
+	if (strlen(serial) > sizeof(rq.serial))
+		return err_set(e, EINVAL, "'%s' is not a serial number", serial);
+	memcpy(rq.serial, serial, strlen(serial));
+	return request(vm, &rq.head, sizeof(rq), &reply, sizeof(reply), e);
+}
+
 bool vm_alive(const struct vm *vm) { return !atomic_load(&vm->ended); }
 int vm_memory_stats(struct vm *vm, struct pager_stats *out, struct err *e)
 {

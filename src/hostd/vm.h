@@ -61,6 +61,8 @@ int vm_status(struct vm *vm, struct vmx_status *out, struct err *e);   // any th
 /* Pause it and write its state and memory (sparse); it stays paused. Takes seconds. */
 int vm_save(struct vm *vm, int state_fd, int memory_fd, struct err *e);
 void vm_end_leftover(const char *dir);   // a VM that an earlier hostd left in dir, if there is one
+/* Tell the VM that a disk has this size now. -EALREADY: it knows. */
+int vm_resize(struct vm *vm, const char *serial, uint64_t size_bytes, struct err *e);
 bool vm_alive(const struct vm *vm);
 int vm_memory_fd(struct vm *vm, struct err *e);   // its memfd, the caller's; -ENODATA: it is not paged; -errno
 /* What pagerd says of the VM's memory. -ENODATA: it is not paged; -errno. Any thread. */

@@ -147,7 +147,8 @@ static int backing_open(const struct pager_vad *v, const int *fds, size_t nfds, 
 		return err_set(e, EINVAL, "a VAD names descriptor %u of %zu", v->fd, nfds);
 	switch (v->kind) {
 	case PAGER_VAD_TEMPLATE:
-		if (!(rc = backing_template_new(fds[v->fd], b, e)))
+	case PAGER_VAD_TEMPLATE_SINGLE:
+		if (!(rc = backing_template_new(fds[v->fd], v->kind == PAGER_VAD_TEMPLATE_SINGLE, b, e)))
 			pages = backing_template_pages(*b);
 		break;
 	case PAGER_VAD_FILE:
@@ -159,7 +160,7 @@ static int backing_open(const struct pager_vad *v, const int *fds, size_t nfds, 
 		rc = backing_remote_new(fds[v->fd], pages, b, e);
 		break;
 	default:
-		return err_set(e, EINVAL, "VADs are of kind 0 to %d, not %u", PAGER_VAD_REMOTE, v->kind);
+		return err_set(e, EINVAL, "VADs are of kind 0 to %d, not %u", PAGER_VAD_TEMPLATE_SINGLE, v->kind);
 	}
 	if (!rc && (v->backing_page > pages || v->pages > pages - v->backing_page)) {
 		backing_put(*b);
@@ -183,7 +184,7 @@ static int map_vads(struct guest *guest, const struct pager_attach *a, const int
 		if (rc)
 			return err_wrap(e, "VAD %u", i);
 		guest->plain = guest->plain && v->kind == PAGER_VAD_ZERO;
-		if (v->kind == PAGER_VAD_TEMPLATE) {
+		if (v->kind == PAGER_VAD_TEMPLATE || v->kind == PAGER_VAD_TEMPLATE_SINGLE) {
 			guest->image[guest->images].first = (uint32_t)v->first_page;
 			guest->image[guest->images++].pages = (uint32_t)v->pages;
 		}

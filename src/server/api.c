@@ -6,6 +6,7 @@
 
 #include "server/api_review.h"
 #include "server/auth.h"
+#include "server/backup.h"
 #include "server/api_subresource.h"
 #include "server/impersonate.h"
 #include "server/service_token.h"
@@ -144,6 +145,6 @@ void api_serve(struct request *r)
 {
 	if (r->route.is_resource)
 		serve_resource(r);
-	else if (!api_health(r) && !api_discovery(r) && !api_openapi(r) && !service_token_documents(r))
+	else if (!api_health(r) && !api_discovery(r) && !api_openapi(r) && !backup_serve(r) && !service_token_documents(r))
 		not_found(r);
 }

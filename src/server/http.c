@@ -20,6 +20,7 @@
 #include "server/request.h"
 #include "server/service_token.h"
 #include "server/status.h"
+#include "server/store.h"
 
 #define CONNECTIONS_MAX 65536
 #define CONNECTION_MEMORY 32768      // headers of a request, and one block of an answer
@@ -176,6 +177,38 @@ static bool begin(struct http *h, struct request *r, const char *method)
 	return !api_begin(r);
 }
 
+static void refreshed(struct store_wait *w)
+{
+	request_wake((struct request *)((char *)w - offsetof(struct request, refresh)));
+}
+
+static void serve_refreshed(struct request *r)
+{
+	if (r->refresh.result)
+		reply_status(r, status_new(503, "ServiceUnavailable", "the store does not answer: %s", strerror(-r->refresh.result)));
+	else
+		api_serve(r);
+}
+
+/* Another server may have acknowledged changes that are not here yet. Who asks for resourceVersion 0 takes anything. */
+static bool needs_refresh(const struct request *r)
+{
+	const char *rv = route_param(&r->route, "resourceVersion");
+
+	return store_shared(r->srv->store) && r->route.is_resource && !(rv && !strcmp(rv, "0"));
+}
+
+static void serve(struct request *r)
+{
+	if (!needs_refresh(r)) {
+		api_serve(r);
+		return;
+	}
+	r->refresh.done = refreshed;
+	request_suspend(r, serve_refreshed);
+	store_refresh(r->srv->store, &r->refresh);
+}
+
 static enum MHD_Result on_request(void *cls, struct MHD_Connection *conn, const char *url, const char *method,
 				  const char *version, const char *data, size_t *len, void **context)
 {
@@ -205,7 +238,7 @@ static enum MHD_Result on_request(void *cls, struct MHD_Connection *conn, const 
 	else if (resume)
 		resume(r);
 	else
-		api_serve(r);
+		serve(r);
 	return r->resume && !r->response ? MHD_YES : send_reply(r);
 }
 

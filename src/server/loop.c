@@ -11,8 +11,7 @@
 #include "server/registry.h"
 #include "server/watch.h"
 
-#define UNITS_MAX 16
-#define SOURCES_MAX 32
+#define TURN_EVENTS 64
 #define RETRY_NS NS_PER_S
 
 struct source {
@@ -20,6 +19,7 @@ struct source {
 	const struct unit_source *ops;
 	void *unit;
 	struct watch *watch;      // NULL: to be opened
+	bool armed;               // has nothing more in this turn
 };
 
 struct unit {
@@ -30,8 +30,8 @@ struct unit {
 struct loop {
 	struct server *srv;
 	char name[16];
-	struct unit units[UNITS_MAX];
-	struct source sources[SOURCES_MAX];
+	struct unit *units;
+	struct source *sources;
 	int unit_count, source_count;
 	pthread_t thread;
 	pthread_mutex_t lock;
@@ -65,14 +65,15 @@ static bool open_source(struct source *s)
 	return true;
 }
 
-/* Hand over everything that is there. Returns false if the source has to be opened again and could not be. */
-static bool drain(struct source *s)
+/* Hand over some of what is there: sources of the same kind go side by side, so that one parse serves them all (view.h).
+ * Returns 1 if there is more, 0 if not, -1 if the source has to be opened again and could not be. */
+static int drain_some(struct source *s)
 {
 	struct watch_event e;
 
-	for (;;) {
+	for (int i = 0; i < TURN_EVENTS; i++) {
 		if (!s->watch && !open_source(s))
-			return false;
+			return -1;
 		switch (watch_next(s->watch, &e)) {
 		case WATCH_EVENT:
 			s->ops->changed(s->unit, e.type, e.obj);
@@ -83,16 +84,37 @@ static bool drain(struct source *s)
 			watch_close(s->watch);
 			s->watch = NULL;
 			if (s->loop->stopping)
-				return true;
+				return 0;
 			break;
 		case WATCH_IDLE:
 			if (watch_arm(s->watch, NULL))
-				return true;
+				return 0;
 			break;
 		default:
 			break;
 		}
 	}
+	return 1;
+}
+
+/* Hand over everything that is there. Returns false if something could not be opened. */
+static bool drain(struct loop *l)
+{
+	bool more, all = true;
+
+	do {
+		more = false;
+		for (int i = 0; i < l->source_count; i++) {
+			struct source *s = &l->sources[i];
+			int r = s->armed ? 0 : drain_some(s);
+			more |= r > 0;
+			all &= r >= 0;
+			s->armed = r <= 0;
+		}
+	} while (more);
+	for (int i = 0; i < l->source_count; i++)
+		l->sources[i].armed = false;
+	return all;
 }
 
 /* Sleep until woken or until the time comes. */
@@ -121,9 +143,8 @@ static void *loop_main(void *arg)
 
 	do {
 		next = LOOP_NEVER;
-		for (int i = 0; i < l->source_count; i++)
-			if (!drain(&l->sources[i]))
-				next = clock_mono_ns() + RETRY_NS;
+		if (!drain(l))
+			next = clock_mono_ns() + RETRY_NS;
 		for (int i = 0; i < l->unit_count; i++) {
 			uint64_t at = l->units[i].ops->work(l->units[i].state, clock_mono_ns());
 			if (at < next)
@@ -141,7 +162,21 @@ static void loop_free(struct loop *l)
 		l->units[i].ops->close(l->units[i].state);
 	pthread_mutex_destroy(&l->lock);
 	pthread_cond_destroy(&l->cond);
+	free(l->units);
+	free(l->sources);
 	free(l);
+}
+
+static int make_room(struct loop *l, const struct unit_ops *const *ops)
+{
+	size_t units = 0, sources = 0;
+
+	for (; *ops; ops++, units++)
+		for (const struct unit_source *s = (*ops)->sources; s->plural; s++)
+			sources++;
+	l->units = calloc(units + 1, sizeof *l->units);
+	l->sources = calloc(sources + 1, sizeof *l->sources);
+	return l->units && l->sources ? 0 : -ENOMEM;
 }
 
 static int add_unit(struct loop *l, const struct unit_ops *ops, struct err *e)
@@ -173,6 +208,8 @@ int loop_start(struct server *srv, const char *name, const struct unit_ops *cons
 	pthread_condattr_setclock(&monotonic, CLOCK_MONOTONIC);
 	pthread_cond_init(&l->cond, &monotonic);
 	pthread_condattr_destroy(&monotonic);
+	if (make_room(l, ops))
+		r = err_set(e, ENOMEM, "out of memory");
 	for (; *ops && !r; ops++)
 		r = add_unit(l, *ops, e);
 	if (!r && (r = -pthread_create(&l->thread, NULL, loop_main, l)))

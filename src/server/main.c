@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 // bulkhead-server: the master server. Options, start, stop.
+#include <curl/curl.h>
 #include <errno.h>
 #include <getopt.h>
 #include <gnutls/gnutls.h>
@@ -14,14 +15,17 @@
 #include "base/err.h"
 #include "base/file.h"
 #include "base/log.h"
+#include "server/backup.h"
 #include "server/bootstrap.h"
 #include "server/controllers/controllers.h"
+#include "server/duties.h"
+#include "server/etcd_identity.h"
 #include "server/http.h"
 #include "server/jwt.h"
+#include "server/leader.h"
 #include "server/pki.h"
 #include "server/rbac.h"
 #include "server/recorder.h"
-#include "server/scheduler.h"
 #include "server/server.h"
 #include "server/store.h"
 #include "server/streams.h"
@@ -36,10 +40,13 @@ static const char usage[] =
 	"  --node-name NAME     node to make certificates for (default: host name)\n"
 	"  --node-addr IP       its address (default: the advertised one)\n"
 	"  --kubelet-port PORT  port of nodes that report none (default 10250)\n"
+	"  --store WHERE        sqlite (default: ROOT/store.db), sqlite=FILE, or etcd=URL,URL,...[,ca=FILE][,cert=FILE,key=FILE]\n"
+	"                       [,keep=SECONDS]: shared by several servers; keep: how long etcd keeps old revisions (300)\n"
+	"  --restore FILE       fill an empty root and an empty store from a backup, and end\n"
 	"  --help, --version\n";
 
 struct options {
-	const char *root, *listen, *advertise, *node_name, *node_addr, *kubelet_port;
+	const char *root, *listen, *advertise, *node_name, *node_addr, *kubelet_port, *store, *restore;
 };
 
 static void die_usage(const char *why)
@@ -54,6 +61,7 @@ static void parse_options(int argc, char **argv, struct options *o)
 		{ "root", required_argument, NULL, 'r' }, { "listen", required_argument, NULL, 'l' },
 		{ "advertise", required_argument, NULL, 'a' }, { "node-name", required_argument, NULL, 'n' },
 		{ "node-addr", required_argument, NULL, 'i' }, { "kubelet-port", required_argument, NULL, 'k' },
+		{ "store", required_argument, NULL, 's' }, { "restore", required_argument, NULL, 'b' },
 		{ "help", no_argument, NULL, 'h' }, { "version", no_argument, NULL, 'v' }, { NULL, 0, NULL, 0 },
 	};
 	int c;
@@ -66,6 +74,8 @@ static void parse_options(int argc, char **argv, struct options *o)
 		case 'n': o->node_name = optarg; break;
 		case 'i': o->node_addr = optarg; break;
 		case 'k': o->kubelet_port = optarg; break;
+		case 's': o->store = optarg; break;
+		case 'b': o->restore = optarg; break;
 		case 'h': fputs(usage, stdout); exit(0);
 		case 'v': puts("bulkhead-server " BULKHEAD_VERSION); exit(0);
 		default: die_usage("unknown option");
@@ -74,6 +84,8 @@ static void parse_options(int argc, char **argv, struct options *o)
 		die_usage("takes no arguments");
 	if (!o->root || !*o->root)
 		die_usage("--root DIR is needed");
+	if (strcmp(o->store, "sqlite") && strncmp(o->store, "sqlite=", 7) && strncmp(o->store, "etcd=", 5))
+		die_usage("--store: must be sqlite, sqlite=FILE or etcd=URL,URL,...");
 }
 
 static int parse_port(const char *text, const char *option)
@@ -133,18 +145,7 @@ static void wait_for_signal(const sigset_t *set)
 	log_info("main", "stopping on signal %d", sig);
 }
 
-static const struct unit_ops *const scheduling[] = { &scheduler_unit, NULL };
-static const struct unit_ops *const controllers[] = {
-	&node_health_unit, &taint_eviction_unit, &pod_gc_unit, &namespace_unit, &service_account_unit, &event_ttl_unit, NULL,
-};
-static const struct unit_ops *const workloads[] = {
-	&replicaset_unit, &replication_controller_unit, &deployment_unit, &job_unit, &cronjob_unit, &statefulset_unit,
-	&daemonset_unit, NULL,
-};
-static const struct unit_ops *const network[] = { &endpoints_unit, NULL };
-static const struct unit_ops *const policy[] = { &disruption_unit, &quota_unit, &custom_definitions_unit, NULL };
-static const struct unit_ops *const everywhere[] = { &custom_kinds_unit, NULL };
-static const struct unit_ops *const garbage[] = { &garbage_unit, NULL };
+static const struct unit_ops *const everywhere[] = { &custom_kinds_unit, NULL };   // on each server, not on the leader alone
 
 /* No request may be suspended when the listener stops: end what waits for events or nodes, let commits finish. */
 static void stop_serving(struct server *srv, struct http *http)
@@ -165,30 +166,22 @@ static void stop_serving(struct server *srv, struct http *http)
 
 static int serve(struct server *srv, const char *listen, const sigset_t *signals, struct err *e)
 {
-	struct loop *scheduler = NULL, *control = NULL, *work = NULL, *net = NULL, *rules = NULL, *kinds = NULL, *collector = NULL;
+	struct duties *duties = duties_new(srv);
+	struct leader *leader = NULL;
+	struct loop *kinds = NULL;
 	struct http *http = NULL;
-	int r = srv->rbac ? bootstrap_objects(srv, e) : err_set(e, ENOMEM, "out of memory");
+	int r = srv->rbac && duties ? bootstrap_objects(srv, e) : err_set(e, ENOMEM, "out of memory");
 
 	if (!r)
 		r = recorder_start(srv, &srv->recorder, e);
 	if (!r)
 		r = streams_start(srv->root, &srv->streams, e);
 	if (!r)
-		r = loop_start(srv, "scheduler", scheduling, &scheduler, e);
-	if (!r)
-		r = loop_start(srv, "controllers", controllers, &control, e);
-	if (!r)
-		r = loop_start(srv, "workloads", workloads, &work, e);
-	if (!r)
-		r = loop_start(srv, "endpoints", network, &net, e);
-	if (!r)
 		r = custom_kinds_load(srv, e);
 	if (!r)
 		r = loop_start(srv, "kinds", everywhere, &kinds, e);
 	if (!r)
-		r = loop_start(srv, "policy", policy, &rules, e);
-	if (!r)
-		r = loop_start(srv, "garbage", garbage, &collector, e);
+		r = leader_start(srv, &duties_ops, duties, &leader, e);
 	if (!r)
 		r = http_start(srv, listen, &http, e);
 	if (!r) {
@@ -196,35 +189,52 @@ static int serve(struct server *srv, const char *listen, const sigset_t *signals
 		log_info("main", "serving listen=%s root=%s objects=%zu", listen, srv->root, store_count(srv->store));
 		wait_for_signal(signals);
 	}
-	loop_stop(scheduler);
-	loop_stop(control);
-	loop_stop(work);
-	loop_stop(net);
-	loop_stop(rules);
+	leader_stop(leader);
 	loop_stop(kinds);
-	loop_stop(collector);
 	stop_serving(srv, http);
 	recorder_stop(srv->recorder);
+	duties_free(duties);
 	return r;
 }
 
-static int run(struct server *srv, const char *listen, const char *hostname, const sigset_t *signals, struct err *e)
+static int open_store(struct server *srv, const char *store, struct err *e)
+{
+	char path[4096];
+	int r;
+
+	snprintf(path, sizeof path, "%s/store.db", srv->root);
+	if (!strncmp(store, "etcd=", 5))
+		r = store_open(&store_etcd_ops, store + 5, &srv->store, e);
+	else
+		r = store_open(&store_sqlite_ops, strncmp(store, "sqlite=", 7) ? path : store + 7, &srv->store, e);
+	return r;
+}
+
+static int run(struct server *srv, const struct options *o, const char *hostname, const sigset_t *signals, struct err *e)
 {
 	char path[4096];
 	int r = dir_make(srv->root, 0700, e);
 
+	if (!r && o->restore)
+		r = backup_restore_files(o->restore, srv->root, e);
+	if (!r && !strncmp(o->store, "etcd=", 5))
+		r = etcd_identity(o->store + 5, srv->root, e);
 	if (!r)
 		r = make_certificates(srv, hostname, e);
-	snprintf(path, sizeof path, "%s/store.db", srv->root);
 	if (!r)
-		r = store_open(&store_sqlite_ops, path, &srv->store, e);
+		r = open_store(srv, o->store, e);
 	if (r)
 		return r;
+	if (o->restore) {
+		r = backup_restore_objects(o->restore, srv->store, e);
+		store_close(srv->store);
+		return r;
+	}
 	snprintf(path, sizeof path, "%s/pki/sa.key", srv->root);
 	r = jwt_key_open(path, &srv->token_key, e);
 	srv->rbac = rbac_new(srv);
 	if (!r)
-		r = serve(srv, listen, signals, e);
+		r = serve(srv, o->listen, signals, e);
 	rbac_free(srv->rbac);
 	jwt_key_close(srv->token_key);
 	store_close(srv->store);
@@ -233,7 +243,7 @@ static int run(struct server *srv, const char *listen, const char *hostname, con
 
 int main(int argc, char **argv)
 {
-	struct options o = { .listen = "0.0.0.0:6443", .advertise = "127.0.0.1", .kubelet_port = "10250" };
+	struct options o = { .listen = "0.0.0.0:6443", .advertise = "127.0.0.1", .kubelet_port = "10250", .store = "sqlite" };
 	struct server srv = { 0 };
 	char hostname[256] = "localhost";
 	struct err e = ERR_INIT;
@@ -252,13 +262,15 @@ int main(int argc, char **argv)
 	srv.port = parse_port(strrchr(o.listen, ':') + 1, "--listen");
 
 	log_init("bulkhead-server");
+	log_rotate(LOG_ROTATE_BYTES);
 	raise_limits();
 	signal(SIGPIPE, SIG_IGN);
+	curl_global_init(CURL_GLOBAL_DEFAULT);   // before threads
 	sigemptyset(&signals);
 	sigaddset(&signals, SIGTERM);
 	sigaddset(&signals, SIGINT);
 	pthread_sigmask(SIG_BLOCK, &signals, NULL);   // before threads: they inherit it
-	if (run(&srv, o.listen, hostname, &signals, &e)) {
+	if (run(&srv, &o, hostname, &signals, &e)) {
 		log_error("main", "%s", e.text);
 		return 1;
 	}

@@ -139,6 +139,24 @@ int obj_restore(const char *key, const char *text, size_t len, uint64_t rv, uint
 	return 0;
 }
 
+int obj_fill(const char *key, const char *text, size_t len, uint64_t rv, uint64_t created_rv, struct obj **out)
+{
+	static const char gap[] = "\"metadata\":{\"resourceVersion\":\"\"";   // unescaped quotes: it cannot be in a string
+	const char *at = memmem(text, len, gap, sizeof gap - 1);
+	struct obj *o;
+
+	if (!at || memchr(text, '\0', len))
+		return -EINVAL;
+	o = obj_alloc(key, text, len);
+	if (!o)
+		return -ENOMEM;
+	o->created_rv = created_rv;
+	o->rv_off = at - text + sizeof gap - 2;
+	obj_set_rv(o, rv);
+	*out = o;
+	return 0;
+}
+
 struct obj *obj_copy_rv(const struct obj *o, uint64_t rv)
 {
 	struct obj *copy = obj_alloc(obj_key(o), obj_text(o), o->text_len);

@@ -37,6 +37,9 @@ int obj_encode(const char *key, const json_t *j, struct obj **o);
 int obj_restore(const char *key, const char *text, size_t len, uint64_t rv, uint64_t created_rv, uint32_t rv_off,
 		struct obj **o);
 
+/* Make a committed object from the text of an uncommitted one (with an empty resourceVersion); -EINVAL if it is none. */
+int obj_fill(const char *key, const char *text, size_t len, uint64_t rv, uint64_t created_rv, struct obj **o);
+
 /* Before the object is shared only. */
 void obj_set_rv(struct obj *o, uint64_t rv);
 

@@ -65,6 +65,12 @@ void reg_fini(struct reg_write *w);          // frees everything w owns
  * -EINVAL, -EIO by the Status, text in e. *out (may be NULL): reference. */
 int reg_run(struct reg_write *w, struct obj **out, struct err *e);
 
+/* The same for several at once, whose commits go together; n at most REG_MANY. Outcomes in each w; reg_fini each. */
+#define REG_MANY 64
+void reg_run_many(struct reg_write *w, size_t n);
+/* The outcome of one: 0 or -errno as from reg_run. */
+int reg_outcome(const struct reg_write *w, struct err *e);
+
 /* Key prefix of a kind: "pods/" or "deployments.apps/"; with ns "pods/ns/". Returns out. Kinds that share storage
  * with another group give the same key. */
 #define REG_KEY_MAX 768

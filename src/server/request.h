@@ -13,6 +13,7 @@
 #include "server/obj.h"
 #include "server/route.h"
 #include "server/server.h"
+#include "server/store.h"
 
 #define REQUEST_BODY_MAX (3u << 20)
 
@@ -31,6 +32,7 @@ struct request {
 	unsigned code;
 
 	void (*resume)(struct request *r);   // what goes on after a suspension
+	struct store_wait refresh;           // a shared store is looked at before the request is served
 	void *state;                         // the handler's, freed by free_state with the request
 	void (*free_state)(void *state);
 };

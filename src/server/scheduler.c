@@ -23,6 +23,8 @@
 #include "server/sched_fit.h"
 #include "server/sched_preempt.h"
 #include "server/sched_together.h"
+#include "server/sched_volumes.h"
+#include "server/view.h"
 
 #define NAME "default-scheduler"
 #define BACKOFF_MIN_NS NS_PER_S
@@ -128,7 +130,7 @@ static void enqueue(struct scheduler *s, struct obj *o, const json_t *pod)
 static void pod_changed(void *unit, int type, struct obj *o)
 {
 	struct scheduler *s = unit;
-	own_json json_t *pod = obj_json(o);
+	own_json json_t *pod = obj_view(o);
 	bool bound = *jpath_str(pod, "spec.nodeName", "");
 
 	if (type == EVENT_DELETED || is_over(pod)) {
@@ -198,14 +200,21 @@ static json_t *make_bound(struct reg_write *w, const json_t *cur, json_t **next)
 	return binding_apply(w->kind, cur, w->user, next);
 }
 
-static int bind_pod(struct scheduler *s, const json_t *pod, const char *node, struct err *e)
-{
-	own_json json_t *binding = json_pack("{s:{s:s,s:s}}", "target", "kind", "Node", "name", node);
-	struct reg_write w = { .srv = s->srv, .kind = k8s_kind_find("", "v1", "pods"), .action = REG_UPDATE,
-			       .ns = jpath_str(pod, "metadata.namespace", ""), .name = jpath_str(pod, "metadata.name", ""),
-			       .subresource = "binding", .make = make_bound, .user = binding };
+/* A pod that has been given its node here, to be written down together with others. */
+struct assigned {
+	struct pending *p;
+	json_t *pod, *binding;      // owned
+	char *node;                 // owned
+};
 
-	return reg_run(&w, NULL, e);
+static void write_bindings(struct scheduler *s, struct assigned *a, struct reg_write *w, size_t n)
+{
+	for (size_t i = 0; i < n; i++)
+		w[i] = (struct reg_write){ .srv = s->srv, .kind = k8s_kind_find("", "v1", "pods"), .action = REG_UPDATE,
+					   .ns = jpath_str(a[i].pod, "metadata.namespace", ""),
+					   .name = jpath_str(a[i].pod, "metadata.name", ""), .subresource = "binding",
+					   .make = make_bound, .user = a[i].binding };
+	reg_run_many(w, n);
 }
 
 struct reasons { char *text; int count; };
@@ -255,7 +264,8 @@ static void put_summary(struct buf *out, struct reasons *list, int n, int nodes)
 }
 
 /* The best node, or NULL and why not in summary. */
-static struct sched_node *find_node(struct scheduler *s, const json_t *pod, const struct sched_need *need, struct buf *summary)
+static struct sched_node *find_node(struct scheduler *s, const json_t *pod, const struct sched_need *need,
+				    const struct sched_volumes *volumes, struct buf *summary)
 {
 	struct reasons reasons[32];
 	struct sched_together *together;
@@ -274,7 +284,11 @@ static struct sched_node *find_node(struct scheduler *s, const json_t *pod, cons
 		if (!n->known)
 			continue;
 		nodes++;
-		if (!sched_fits(pod, need, n, why) || !sched_together_fits(together, n, why)) {
+		const char *misfit = sched_fits(pod, need, n, why) && sched_together_fits(together, n, why) ?
+				     sched_volumes_misfit(s->srv, volumes, n) : why;
+		if (misfit) {
+			if (misfit != why)
+				snprintf(why, sizeof why, "%s", misfit);
 			count_reasons(reasons, &count, 32, why);
 			continue;
 		}
@@ -389,24 +403,33 @@ static void back_off(struct pending *p, uint64_t now)
 	p->not_before = now + (ns > BACKOFF_MAX_NS ? BACKOFF_MAX_NS : ns);
 }
 
-/* True: bound or gone, p is to be dropped. */
-static bool schedule_one(struct scheduler *s, struct pending *p, uint64_t now)
+/* Give the pod a node and its room there, which later ones of this turn then see. False: none has room. */
+static bool assign(struct scheduler *s, struct pending *p, uint64_t now, struct assigned *a)
 {
 	own_json json_t *pod = obj_json(p->obj);
 	own_buf struct buf summary = BUF_INIT;
+	__attribute__((cleanup(sched_volumes_fini))) struct sched_volumes volumes = { .count = 0 };
 	struct sched_need need;
 	struct sched_node *n;
-	struct err e = ERR_INIT;
-	int r;
+	char why[256];
 
 	if (!pod || sched_need_parse(pod, &need)) {
 		back_off(p, now);
 		return false;
 	}
 	sched_cache_pod_gone(&s->cache, p->key);   // what it was promised
-	n = find_node(s, pod, &need, &summary);
+	if (!sched_volumes_load(s->srv, pod, &volumes, why)) {   // no room that is made would help
+		sched_need_fini(&need);
+		buf_printf(&summary, "0/%zu nodes are available: %s.", s->cache.nodes.count, why);
+		p->parked = true;
+		back_off(p, now);
+		report_unschedulable(s, pod, summary.data ? summary.data : "", NULL);
+		return false;
+	}
+	n = find_node(s, pod, &need, &volumes, &summary);
 	if (!n) {
-		own_free char *nominated = make_room(s, pod, &need);
+		/* Where its volumes are is not known there: no pod shall go in vain. */
+		own_free char *nominated = volumes.count ? NULL : make_room(s, pod, &need);
 		if (nominated)
 			take_nominated_room(s, p->key, pod, nominated);
 		sched_need_fini(&need);
@@ -416,18 +439,58 @@ static bool schedule_one(struct scheduler *s, struct pending *p, uint64_t now)
 		return false;
 	}
 	sched_need_fini(&need);
+	if (volumes.unbound) {   // the node is the pod's when its volumes are there: the claims' changes wake it
+		p->parked = true;
+		p->not_before = now;
+		if (sched_volumes_select(s->srv, &volumes, n->name)) {
+			p->parked = false;
+			back_off(p, now);
+		}
+		return false;
+	}
 	jpath_set(pod, "spec.nodeName", json_string(n->name));
-	r = bind_pod(s, pod, n->name, &e);
-	if (r == -ENOENT || r == -ESTALE)
-		return true;   // deleted, or bound by somebody else: its watch event tells
-	if (r) {
-		log_warn("scheduler", "pod=%s node=%s not bound: %s", p->key, n->name, e.text);
+	*a = (struct assigned){ .p = p, .node = strdup(n->name),
+				.binding = json_pack("{s:{s:s,s:s}}", "target", "kind", "Node", "name", n->name) };
+	if (!a->node || !a->binding || sched_cache_pod(&s->cache, p->key, pod)) {
+		free(a->node);
+		json_decref(a->binding);
 		back_off(p, now);
 		return false;
 	}
-	recorder_event(s->srv->recorder, pod, NAME, "Normal", "Scheduled", "Successfully assigned %s to %s", p->key, n->name);
-	sched_cache_pod(&s->cache, p->key, pod);   // its room is taken from now on, not from when the watch tells
+	a->pod = take(pod);
 	return true;
+}
+
+/* The outcome of one binding. */
+static void assigned_done(struct scheduler *s, struct assigned *a, struct reg_write *w, uint64_t now)
+{
+	struct pending *p = a->p;
+	struct err e = ERR_INIT;
+	int r = reg_outcome(w, &e);
+
+	if (!r)
+		recorder_event(s->srv->recorder, a->pod, NAME, "Normal", "Scheduled", "Successfully assigned %s to %s", p->key, a->node);
+	else
+		sched_cache_pod_gone(&s->cache, p->key);
+	if (!r || r == -ENOENT || r == -ESTALE) {   // or deleted, or bound by somebody else: its watch event tells
+		pending_free(map_remove(&s->pending, p->key));
+	} else {
+		log_warn("scheduler", "pod=%s node=%s not bound: %s", p->key, a->node, e.text);
+		back_off(p, now);
+	}
+	reg_fini(w);
+	json_decref(a->pod);
+	json_decref(a->binding);
+	free(a->node);
+}
+
+static void bind_assigned(struct scheduler *s, struct assigned *a, size_t n, uint64_t now)
+{
+	struct reg_write w[REG_MANY];
+
+	write_bindings(s, a, w, n);
+	for (size_t i = 0; i < n; i++)
+		assigned_done(s, &a[i], &w[i], now);
 }
 
 /* --- the queue --- */
@@ -466,16 +529,22 @@ static uint64_t work(void *unit, uint64_t now)
 	struct scheduler *s = unit;
 	own_free struct pending **list = NULL;
 	struct pending *p;
+	struct assigned assigned[REG_MANY];
 	uint64_t next;
-	size_t count, pos = 0;
+	size_t count, pos = 0, n = 0;
 
 	while (s->changed && (p = map_next(&s->pending, &pos, NULL)))
 		p->parked = false;
 	s->changed = false;
 	list = due(s, now, &count, &next);
-	for (size_t i = 0; list && i < count && i < PASS_MAX; i++)
-		if (schedule_one(s, list[i], now))
-			pending_free(map_remove(&s->pending, list[i]->key));
+	for (size_t i = 0; list && i < count && i < PASS_MAX; i++) {
+		n += assign(s, list[i], now, &assigned[n]);
+		if (n == REG_MANY) {
+			bind_assigned(s, assigned, n, now);
+			n = 0;
+		}
+	}
+	bind_assigned(s, assigned, n, now);
 	return !list || count > PASS_MAX || s->changed ? now : next;
 }
 
@@ -499,8 +568,19 @@ static void scheduler_close(void *unit)
 	free(s);
 }
 
+static void volume_changed(void *unit, int type, struct obj *o)
+{
+	struct scheduler *s = unit;
+
+	(void)type, (void)o;
+	s->changed = true;
+}
+
 static const struct unit_source sources[] = {
 	{ "", "v1", "nodes", node_changed, nodes_reset },
+	{ "", "v1", "persistentvolumeclaims", volume_changed, NULL },
+	{ "", "v1", "persistentvolumes", volume_changed, NULL },
+	{ "storage.k8s.io", "v1", "storageclasses", volume_changed, NULL },
 	{ "", "v1", "namespaces", namespace_changed, namespaces_reset },
 	{ "", "v1", "pods", pod_changed, pods_reset },
 	{ .plural = NULL },

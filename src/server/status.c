@@ -159,6 +159,10 @@ json_t *status_errno(int error)
 		return out_of_memory();
 	case ENOSPC:
 		return status_internal("no space left on the device that holds the store");
+	case EFBIG:
+		return status_new(413, "RequestEntityTooLarge", "the object is larger than the store takes");
+	case ETIMEDOUT:
+		return status_new(504, "Timeout", "the store did not answer in time: the change may have been made or not");
 	default:
 		return status_internal("store: %s", strerror(abs(error)));
 	}

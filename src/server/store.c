@@ -8,28 +8,10 @@
 #include <string.h>
 
 #include "base/log.h"
-#include "server/history.h"
-#include "server/index.h"
+#include "server/store_internal.h"
 #include "server/watch.h"
 
 #define BATCH_MAX 256   // writes in one transaction
-
-struct store {
-	const struct store_ops *ops;
-	void *backend;
-	struct watch_set *watches;
-
-	pthread_rwlock_t lock;       // index, history
-	struct index *index;
-	struct history *history;
-	_Atomic uint64_t rv;
-
-	pthread_mutex_t queue_lock;  // the rest
-	pthread_cond_t queue_cond;
-	struct store_write *first, **last;
-	bool stopping;
-	pthread_t committer;
-};
 
 /* --- reading --- */
 
@@ -210,11 +192,10 @@ int store_history(struct store *st, const char *prefix, uint64_t after, struct e
 
 /* --- writing --- */
 
-/* 0 if the write may go into the batch; -EAGAIN if its object changes in this batch already: next one. Only this thread
- * changes the index, so it may look without the lock. */
+/* 0 if the write may go into the batch; -EAGAIN if its object changes in this batch already: next one. */
 static int check_write(struct store *st, struct store_write *const *batch, size_t n, const struct store_write *w)
 {
-	const struct obj *now = index_get(st->index, obj_key(w->obj));
+	own_obj struct obj *now = store_get(st, obj_key(w->obj));
 
 	for (size_t i = 0; i < n; i++)
 		if (batch[i]->obj->key_len == w->obj->key_len && !strcmp(obj_key(batch[i]->obj), obj_key(w->obj)))
@@ -240,7 +221,28 @@ static void finish(struct store_write *w, int result)
 	w->done(w);
 }
 
-/* Make committed writes visible: index, history, then the resourceVersion. Returns how many events there are. */
+int store_apply(struct store *st, struct obj *o, bool remove, struct event *out)
+{
+	struct event e = { .obj = o, .rv = o->rv };
+
+	if (remove) {
+		e.prev = index_remove(st->index, obj_key(o));
+		e.type = EVENT_DELETED;
+	} else if (index_put(st->index, obj_ref(o), &e.prev)) {
+		obj_unref(o);
+		return -ENOMEM;
+	} else {
+		e.type = e.prev ? EVENT_MODIFIED : EVENT_ADDED;
+	}
+	*out = e;
+	obj_ref(e.obj);
+	obj_ref(e.prev);
+	history_append(st->history, &e);
+	atomic_store_explicit(&st->rv, e.rv, memory_order_release);
+	return 0;
+}
+
+/* Make committed writes visible. Returns how many events there are. */
 static size_t apply_batch(struct store *st, struct store_write *const *batch, size_t n, struct event *events)
 {
 	size_t count = 0;
@@ -248,50 +250,63 @@ static size_t apply_batch(struct store *st, struct store_write *const *batch, si
 	pthread_rwlock_wrlock(&st->lock);
 	for (size_t i = 0; i < n; i++) {
 		struct store_write *w = batch[i];
-		struct event e = { .obj = w->obj, .rv = w->obj->rv };
 		if (w->result)
 			continue;
-		if (w->remove) {
-			e.prev = index_remove(st->index, obj_key(w->obj));
-			e.type = EVENT_DELETED;
-		} else if (index_put(st->index, obj_ref(w->obj), &e.prev)) {
+		w->out = obj_ref(w->obj);
+		if (store_apply(st, w->obj, w->remove, &events[count++])) {
 			log_error("store", "out of memory after a commit; restarting to read the file again");
 			abort();
-		} else {
-			e.type = e.prev ? EVENT_MODIFIED : EVENT_ADDED;
 		}
-		w->out = obj_ref(w->obj);
-		events[count] = e;
-		obj_ref(e.obj);
-		obj_ref(e.prev);
-		count++;
-		history_append(st->history, &e);
-		atomic_store_explicit(&st->rv, e.rv, memory_order_release);
 	}
 	pthread_rwlock_unlock(&st->lock);
 	return count;
 }
 
-static void commit_batch(struct store *st, struct store_write **batch, size_t n)
+static void show_batch(struct store *st, struct store_write *const *batch, size_t n)
 {
 	struct event events[BATCH_MAX];
-	struct err e = ERR_INIT;
-	size_t count;
-	int r = st->ops->commit(st->backend, batch, n, &e);
+	size_t count = apply_batch(st, batch, n, events);
 
-	if (r) {
-		log_error("store", "%s", e.text);
-		for (size_t i = 0; i < n; i++)
-			finish(batch[i], r);
-		return;
-	}
-	count = apply_batch(st, batch, n, events);
 	for (size_t i = 0; i < n; i++)
 		finish(batch[i], batch[i]->result);
 	watch_publish(st->watches, events, count);
 	for (size_t i = 0; i < count; i++) {
 		obj_unref(events[i].obj);
 		obj_unref(events[i].prev);
+	}
+}
+
+/* The feed shows the changes, between those of other servers; then they are acknowledged. Who was refused because others
+ * were faster finds here what they did. */
+static void await_batch(struct store *st, struct store_write *const *batch, size_t n)
+{
+	uint64_t rv = 0;
+
+	for (size_t i = 0; i < n; i++)
+		if (batch[i]->basis > rv)
+			rv = batch[i]->basis;
+	follow_wait(st->follow, rv);
+	for (size_t i = 0; i < n; i++) {
+		batch[i]->out = batch[i]->result ? NULL : obj_ref(batch[i]->obj);
+		if (!batch[i]->result)
+			obj_unref(batch[i]->obj);
+		finish(batch[i], batch[i]->result);
+	}
+}
+
+static void commit_batch(struct store *st, struct store_write **batch, size_t n)
+{
+	struct err e = ERR_INIT;
+	int r = st->ops->commit(st->backend, batch, n, &e);
+
+	if (r) {
+		log_error("store", "%s", e.text);
+		for (size_t i = 0; i < n; i++)
+			finish(batch[i], r);
+	} else if (st->follow) {
+		await_batch(st, batch, n);
+	} else {
+		show_batch(st, batch, n);
 	}
 }
 
@@ -357,11 +372,17 @@ void store_submit(struct store *st, struct store_write *w)
 {
 	w->next = NULL;
 	w->out = NULL;
+	w->basis = 0;
 	pthread_mutex_lock(&st->queue_lock);
 	*st->last = w;
 	st->last = &w->next;
 	pthread_cond_signal(&st->queue_cond);
 	pthread_mutex_unlock(&st->queue_lock);
+}
+
+int store_skip(struct store *st, uint64_t rv, struct err *e)
+{
+	return st->ops->skip(st->backend, rv, e);
 }
 
 static void commit_done(struct store_write *w)
@@ -397,15 +418,19 @@ static int load_one(void *user, struct obj *o)
 	return r;
 }
 
+int store_load(struct store *st, struct index **x, uint64_t *rv, struct err *e)
+{
+	*x = index_new();
+	if (!*x)
+		return err_set(e, ENOMEM, "store: out of memory");
+	return st->ops->load(st->backend, load_one, *x, rv, e);
+}
+
 static int load_all(struct store *st, struct err *e)
 {
 	uint64_t rv = 0;
-	int r;
+	int r = store_load(st, &st->index, &rv, e);
 
-	st->index = index_new();
-	if (!st->index)
-		return err_set(e, ENOMEM, "store: out of memory");
-	r = st->ops->load(st->backend, load_one, st->index, &rv, e);
 	if (r)
 		return r;
 	st->history = history_new(rv);
@@ -420,6 +445,7 @@ static void store_free(struct store *st)
 {
 	if (st->backend)
 		st->ops->close(st->backend);
+	follow_free(st->follow);
 	watch_set_free(st->watches);
 	history_free(st->history);
 	index_free(st->index);
@@ -448,9 +474,12 @@ int store_open(const struct store_ops *ops, const char *where, struct store **ou
 	r = ops->open(where, &st->backend, e);
 	if (!r)
 		r = load_all(st, e);
+	if (!r && ops->follow)
+		r = follow_start(st, &st->follow, e);
 	if (!r && (r = -pthread_create(&st->committer, NULL, committer_main, st)))
 		err_sys(e, -r, "store: start the committer thread");
 	if (r) {
+		follow_stop(st->follow);
 		store_free(st);
 		return r;
 	}
@@ -466,6 +495,7 @@ void store_close(struct store *st)
 	st->stopping = true;
 	pthread_cond_signal(&st->queue_cond);
 	pthread_mutex_unlock(&st->queue_lock);
+	follow_stop(st->follow);
 	pthread_join(st->committer, NULL);
 	store_free(st);
 }

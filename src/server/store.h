@@ -29,11 +29,24 @@ struct store_write {
 	void (*done)(struct store_write *w);   // in: called on the committer thread; must not block; may free w
 	void *user;             // in: for done
 	int result;             // out: 0; -EEXIST or -ENOENT or -ESTALE (expectation not met); else the backend's -errno
+	uint64_t basis;         // out, shared backends: the resourceVersion that the outcome, good or bad, rests on
 	struct obj *out;        // out: the committed object (for remove: its last state); reference is done's; NULL on failure
 	struct store_write *next;   // the store's
 };
 
-/* What keeps the objects: SQLite, etcd. All calls come from one thread at a time. */
+/* A change that a shared backend tells of. */
+struct store_change {
+	struct obj *obj;        // new state, the reference becomes the store's; NULL: deleted
+	char key[1024];         // "": nothing of ours, only rv counts
+	uint64_t rv;
+};
+struct store_feed {
+	void (*changed)(void *user, struct store_change *c, size_t n);   // in order of rv
+	int (*reload)(void *user);      // what changed is not known any more: load again (on the calling thread)
+	void *user;
+};
+
+/* What keeps the objects: SQLite, etcd. open, load, commit and idle come from one thread at a time. */
 struct store_ops {
 	const char *name;
 	/* where: a path or a list of URLs. */
@@ -45,9 +58,16 @@ struct store_ops {
 	int (*commit)(void *handle, struct store_write *const *w, size_t n, struct err *e);
 	/* Called when the committer has nothing to do: a little housekeeping. Returns true if there is more. */
 	bool (*idle)(void *handle);
+	/* Have the next resourceVersion be larger than rv. Nothing else is under way. */
+	int (*skip)(void *handle, uint64_t rv, struct err *e);
+	/* For a backend that several servers share; NULL: it is ours alone. After load: tell every change, our own too, from
+	 * a thread of the backend until close. commit then only makes durable. */
+	int (*follow)(void *handle, const struct store_feed *feed, struct err *e);
+	int (*latest)(void *handle, uint64_t *rv, struct err *e);   // of all changes by anybody; may block
+	void (*hurry)(void *handle);                                // the feed is behind
 	void (*close)(void *handle);
 };
-extern const struct store_ops store_sqlite_ops;
+extern const struct store_ops store_sqlite_ops, store_etcd_ops;
 
 int store_open(const struct store_ops *ops, const char *where, struct store **st, struct err *e);
 void store_close(struct store *st);   // writes already submitted are finished first; watches must be closed
@@ -56,8 +76,22 @@ uint64_t store_rv(const struct store *st);                       // latest visib
 size_t store_count(const struct store *st);
 struct obj *store_get(struct store *st, const char *key);        // a reference, or NULL
 
+/* resourceVersions up to rv are not given out any more. Before anything else is done with an empty store. */
+int store_skip(struct store *st, uint64_t rv, struct err *e);
+
 void store_submit(struct store *st, struct store_write *w);      // never blocks; w lives until done
 int store_commit(struct store *st, struct store_write *w);       // submit and wait (w->done and user are overwritten); w->result
+
+/* Other servers change a shared store too: what this one shows may be behind what they have acknowledged. store_refresh
+ * calls done when everything that was acknowledged before the call is visible here (result 0) or that cannot be found
+ * out (-errno). One question serves all that wait. */
+bool store_shared(const struct store *st);
+struct store_wait {
+	void (*done)(struct store_wait *w);    // on the store's thread; must not block; may free w
+	int result;
+	struct store_wait *next;    // the store's
+};
+void store_refresh(struct store *st, struct store_wait *w);
 
 struct store_list {
 	struct obj **objs;      // references; key order

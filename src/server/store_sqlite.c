@@ -236,6 +236,18 @@ static int db_commit(void *handle, struct store_write *const *w, size_t n, struc
 	return 0;
 }
 
+static int db_skip(void *handle, uint64_t rv, struct err *e)
+{
+	struct db *d = handle;
+
+	sqlite3_bind_int64(d->q[Q_RV], 1, rv);
+	if (rv > d->rv && run(d, Q_RV))
+		return db_error(d, "write", e);
+	if (rv > d->rv)
+		d->rv = rv;
+	return 0;
+}
+
 /* Give unused pages back to the file system, a piece at a time. */
 static bool db_idle(void *handle)
 {
@@ -259,5 +271,6 @@ const struct store_ops store_sqlite_ops = {
 	.load = db_load,
 	.commit = db_commit,
 	.idle = db_idle,
+	.skip = db_skip,
 	.close = db_close,
 };

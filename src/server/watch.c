@@ -11,6 +11,7 @@
 #include "base/clock.h"
 #include "base/jpath.h"
 #include "base/own.h"
+#include "server/view.h"
 
 #define BOOKMARK_NS (60 * NS_PER_S)
 #define FETCH_MAX 16          // events copied from the history at a time
@@ -60,7 +61,7 @@ struct parsed { const struct obj *obj; json_t *json; };
 static json_t *parsed_json(struct parsed *p)
 {
 	if (!p->json)
-		p->json = obj_json(p->obj);
+		p->json = obj_view((struct obj *)p->obj);
 	return p->json;
 }
 
@@ -484,6 +485,16 @@ void watch_set_end_all(struct watch_set *s)
 	for (int g = 0; g < GROUPS; g++)
 		for (struct watch *w = s->groups[g]; w; w = w->next)
 			end(w);
+	pthread_mutex_unlock(&s->lock);
+}
+
+void watch_set_wake_all(struct watch_set *s, uint64_t rv)
+{
+	pthread_mutex_lock(&s->lock);
+	s->published = rv;
+	for (int g = 0; g < GROUPS; g++)
+		for (struct watch *w = s->groups[g]; w; w = w->next)
+			wake(w);
 	pthread_mutex_unlock(&s->lock);
 }
 

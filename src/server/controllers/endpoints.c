@@ -16,6 +16,7 @@
 #include "server/map.h"
 #include "server/meta.h"
 #include "server/registry.h"
+#include "server/view.h"
 
 #define RETRY_NS NS_PER_S
 #define MANAGER "endpointslice-controller.k8s.io"
@@ -121,7 +122,7 @@ static void pod_changed(void *unit, int type, struct obj *o)
 	m = map_get(&p->by_ns, ns);
 	if (!m)
 		return;
-	pod = obj_json(o);
+	pod = obj_view(o);
 	while ((v = map_next(m, &pos, &key)))
 		if (endpoints_selects(v->selector, jpath_get(pod, "metadata.labels")) || map_get(&v->members, obj_key(o)))
 			map_put(&p->look, key, p);

@@ -19,6 +19,7 @@
 #include "server/map.h"
 #include "server/meta.h"
 #include "server/registry.h"
+#include "server/view.h"
 
 #define RETRY_NS NS_PER_S
 
@@ -137,7 +138,7 @@ static void changed(void *unit, int type, struct obj *o)
 		return;
 	if (!known && !owned && type != EVENT_DELETED && !strstr(text, "\"finalizers\""))
 		return;
-	j = obj_json(o);
+	j = obj_view(o);
 	if (known)
 		forget(g, key);
 	if (type == EVENT_DELETED) {

@@ -14,6 +14,7 @@
 #include "server/map.h"
 #include "server/meta.h"
 #include "server/registry.h"
+#include "server/view.h"
 
 #define QUARANTINE_NS (40 * NS_PER_S)
 
@@ -44,7 +45,7 @@ static void node_changed(void *unit, int type, struct obj *o)
 static void pod_changed(void *unit, int type, struct obj *o)
 {
 	struct gc *g = unit;
-	own_json json_t *pod = type == EVENT_ADDED || type == EVENT_MODIFIED ? obj_json(o) : NULL;
+	own_json json_t *pod = type == EVENT_ADDED || type == EVENT_MODIFIED ? obj_view(o) : NULL;
 	const char *node = jpath_str(pod, "spec.nodeName", "");
 
 	if (*node && !map_get(&g->missing, node) && !node_exists(g, node))

@@ -14,6 +14,7 @@
 #include "server/map.h"
 #include "server/quota_usage.h"
 #include "server/registry.h"
+#include "server/view.h"
 
 #define RETRY_NS NS_PER_S
 
@@ -93,7 +94,7 @@ static void pod_changed(void *unit, int type, struct obj *o)
 
 	if (!u->all.count || type == EVENT_ADDED)
 		return;
-	pod = type == EVENT_DELETED ? NULL : obj_json(o);
+	pod = type == EVENT_DELETED ? NULL : obj_view(o);
 	phase = jpath_str(pod, "status.phase", "");
 	if (!pod || !strcmp(phase, "Succeeded") || !strcmp(phase, "Failed"))
 		look_in(u, o);

@@ -17,6 +17,7 @@
 #include "server/meta.h"
 #include "server/recorder.h"
 #include "server/registry.h"
+#include "server/view.h"
 
 #define RETRY_MIN_NS (50 * NS_PER_MS)
 #define RETRY_MAX_NS (30 * NS_PER_S)
@@ -198,13 +199,18 @@ static void orphan_free(void *value)
 	obj_unref(value);
 }
 
-static void orphan_seen(struct syncer *s, struct obj *o, const json_t *j)
+/* Not parsed before there is an owner who could take it. */
+static void orphan_seen(struct syncer *s, struct obj *o)
 {
-	if (!s->ops->takes_orphans || meta_is_deleting(j) || !jpath_get(j, "metadata.labels"))
+	struct obj_name n = obj_name(o);
+	char ns[256];
+
+	if (!s->ops->takes_orphans)
 		return;
 	if (map_put(&s->orphans, obj_key(o), obj_ref(o)))
 		obj_unref(o);
-	syncer_look_in(s, jpath_str(j, "metadata.namespace", ""));
+	snprintf(ns, sizeof ns, "%.*s", (int)n.ns_len, n.ns);
+	syncer_look_in(s, ns);
 }
 
 void syncer_child_changed(void *unit, int type, struct obj *o)
@@ -218,13 +224,17 @@ void syncer_child_changed(void *unit, int type, struct obj *o)
 	child_leave(s, key);
 	if (type == EVENT_DELETED)
 		return;
-	// Most are of other owners: do not parse them.
-	if (strstr(obj_text(o), "\"controller\":true") && !strstr(obj_text(o), s->ops->kind))
+	// Most are of other owners, or of none: do not parse them.
+	if (!strstr(obj_text(o), "\"controller\":true")) {
+		orphan_seen(s, o);
 		return;
-	j = obj_json(o);
+	}
+	if (!strstr(obj_text(o), s->ops->kind))
+		return;
+	j = obj_view(o);
 	ref = owner_controller(j);
 	if (!ref)
-		orphan_seen(s, o, j);
+		orphan_seen(s, o);
 	else if (!strcmp(jpath_str(ref, "kind", ""), s->ops->kind) && child_join(s, o, j, ref))
 		log_error("controllers", "out of memory: %s is not counted", key);
 }
@@ -276,9 +286,9 @@ static struct k8s_selector *owner_selector(const json_t *owner)
 
 static bool labels_match(const struct k8s_selector *sel, struct obj *o)
 {
-	own_json json_t *j = obj_json(o);
+	own_json json_t *j = obj_view(o);
 
-	return k8s_label_selector_match(sel, jpath_get(j, "metadata.labels"));
+	return !meta_is_deleting(j) && k8s_label_selector_match(sel, jpath_get(j, "metadata.labels"));
 }
 
 static void adopt_orphans(struct syncer *s, const json_t *owner, const struct k8s_selector *sel)

@@ -15,11 +15,13 @@
 #include "server/meta.h"
 #include "server/recorder.h"
 #include "server/registry.h"
+#include "server/view.h"
 
 struct eviction {
 	struct server *srv;
 	struct map tainted;         // node name -> json array of its NoExecute taints; only nodes that have some
 	bool dirty;
+	uint64_t next;              // when the next pod's time comes; monotonic
 };
 
 static json_t *no_execute(const json_t *node)
@@ -56,15 +58,6 @@ static void node_changed(void *unit, int type, struct obj *o)
 	v->dirty = true;
 }
 
-static void pod_changed(void *unit, int type, struct obj *o)
-{
-	struct eviction *v = unit;
-
-	(void)o;
-	if (type == EVENT_ADDED && v->tainted.count)
-		v->dirty = true;
-}
-
 static bool matches(const json_t *t, const json_t *taint)
 {
 	const char *key = jpath_str(t, "key", ""), *effect = jpath_str(t, "effect", "");
@@ -99,10 +92,9 @@ static uint64_t limit(const json_t *pod, const json_t *taint)
 	return tolerated ? at : forever ? LOOP_NEVER : 0;
 }
 
-/* Delete the pod if it is time. Returns when it will be. */
-static uint64_t look_at(struct eviction *v, struct obj *o, uint64_t now)
+/* The real time at which the pod has to go, by the taints of its node. */
+static uint64_t due_at(struct eviction *v, const json_t *pod)
 {
-	own_json json_t *pod = obj_json(o);
 	json_t *taints = map_get(&v->tainted, jpath_str(pod, "spec.nodeName", "")), *taint;
 	uint64_t at = LOOP_NEVER;
 	size_t i;
@@ -114,6 +106,30 @@ static uint64_t look_at(struct eviction *v, struct obj *o, uint64_t now)
 		if (l < at)
 			at = l;
 	}
+	return at;
+}
+
+static void pod_changed(void *unit, int type, struct obj *o)
+{
+	struct eviction *v = unit;
+	uint64_t real = clock_real_ns(), at, now = clock_mono_ns();
+	own_json json_t *pod = v->tainted.count && type != EVENT_DELETED ? obj_view(o) : NULL;
+
+	if (!pod)
+		return;
+	at = due_at(v, pod);
+	if (at <= real)
+		v->dirty = true;
+	else if (at != LOOP_NEVER && now + (at - real) < v->next)
+		v->next = now + (at - real);
+}
+
+/* Delete the pod if it is time. Returns when it will be. */
+static uint64_t look_at(struct eviction *v, struct obj *o, uint64_t now)
+{
+	own_json json_t *pod = obj_view(o);
+	uint64_t at = due_at(v, pod);
+
 	if (at > now)
 		return at;
 	recorder_event(v->srv->recorder, pod, "taint-eviction-controller", "Normal", "TaintManagerEviction",
@@ -129,16 +145,20 @@ static uint64_t work(void *unit, uint64_t now)
 	uint64_t real = clock_real_ns(), next = LOOP_NEVER;
 	struct store_list l;
 
+	if (!v->tainted.count)
+		return v->next = LOOP_NEVER;
+	if (!v->dirty && now < v->next)
+		return v->next;
 	v->dirty = false;
-	if (!v->tainted.count || store_list(v->srv->store, "pods/", NULL, 0, 0, &l))
-		return LOOP_NEVER;
+	if (store_list(v->srv->store, "pods/", NULL, 0, 0, &l))
+		return v->next = LOOP_NEVER;
 	for (size_t i = 0; i < l.count; i++) {
 		uint64_t at = look_at(v, l.objs[i], real);
 		if (at < next)
 			next = at;
 	}
 	store_list_fini(&l);
-	return next == LOOP_NEVER ? next : now + (next - real);
+	return v->next = next == LOOP_NEVER ? next : now + (next - real);
 }
 
 static int eviction_open(struct server *srv, void **unit, struct err *e)

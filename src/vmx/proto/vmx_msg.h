@@ -37,7 +37,8 @@
 enum vmx_msg_type {
 	VMX_MSG_STATUS = 1,    // request: no payload. reply: struct vmx_status
 	VMX_MSG_STOP = 2,      // request: struct vmx_stop. reply: no payload, at once; the end shows as end of stream
-	VMX_MSG_RESIZE = 3,    // request: struct vmx_resize: give a disk a new size. reply: no payload
+	VMX_MSG_RESIZE = 3,    // request: struct vmx_resize: give a disk a new size; with a uid of its own vmx cannot write the
+	                       // descriptor: whoever asks has done so. reply: no payload
 	VMX_MSG_BALLOON = 4,   // request: struct vmx_balloon. reply: no payload, at once; the guest takes its time
 	VMX_MSG_MEMORY = 5,    // request: no payload. reply: struct vmx_memory with descriptors, held back until the engine has
 	                       // mapped the memory; answered at any time after that, too. ENODATA: this VM is not paged

@@ -119,7 +119,7 @@ static void *touch(void *arg)
 
 static int storm_guest(int sock, int side, int memfd)
 {
-	pthread_t thread[THREADS], giver;
+	pthread_t thread[THREADS], giver = 0;
 	struct toucher t[THREADS];
 	char c;
 	for (int i = 0; i < THREADS; i++) {

@@ -21,7 +21,7 @@ enum { QUEUE_RX, QUEUE_TX, QUEUE_EVENT };   // named from the guest's side: we f
 
 #define ROUND 256   // packets of one direction before the event loop gets its turn
 #define CLOSING_SWEEP_MS 500
-#define RESET_MS 5000   // what a guest may take to see that its transport was reset
+#define RESET_MS 60000   // what a guest may take to see that its transport was reset; a slow one that has not would lose new connections
 
 #define HDR_LEN sizeof(struct virtio_vsock_hdr)
 

@@ -2,7 +2,7 @@
 // The last layer of every chain: the data file. What the page cache holds is read at once, the rest through the queue's
 // ring; a file system that cannot say which is which (tmpfs) keeps everything in memory anyway. Writes into the page cache
 // are made at once, because file systems that cannot write without blocking (ext4) make the kernel pass ring writes to a
-// thread, at five times the cost; as soon as one takes long (dirty pages are being throttled), the next ones go through
+// thread, at five times the cost; as soon as some take long (dirty pages are being throttled), the next ones go through
 // the ring. What is rare and may block (flush, discard, extents) goes to the workers, and everything does without a ring.
 #include <errno.h>
 #include <fcntl.h>
@@ -17,7 +17,8 @@
 #include "disk/work.h"
 
 #define SLOW_WRITE_NS (2 * NS_PER_MS)
-#define SLOW_WRITES 64              // after a slow one, so many go through the ring
+#define SLOW_NEAR 16                // two slow ones so near one another: dirty pages are being throttled
+#define SLOW_WRITES 64              // then so many go through the ring
 #define INLINE_MAX (256u << 10)
 #define IOV_CHUNK 64
 
@@ -251,7 +252,12 @@ static void data_write(struct iof_layer *l, struct iof_req *r)
 	began = clock_mono_ns();
 	rc = transfer_all(l, r);
 	took = clock_mono_ns() - began;
-	if (took > SLOW_WRITE_NS) q->slow_writes = SLOW_WRITES;
+	if (took <= SLOW_WRITE_NS) {
+		q->since_slow++;
+	} else {
+		if (q->since_slow < SLOW_NEAR) q->slow_writes = SLOW_WRITES;   // one alone: the thread lost its processor
+		q->since_slow = 0;
+	}
 	r->done(r, rc);
 }
 

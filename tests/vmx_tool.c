@@ -2,9 +2,11 @@
 // Drives one bulkhead-vmx for tests and benches, as hostd would:
 //   vmx_tool run DIR VMX KERNEL INITRD [--vcpus N] [--memory MIB] [--uid N] [--cmdline TEXT] [--console-max N]
 //            [--disk SERIAL=PATH[,ro]]... [--tap NAME=MAC]   starts it in DIR, prints the ready line and leaves its pid in DIR/pid
-//            [--cpu MODEL] [--template yes] [--restore PREFIX]   from PREFIX.state and PREFIX.memory
+//            [--cpu MODEL] [--template yes] [--paged yes] [--restore PREFIX]   from PREFIX.state and PREFIX.memory
 //   vmx_tool status|kill|button DIR           prints the status as key=value, or stops it
 //   vmx_tool save DIR PREFIX                  saves it to PREFIX.state and PREFIX.memory; prints "ok" or the error
+//   vmx_tool page DIR [FILE]                  attaches to the memory of a paged VM and serves its faults, from FILE or with zeros,
+//                                             until the VM ends; prints how many
 //   vmx_tool resize DIR SERIAL [BYTES]        prints "ok" or the error
 //   vmx_tool connect DIR PORT [WAIT_MS]       stdin and stdout to a vsock port; retries until WAIT_MS
 //   vmx_tool ping DIR PORT COUNT              microseconds of a round trip of one byte: median, 99th percentile
@@ -13,6 +15,7 @@
 #include <fcntl.h>
 #include <jansson.h>
 #include <linux/if_tun.h>
+#include <linux/userfaultfd.h>
 #include <net/if.h>
 #include <poll.h>
 #include <sched.h>
@@ -30,6 +33,7 @@
 
 #include "base/clock.h"
 #include "base/file.h"
+#include "base/uffd.h"
 #include "base/usock.h"
 #include "vmx/proto/vmx_msg.h"
 
@@ -128,6 +132,8 @@ static int config_fd(const char *dir, char **argv, int *ready, int *console)
 			json_object_set_new(o, "cmdline", json_string(a[1]));
 		else if (!strcmp(a[0], "--cpu"))
 			json_object_set_new(o, "cpu_model", json_string(a[1]));
+		else if (!strcmp(a[0], "--paged"))
+			json_object_set_new(o, "paged", json_boolean(!strcmp(a[1], "yes")));
 		else if (!strcmp(a[0], "--template"))
 			json_object_set_new(o, "template", json_boolean(!strcmp(a[1], "yes")));
 		else if (!strcmp(a[0], "--restore"))
@@ -210,6 +216,37 @@ static void save(const char *dir, const char *prefix)
 	int fds[] = {open_suffix(prefix, ".state", O_RDWR | O_CREAT), open_suffix(prefix, ".memory", O_RDWR | O_CREAT)};
 	control_fds(dir, &m, sizeof(m), fds, 2, r, sizeof(r));
 	puts("ok");
+}
+
+// What pagerd does, as simply as can be: one page for each fault.
+static void page(const char *dir, const char *file)
+{
+	struct err e = ERR_INIT;
+	struct vmx_msg m = {VMX_MSG_VERSION, VMX_MSG_MEMORY, 11};
+	union { struct vmx_memory m; char room[VMX_MSG_MAX]; } r;
+	int fds[USOCK_FDS_MAX], from = file ? open_or_die(file, O_RDONLY) : -1;
+	size_t nfds = USOCK_FDS_MAX;
+	unsigned long long faults = 0;
+	int c = usock_connect(path_in(dir, "control.sock"), SOCK_SEQPACKET, &e);
+	if (c < 0 || usock_send(c, &m, sizeof(m), NULL, 0) ||
+	    usock_recv(c, &r, sizeof(r), fds, &nfds) != sizeof(r.m) || nfds != 2 || r.m.maps != 1)
+		die("the VM's memory");
+	struct pollfd p[2] = {{fds[1], POLLIN, 0}, {c, 0, 0}};
+	while (poll(p, 2, -1) >= 0 && !p[1].revents) {
+		struct uffd_msg f;
+		char data[4096] = "";
+		uint64_t done;
+		if (read(fds[1], &f, sizeof(f)) != sizeof(f) || f.event != UFFD_EVENT_PAGEFAULT)
+			continue;
+		uint64_t at = f.arg.pagefault.address & ~4095ull;
+		if (from >= 0 && pread(from, data, sizeof(data), (off_t)(at - r.m.map[0].address)) != sizeof(data))
+			die("read the memory's file");
+		if (!uffd_copy(fds[1], at, from >= 0 ? data : NULL, sizeof(data), &done))
+			faults++;
+		else
+			uffd_wake(fds[1], at, sizeof(data));
+	}
+	printf("%llu\n", faults);
 }
 
 static void status(const char *dir)
@@ -376,6 +413,8 @@ int main(int argc, char **argv)
 		status(argv[2]);
 	else if (!strcmp(what, "save") && argc == 4)
 		save(argv[2], argv[3]);
+	else if (!strcmp(what, "page"))
+		page(argv[2], argc > 3 ? argv[3] : NULL);
 	else if (!strcmp(what, "kill"))
 		stop(argv[2], 0);
 	else if (!strcmp(what, "button"))

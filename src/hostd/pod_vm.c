@@ -28,7 +28,6 @@
 #define VM_BACKOFF_FIRST_NS (2 * NS_PER_S)
 #define VM_BACKOFF_MAX_NS (120 * NS_PER_S)
 #define AGENT_BOOT_MS 60000
-#define AGENT_CLONE_MS 30000
 #define AGENT_ADOPT_MS 10000
 #define START_ANNOTATION "bulkhead.dev/start"   // "boot": no clone
 #define SCRATCH_DEFAULT_BYTES (10ull << 30)
@@ -229,7 +228,7 @@ static int clone_open(struct pod *p, const struct vm_config *c, struct clone *k,
 	if (!c->paging)
 		return 0;
 	k->image = template_open_memory(p->template);
-	k->vad = (struct pager_vad){.kind = PAGER_VAD_TEMPLATE, .pages = (uint64_t)c->memory_mib << 8};
+	k->vad = (struct pager_vad){.kind = template_wants_sample(p->template) ? PAGER_VAD_TEMPLATE_SINGLE : PAGER_VAD_TEMPLATE, .pages = (uint64_t)c->memory_mib << 8};
 	k->paging = *c->paging;
 	k->paging.vad = &k->vad;
 	k->paging.vads = k->paging.vad_fds = 1;
@@ -356,7 +355,7 @@ static int bring_up(struct pod *p, struct err *e)
 	uint64_t t = clock_mono_ns();
 	if (!rc && !p->agent) {
 		bool clone = p->template != NULL;
-		rc = agent_connect(p, clone ? AGENT_CLONE_MS : AGENT_BOOT_MS, &p->boot_cancel, &configured, e);
+		rc = agent_connect(p, AGENT_BOOT_MS, &p->boot_cancel, &configured, e);
 		if (rc && !p->cancel && !vm_alive(p->vm))
 			rc = boot_failed(p, e);
 		template_done(p, !rc || p->cancel);

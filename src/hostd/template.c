@@ -313,15 +313,17 @@ struct template *template_take(struct templates *ts, unsigned vcpus, unsigned me
 	struct template *t = get(ts, vcpus, memory_mib, &e);
 	if (!t)
 		log_limited(LOG_LEVEL_WARN, "template", "no template: %s", e.text);
+	if (t)
+		t->users++;                                   // nobody frees it now
 	while (t && t->stored && t->busy && !ts->quit)        // being read: that takes less than a boot
 		pthread_cond_wait(&ts->changed, &ts->lock);
 	bool ready = t && t->stored && (t->memory >= 0 || load(t));
-	if (t && !ready)
+	if (t && !ready) {
 		t->wanted = true;
-	if (ready) {
-		t->users++;
-		t->last_used_ns = clock_mono_ns();
+		t->users--;
 	}
+	if (ready)
+		t->last_used_ns = clock_mono_ns();
 	pthread_cond_broadcast(&ts->changed);
 	pthread_mutex_unlock(&ts->lock);
 	return ready ? t : NULL;
@@ -490,6 +492,8 @@ int templates_build(struct templates *ts, unsigned vcpus, unsigned memory_mib, t
 		return err_set(e, ENOTSUP, "this host makes no templates: hostd runs with --templates off");
 	pthread_mutex_lock(&ts->lock);
 	struct template *t = get(ts, vcpus, templates_memory_class(memory_mib, UINT32_MAX), e);
+	if (t)
+		t->users++;
 	while (t && t->busy && !ts->quit)
 		pthread_cond_wait(&ts->changed, &ts->lock);
 	int rc = !t ? -e->code : t->stored ? 0 : build(t, progress ? progress : no_progress, user, e);
@@ -499,6 +503,8 @@ int templates_build(struct templates *ts, unsigned vcpus, unsigned memory_mib, t
 	}
 	if (!rc)
 		*out = row(t);
+	if (t)
+		t->users--;
 	pthread_mutex_unlock(&ts->lock);
 	return rc;
 }

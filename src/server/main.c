@@ -138,7 +138,7 @@ static const struct unit_ops *const controllers[] = {
 	&node_health_unit, &taint_eviction_unit, &pod_gc_unit, &namespace_unit, &service_account_unit, &event_ttl_unit, NULL,
 };
 static const struct unit_ops *const workloads[] = {
-	&replicaset_unit, &replication_controller_unit, &deployment_unit, &job_unit, &cronjob_unit, &statefulset_unit,
+	&replicaset_unit, &replication_controller_unit, &deployment_unit, &job_unit, &job_strays_unit, &cronjob_unit, &statefulset_unit,
 	&daemonset_unit, NULL,
 };
 static const struct unit_ops *const network[] = { &endpoints_unit, NULL };

@@ -18,6 +18,7 @@
 #include "base/clock.h"
 #include "base/evloop.h"
 #include "base/file.h"
+#include "base/host_pid.h"
 #include "base/log.h"
 #include "base/own.h"
 #include "prda/metrics.h"
@@ -25,7 +26,6 @@
 #include "vmx/control.h"
 #include "vmx/engine.h"
 #include "vmx/engine_kvm/probe.h"
-#include "vmx/host_pid.h"
 #include "vmx/jail.h"
 #include "vmx/vm.h"
 

@@ -70,8 +70,10 @@ static int disk_init(struct vm *vm, unsigned n, struct err *e)
 	d->device.thread = devthread_new(name);
 	if (!d->device.thread)
 		return err_set(e, ENOMEM, "no memory or descriptors for disk \"%s\"", c->serial);
+	// A queue for each processor: one does not wait for another's lock. QEMU's own devices have one.
+	unsigned queues = vm->config->vcpus < BLK_QUEUES_MAX ? vm->config->vcpus : BLK_QUEUES_MAX;
 	struct blk_attr a = {.loop = devthread_loop(d->device.thread), .disk = d->disk, .serial = c->serial,
-			     .nqueues = 1, .read_only = c->read_only};
+			     .nqueues = vm->ops->has_transport ? queues : 1, .read_only = c->read_only};
 	rc = blk_new(&a, &d->blk);
 	if (rc)
 		return err_set(e, -rc, "the device of disk \"%s\" cannot be made", c->serial);

@@ -6,7 +6,7 @@ setup_file() {
 	[ -w /dev/kvm ] || skip "/dev/kvm cannot be used"
 	export BUILD=${BULKHEAD_BUILD:-$BATS_TEST_DIRNAME/../../build}
 	export TOOL=$BUILD/tests/vmx_tool VMX=$BUILD/bin/bulkhead-vmx TINY=$BATS_FILE_TMPDIR
-	for t in hello disk storm ends work; do
+	for t in hello disk rogue storm ends work; do
 		"$BATS_TEST_DIRNAME/../tiny/build" "$TINY/$t" "$BATS_TEST_DIRNAME/../tiny/$t.c"
 	done
 	"$BATS_TEST_DIRNAME/../tiny/build-linux" "$TINY"
@@ -55,6 +55,16 @@ passed() {   # the guest said "ok" to everything, to the end
 	passed
 	cmp <(tail -c +1537 "$DIR/a.raw" | head -c 512) <(head -c 512 /dev/zero | tr '\0' W)
 	cmp <(head -c 1536 "$DIR/a.raw") <(head -c 1536 /dev/zero | tr '\0' B)
+}
+
+@test "a driver that breaks the rules of every device, changes descriptors in use, touches every port" {
+	truncate -s 1M "$DIR/a.raw"
+	start rogue --disk "a=$DIR/a.raw"
+	gone 60
+	cat "$DIR/console.log"
+	grep -q '^done' "$DIR/console.log"
+	! grep -q FAILED "$DIR/console.log"
+	grep -q 'ended: the guest powered off' "$DIR/vmx.log"
 }
 
 @test "the ways to end are told apart" {
@@ -148,6 +158,20 @@ busy() {   # DIR OPERATIONS: waits until its disk has done so many
 	return 1
 }
 
+@test "disk requests and vsock packets leave the guest for the kernel only: no exit to vmx" {
+	truncate -s 1M "$DIR/a.raw"
+	mkdir "$DIR/0"
+	value() { "$TOOL" status "$DIR/0" | sed "s/.* $1=\([0-9]*\).*/\1/"; }
+	work "$DIR/0"
+	busy "$DIR/0" 20
+	local before; before=$(value exits_mmio)
+	busy "$DIR/0" 400
+	"$TOOL" echo "$DIR/0" 7 1 100000
+	echo "exits to vmx for device registers: $before after 20 requests, $(value exits_mmio) after $(value disk_ops) and 100 kB of echo"
+	[ "$before" -gt 50 ]                     # the drivers' set-up
+	[ "$(value exits_mmio)" = "$before" ]
+}
+
 @test "a VM is saved and restored again and again, in the middle of disk and vsock I/O" {
 	truncate -s 1M "$DIR/a.raw"
 	mkdir "$DIR"/{0,1}
@@ -178,6 +202,31 @@ busy() {   # DIR OPERATIONS: waits until its disk has done so many
 	cat "$DIR/$now/console.log"
 	grep -q '^done' "$DIR/$now/console.log"
 	! grep -q FAILED "$DIR/$now/console.log"
+}
+
+@test "memory that comes page by page: from boot, saved, and restored from the file" {
+	truncate -s 1M "$DIR/a.raw"
+	mkdir "$DIR"/{0,1}
+	work "$DIR/0" --paged yes
+	"$TOOL" page "$DIR/0" >"$DIR/faults" &
+	busy "$DIR/0" 20
+	"$TOOL" echo "$DIR/0" 7 2 3000
+	[ "$("$TOOL" save "$DIR/0" "$DIR/s")" = ok ]
+	killed "$DIR/0"
+	wait $!
+	[ "$(cat "$DIR/faults")" -gt 3 ]
+	work "$DIR/1" --paged yes --restore "$DIR/s"
+	sleep 0.3   # nobody brings a page yet; the VM waits, vmx does not
+	[[ "$("$TOOL" status "$DIR/1")" == "state=1 "*" disk_ops=0 "* ]]
+	"$TOOL" page "$DIR/1" "$DIR/s.memory" >"$DIR/faults" &
+	busy "$DIR/1" 20
+	"$TOOL" echo "$DIR/1" 7 2 3000
+	"$TOOL" button "$DIR/1"
+	wait $!
+	cat "$DIR/1/console.log" "$DIR/faults"
+	grep -q '^done' "$DIR/1/console.log"
+	[ "$(cat "$DIR/faults")" -gt 3 ]
+	[ "$(cat "$DIR/faults")" -lt 100 ]   # of 8192
 }
 
 @test "what cannot be restored is refused in one sentence" {

@@ -142,6 +142,23 @@ six_lines() { [ "$($K logs "$1" | wc -l)" = 6 ]; }
 	[ "$(start_of after)" = template ]
 }
 
+@test "a clone gets its untouched pages after pagerd, hostd and the template are gone" {
+	wait_for 120 ready
+	busybox_pod keeps Never 'sleep 1000'
+	running keeps
+	[ "$(start_of keeps)" = template ]
+	was=$(pgrep -f "bulkhead-pagerd.*$ROOT")
+	kill -9 "$was"
+	bh template rm all
+	hostd_killed
+	wait_for 60 pod_in keeps true
+	# What has never run in this guest: kernel code and data that only the template's image has.
+	pod_in keeps 'seq 20000 | sort -r | md5sum; find / -xdev >/dev/null 2>&1; ps; df; ping -c 1 127.0.0.1; dmesg; awk "BEGIN { for (i = 0; i < 99999; i++) x = x i }"' >/dev/null
+	! pod_in keeps dmesg | grep -E 'BUG|Oops|general protection|segfault'
+	[ "$(start_of keeps)" = template ]
+	[ "$($K get pod keeps -o jsonpath='{.status.containerStatuses[0].restartCount}')" = 0 ]
+}
+
 @test "SIGKILL of hostd while it makes one leaves nothing behind" {
 	bh template rm all
 	bh template build >/dev/null 2>&1 3>&- &

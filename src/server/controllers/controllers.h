@@ -17,6 +17,7 @@ extern const struct unit_ops replicaset_unit;
 extern const struct unit_ops replication_controller_unit;
 extern const struct unit_ops deployment_unit;
 extern const struct unit_ops job_unit;
+extern const struct unit_ops job_strays_unit;              // finalizers of pods whose Job is gone
 extern const struct unit_ops cronjob_unit;
 extern const struct unit_ops statefulset_unit;
 extern const struct unit_ops daemonset_unit;

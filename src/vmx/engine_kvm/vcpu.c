@@ -82,15 +82,15 @@ static void on_mmio(struct vcpu *v)
 	v->m->ops->mmio(v->m->user, r->mmio.phys_addr, r->mmio.is_write, r->mmio.len, r->mmio.data);
 }
 
-PRDA_DEFINE_COUNTER(exits_port, "bulkhead_vm_exits_port_total", "exits for an I/O port");
-PRDA_DEFINE_COUNTER(exits_mmio, "bulkhead_vm_exits_mmio_total", "exits for memory-mapped devices");
-PRDA_DEFINE_COUNTER(exits_other, "bulkhead_vm_exits_other_total", "exits for signals, interrupts and the guest's end");
-
 static uint64_t instruction(struct vcpu *v)
 {
 	struct kvm_regs r = {.rip = 0};
 	return ioctl(v->fd, KVM_GET_REGS, &r) ? 0 : r.rip;
 }
+
+PRDA_DEFINE_COUNTER(exits_port, "bulkhead_vm_exits_port_total", "exits for an I/O port");
+PRDA_DEFINE_COUNTER(exits_mmio, "bulkhead_vm_exits_mmio_total", "exits for memory-mapped devices");
+PRDA_DEFINE_COUNTER(exits_other, "bulkhead_vm_exits_other_total", "exits for signals, interrupts and the guest's end");
 
 static void count(struct vcpu *v, enum machine_exit kind)
 {

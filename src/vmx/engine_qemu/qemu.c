@@ -16,6 +16,7 @@
 #include <unistd.h>
 
 #include "base/evloop.h"
+#include "base/host_pid.h"
 #include "base/jpath.h"
 #include "base/log.h"
 #include "base/own.h"
@@ -27,7 +28,6 @@
 #include "vmx/engine_qemu/qemu_slots.h"
 #include "vmx/engine_qemu/qemu_state.h"
 #include "vmx/engine_qemu/qmp.h"
-#include "vmx/host_pid.h"
 #include "vmx/memory_file.h"
 #include "vmx/vm.h"
 

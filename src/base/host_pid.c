@@ -8,7 +8,7 @@
 #include <string.h>
 #include <unistd.h>
 
-#include "base/own.h"
+#include "own.h"
 
 pid_t host_pid_self(void)
 {

@@ -451,7 +451,7 @@ static void one_round(unsigned s)
 	deepest = 0;
 	act_clone();
 	if (s % 2 == 0)   // a deep one
-		while (deepest < DEEP) {
+		while (deepest < DEEP && node_free_slot() >= 0) {
 			act_clone();
 			if (any(4) == 0) act_write();
 		}

@@ -2,7 +2,7 @@
 // The last layer of every chain: the data file. What the page cache holds is read at once, the rest through the queue's
 // ring; a file system that cannot say which is which (tmpfs) keeps everything in memory anyway. Writes into the page cache
 // are made at once, because file systems that cannot write without blocking (ext4) make the kernel pass ring writes to a
-// thread, at five times the cost; as soon as one takes long (dirty pages are being throttled), the next ones go through
+// thread, at five times the cost; as soon as some take long (dirty pages are being throttled), the next ones go through
 // the ring. What is rare and may block (flush, discard, extents) goes to the workers, and everything does without a ring.
 #include <errno.h>
 #include <fcntl.h>
@@ -17,16 +17,19 @@
 #include "disk/work.h"
 
 #define SLOW_WRITE_NS (2 * NS_PER_MS)
-#define SLOW_WRITES 64              // after a slow one, so many go through the ring
+#define SLOW_NEAR 16                // two slow ones so near one another: dirty pages are being throttled
+#define SLOW_WRITES 64              // then so many go through the ring
 #define INLINE_MAX (256u << 10)
 #define IOV_CHUNK 64
+#define WRITE_PIECE (64u << 10)     // longer pieces become large folios, in which ext4 needs 5-25 us for each later 4 KiB
 
-/* The part of the request's data behind r->progress, as at most IOV_CHUNK pieces. */
+/* The part of the request's data behind r->progress, or its beginning, as at most IOV_CHUNK pieces. */
 static int pieces(const struct iof_req *r, struct iovec *v, size_t *total)
 {
 	size_t skip = r->iov_skip + (size_t)r->progress, left = (size_t)(r->len - r->progress);
 	int n = 0;
 
+	if (r->op == IOF_WRITE && left > WRITE_PIECE) left = WRITE_PIECE;
 	*total = 0;
 	for (int i = 0; i < r->iovcnt && left && n < IOV_CHUNK; i++) {
 		size_t len;
@@ -239,19 +242,24 @@ static void data_write(struct iof_layer *l, struct iof_req *r)
 
 	r->progress = 0;
 	r->state = 0;
-	if (!q->has_ring || (r->flags & BH_DISK_FUA)) {
+	if (!q->has_ring || (r->flags & BH_DISK_FUA) || r->len > INLINE_MAX) {
 		to_worker(l, r, transfer_work);
 		return;
 	}
-	if (q->slow_writes || r->len > INLINE_MAX) {
-		if (q->slow_writes) q->slow_writes--;
+	if (q->slow_writes) {
+		q->slow_writes--;
 		ring_add(l, r);
 		return;
 	}
 	began = clock_mono_ns();
 	rc = transfer_all(l, r);
 	took = clock_mono_ns() - began;
-	if (took > SLOW_WRITE_NS) q->slow_writes = SLOW_WRITES;
+	if (took <= SLOW_WRITE_NS) {
+		q->since_slow++;
+	} else {
+		if (q->since_slow < SLOW_NEAR) q->slow_writes = SLOW_WRITES;   // one alone: the thread lost its processor
+		q->since_slow = 0;
+	}
 	r->done(r, rc);
 }
 

@@ -2,7 +2,11 @@
 // Drives one bulkhead-vmx for tests and benches, as hostd would:
 //   vmx_tool run DIR VMX KERNEL INITRD [--vcpus N] [--memory MIB] [--uid N] [--cmdline TEXT] [--console-max N]
 //            [--disk SERIAL=PATH[,ro]]... [--tap NAME=MAC]   starts it in DIR, prints the ready line and leaves its pid in DIR/pid
+//            [--cpu MODEL] [--template yes] [--paged yes] [--restore PREFIX]   from PREFIX.state and PREFIX.memory
 //   vmx_tool status|kill|button DIR           prints the status as key=value, or stops it
+//   vmx_tool save DIR PREFIX                  saves it to PREFIX.state and PREFIX.memory; prints "ok" or the error
+//   vmx_tool page DIR [FILE]                  attaches to the memory of a paged VM and serves its faults, from FILE or with zeros,
+//                                             until the VM ends; prints how many
 //   vmx_tool resize DIR SERIAL [BYTES]        prints "ok" or the error
 //   vmx_tool connect DIR PORT [WAIT_MS]       stdin and stdout to a vsock port; retries until WAIT_MS
 //   vmx_tool ping DIR PORT COUNT              microseconds of a round trip of one byte: median, 99th percentile
@@ -11,20 +15,25 @@
 #include <fcntl.h>
 #include <jansson.h>
 #include <linux/if_tun.h>
+#include <linux/userfaultfd.h>
 #include <net/if.h>
 #include <poll.h>
+#include <sched.h>
 #include <signal.h>
+#include <stdbool.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/ioctl.h>
 #include <sys/mman.h>
 #include <sys/socket.h>
+#include <sys/syscall.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
 #include "base/clock.h"
 #include "base/file.h"
+#include "base/uffd.h"
 #include "base/usock.h"
 #include "vmx/proto/vmx_msg.h"
 
@@ -48,6 +57,14 @@ static int open_or_die(const char *path, int flags)
 	if (fd < 0)
 		die(path);
 	return fd;
+}
+
+static int open_suffix(const char *prefix, const char *suffix, int flags)
+{
+	char *path;
+	if (asprintf(&path, "%s%s", prefix, suffix) < 0)
+		die("asprintf");
+	return open_or_die(path, flags);
 }
 
 static int listen_in(const char *dir, const char *name, int type)
@@ -113,6 +130,15 @@ static int config_fd(const char *dir, char **argv, int *ready, int *console)
 			json_object_set_new(o, "engine", json_string(a[1]));
 		else if (!strcmp(a[0], "--cmdline"))
 			json_object_set_new(o, "cmdline", json_string(a[1]));
+		else if (!strcmp(a[0], "--cpu"))
+			json_object_set_new(o, "cpu_model", json_string(a[1]));
+		else if (!strcmp(a[0], "--paged"))
+			json_object_set_new(o, "paged", json_boolean(!strcmp(a[1], "yes")));
+		else if (!strcmp(a[0], "--template"))
+			json_object_set_new(o, "template", json_boolean(!strcmp(a[1], "yes")));
+		else if (!strcmp(a[0], "--restore"))
+			json_object_set_new(o, "restore_state_fd", json_integer(open_suffix(a[1], ".state", O_RDONLY))),
+				json_object_set_new(o, "restore_memory_fd", json_integer(open_suffix(a[1], ".memory", O_RDONLY)));
 		else if (!strcmp(a[0], "--uid"))
 			json_object_set_new(o, "uid", json_integer(atoi(a[1]))),
 				json_object_set_new(o, "gid", json_integer(atoi(a[1])));
@@ -133,7 +159,12 @@ static void run(const char *dir, const char *vmx, char **rest)
 	int log = open_or_die(path_in(dir, "vmx.log"), O_WRONLY | O_CREAT | O_TRUNC);
 	char number[16], line[2048] = "";
 	snprintf(number, sizeof(number), "%d", config);
-	pid_t pid = fork();
+	bool alone = false;   // as hostd starts a VM with a user of its own
+	for (char **a = rest; *a; a++)
+		alone |= !strcmp(*a, "--uid");
+	pid_t pid = alone ? (pid_t)syscall(SYS_clone, SIGCHLD | CLONE_NEWPID, NULL, NULL, NULL, NULL) : fork();
+	if (pid < 0)
+		die("fork");
 	if (!pid) {
 		setsid();
 		dup2(open_or_die("/dev/null", O_RDWR), 0);
@@ -157,13 +188,13 @@ static void run(const char *dir, const char *vmx, char **rest)
 	exit(strstr(line, "running") ? 0 : 1);
 }
 
-static void control(const char *dir, const void *request, size_t len, void *reply, size_t max)
+static void control_fds(const char *dir, const void *request, size_t len, const int *fds, size_t nfds, void *reply, size_t max)
 {
 	struct err e = ERR_INIT;
 	int fd = usock_connect(path_in(dir, "control.sock"), SOCK_SEQPACKET, &e);
 	if (fd < 0)
 		die(e.text);
-	ssize_t n = usock_send(fd, request, len, NULL, 0) ? -1 : usock_recv(fd, reply, max, NULL, NULL);
+	ssize_t n = usock_send(fd, request, len, fds, nfds) ? -1 : usock_recv(fd, reply, max, NULL, NULL);
 	struct vmx_error *error = reply;
 	if (n < (ssize_t)sizeof(struct vmx_msg))
 		die("no reply");
@@ -173,18 +204,67 @@ static void control(const char *dir, const void *request, size_t len, void *repl
 	}
 }
 
+static void control(const char *dir, const void *request, size_t len, void *reply, size_t max)
+{
+	control_fds(dir, request, len, NULL, 0, reply, max);
+}
+
+static void save(const char *dir, const char *prefix)
+{
+	struct vmx_msg m = {VMX_MSG_VERSION, VMX_MSG_SAVE, 10};
+	char r[VMX_MSG_MAX];
+	int fds[] = {open_suffix(prefix, ".state", O_RDWR | O_CREAT), open_suffix(prefix, ".memory", O_RDWR | O_CREAT)};
+	control_fds(dir, &m, sizeof(m), fds, 2, r, sizeof(r));
+	puts("ok");
+}
+
+// What pagerd does, as simply as can be: one page for each fault.
+static void page(const char *dir, const char *file)
+{
+	struct err e = ERR_INIT;
+	struct vmx_msg m = {VMX_MSG_VERSION, VMX_MSG_MEMORY, 11};
+	union { struct vmx_memory m; char room[VMX_MSG_MAX]; } r;
+	int fds[USOCK_FDS_MAX], from = file ? open_or_die(file, O_RDONLY) : -1;
+	size_t nfds = USOCK_FDS_MAX;
+	unsigned long long faults = 0;
+	int c = usock_connect(path_in(dir, "control.sock"), SOCK_SEQPACKET, &e);
+	if (c < 0 || usock_send(c, &m, sizeof(m), NULL, 0) ||
+	    usock_recv(c, &r, sizeof(r), fds, &nfds) != sizeof(r.m) || nfds != 2 || r.m.maps != 1)
+		die("the VM's memory");
+	struct pollfd p[2] = {{fds[1], POLLIN, 0}, {c, 0, 0}};
+	while (poll(p, 2, -1) >= 0 && !p[1].revents) {
+		struct uffd_msg f;
+		char data[4096] = "";
+		uint64_t done;
+		if (read(fds[1], &f, sizeof(f)) != sizeof(f) || f.event != UFFD_EVENT_PAGEFAULT)
+			continue;
+		uint64_t at = f.arg.pagefault.address & ~4095ull;
+		if (from >= 0 && pread(from, data, sizeof(data), (off_t)(at - r.m.map[0].address)) != sizeof(data))
+			die("read the memory's file");
+		if (!uffd_copy(fds[1], at, from >= 0 ? data : NULL, sizeof(data), &done))
+			faults++;
+		else
+			uffd_wake(fds[1], at, sizeof(data));
+	}
+	printf("%llu\n", faults);
+}
+
 static void status(const char *dir)
 {
 	struct vmx_msg m = {VMX_MSG_VERSION, VMX_MSG_STATUS, 7};
 	union { struct vmx_status s; char room[VMX_MSG_MAX]; } r;
 	control(dir, &m, sizeof(m), &r, sizeof(r));
 	printf("state=%u engine=%u pid=%u engine_pid=%u vcpus=%u memory_mib=%u setup_us=%llu boot_us=%llu "
-	       "disk_read=%llu disk_write=%llu disk_ops=%llu vsock_rx=%llu vsock_tx=%llu resident=%llu\n",
+	       "disk_read=%llu disk_write=%llu disk_ops=%llu vsock_rx=%llu vsock_tx=%llu resident=%llu exits_port=%llu "
+	       "exits_mmio=%llu exits_halt=%llu exits_signal=%llu exits_other=%llu net_rx=%llu net_tx=%llu\n",
 	       r.s.state, r.s.engine, r.s.pid, r.s.engine_pid, r.s.vcpus, r.s.memory_mib,
 	       (unsigned long long)r.s.setup_ns / 1000, (unsigned long long)r.s.boot_ns / 1000,
 	       (unsigned long long)r.s.disk_read_bytes, (unsigned long long)r.s.disk_write_bytes,
 	       (unsigned long long)r.s.disk_ops, (unsigned long long)r.s.vsock_rx_bytes,
-	       (unsigned long long)r.s.vsock_tx_bytes, (unsigned long long)r.s.memory_resident_bytes);
+	       (unsigned long long)r.s.vsock_tx_bytes, (unsigned long long)r.s.memory_resident_bytes,
+	       (unsigned long long)r.s.exits_port, (unsigned long long)r.s.exits_mmio, (unsigned long long)r.s.exits_halt,
+	       (unsigned long long)r.s.exits_signal, (unsigned long long)r.s.exits_other,
+	       (unsigned long long)r.s.net_rx_packets, (unsigned long long)r.s.net_tx_packets);
 }
 
 static void stop(const char *dir, uint32_t how)
@@ -331,6 +411,10 @@ int main(int argc, char **argv)
 		run(argv[2], argv[3], argv + 4);
 	else if (!strcmp(what, "status"))
 		status(argv[2]);
+	else if (!strcmp(what, "save") && argc == 4)
+		save(argv[2], argv[3]);
+	else if (!strcmp(what, "page"))
+		page(argv[2], argc > 3 ? argv[3] : NULL);
 	else if (!strcmp(what, "kill"))
 		stop(argv[2], 0);
 	else if (!strcmp(what, "button"))

@@ -58,6 +58,7 @@ struct bh_disk_attr {
 	enum bh_disk_mode mode;
 	const char *at;            // open at this filter (its name in the descriptor), bypassing those above; NULL: top
 	bool no_io_uring;          // thread pool even where io_uring works
+	bool keep_descriptor;      // bh_disk_resize leaves the descriptor to the caller, for a process that may open no files
 };
 
 struct bh_disk_info {

@@ -66,7 +66,7 @@ struct prda_options {
 };
 
 /* Make a region. o: NULL: private, PRDA_RESTART, all CPUs. Memory is used as it is touched, address space at once
- * (2 * cpus + 3 strides). Returns 0 and *r (the caller's), or -errno with text in e: -EINVAL, -ENOMEM, -EEXIST ... */
+ * (2 * cpus + 2 strides, and 1 MiB). Returns 0 and *r (the caller's), or -errno with text in e: -EINVAL, -ENOMEM, -EEXIST ... */
 int prda_region_new(const struct prda_options *o, struct prda_region **r, struct err *e);
 
 /* Attach to another process's region. fd: its descriptor, open for reading and writing; borrowed. The region appears at

@@ -21,6 +21,7 @@ struct agent {
 	struct evwatch *give_back;           // NULL until a container runs
 	uint64_t init_ns, ready_ns;          // CLOCK_BOOTTIME when main began, when the agent listened
 	const char *crun;                    // path of the runtime
+	bool cloned;                         // this VM was not booted, but cloned from a template
 };
 
 #define AGENT_DIR_MAX 128     // most bytes of each folder's path, with the NUL

@@ -247,8 +247,18 @@ int bundle_make(struct container *c, const Bulkhead__Agent__CreateContainer *rq,
 	p->plan = (struct oci_plan){.rootfs = p->rootfs, .cgroup = p->cgroup, .user = &p->user, .terminal = rq->tty,
 				    .shared_pids = pod_pause_pid(c->agent->pod) != 0, .pid_namespace = p->pid_namespace,
 				    .mounts = p->mounts, .devices = p->devices};
+	pid_t pause = pod_pause_pid(c->agent->pod);
+	if (*rq->process_namespace_of && !pause) {
+		struct container *target = container_find(c->agent, rq->process_namespace_of, e);
+		if (!target)
+			return -e->code;
+		if (target->state != BULKHEAD__AGENT__CONTAINER_STATE__RUNNING)
+			return err_set(e, ESRCH, "container '%s', whose processes this one shall see, does not run", target->id);
+		pause = target->pid;
+		p->plan.shared_pids = true;
+	}
 	snprintf(p->cgroup, sizeof(p->cgroup), "/pod/%s", c->id);
-	snprintf(p->pid_namespace, sizeof(p->pid_namespace), "/proc/%d/ns/pid", (int)pod_pause_pid(c->agent->pod));
+	snprintf(p->pid_namespace, sizeof(p->pid_namespace), "/proc/%d/ns/pid", (int)pause);
 	for (size_t i = 0; !rc && i < rq->n_mounts; i++)
 		rc = add_mount(c, p, rq->mounts[i], rq->fs_group, e);
 	if (!rc)

@@ -18,10 +18,12 @@
 #include "base/own.h"
 #include "boot.h"
 #include "container.h"
+#include "diskfs.h"
 #include "endpoint.h"
 #include "frame.h"
 #include "message.h"
 #include "pod.h"
+#include "share.h"
 #include "stats.h"
 #include "volume.h"
 
@@ -137,7 +139,9 @@ static void hello(struct agent *a, const Bulkhead__Agent__Request *rq, struct ca
 	struct utsname u = {0};
 	own_buf struct buf boot_id = BUF_INIT;
 	uname(&u);
-	file_read("/proc/sys/kernel/random/boot_id", 64, &boot_id, NULL);
+	/* The kernel makes it up when it is first read: in a clone not before the generator has been given its own entropy. */
+	if (!a->cloned || pod_uid(a->pod))
+		file_read("/proc/sys/kernel/random/boot_id", 64, &boot_id, NULL);
 	Bulkhead__Agent__HelloReply h = BULKHEAD__AGENT__HELLO_REPLY__INIT;
 	h.version = 1;
 	h.agent_version = BULKHEAD_VERSION;
@@ -180,6 +184,9 @@ static control_fn *const handlers[] = {
 	[REQUEST(UPDATE_RESOURCES)] = container_update,
 	[REQUEST(SHUTDOWN)] = shut_down,
 	[REQUEST(ATTACH_DISK)] = volume_attach_disk,
+	[REQUEST(GROW_DISK)] = diskfs_grow_request,
+	[REQUEST(FREEZE_DISK)] = diskfs_freeze_request,
+	[REQUEST(ATTACH_IMAGE)] = share_attach_image,
 };
 
 /* Answers one request; false: it cannot be read at all. */

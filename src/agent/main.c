@@ -24,6 +24,7 @@
 #include "reaper.h"
 #include "runtime.h"
 #include "stream.h"
+#include "template.h"
 
 #define FILES_MAX 1048576
 
@@ -94,6 +95,9 @@ static int run_guest(void)
 		rc = dir_make(a.run_dir, 0755, &e);
 	if (!rc)
 		rc = runtime_prepare(&a, &e);
+	a.cloned = !rc && template_wanted();
+	if (a.cloned)
+		rc = template_wait(&e);
 	if (!rc)
 		rc = serve(&a, NULL, &e);
 	if (rc)

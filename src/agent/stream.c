@@ -15,6 +15,7 @@
 #include "logstream.h"
 #include "message.h"
 #include "portforward.h"
+#include "share.h"
 
 #define OPEN_MAX_BYTES (1u << 20)
 #define STREAMS_MAX 4096
@@ -142,6 +143,9 @@ static void open_session(struct stream *s, const Bulkhead__Agent__StreamOpen *op
 		break;
 	case BULKHEAD__AGENT__STREAM_OPEN__WHAT_PORT:
 		port_open(a, s, open->port);
+		break;
+	case BULKHEAD__AGENT__STREAM_OPEN__WHAT_SHARE:
+		share_open(a, s, open->share);
 		break;
 	default:
 		err_set(&e, ENOSYS, "this agent does not know the stream; its version is " BULKHEAD_VERSION);

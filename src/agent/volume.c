@@ -12,6 +12,7 @@
 #include <string.h>
 #include <sys/mount.h>
 #include <sys/stat.h>
+#include <sys/statvfs.h>
 #include <sys/sysmacros.h>
 #include <unistd.h>
 
@@ -19,7 +20,9 @@
 #include "base/evloop.h"
 #include "base/file.h"
 #include "base/own.h"
+#include "diskfs.h"
 #include "machine.h"
+#include "share.h"
 #include "volume_files.h"
 
 bool volume_name_ok(const char *name)
@@ -59,12 +62,12 @@ static int give_to_group(const char *path, const struct stat *st, int type, stru
 	return chmod(path, (st->st_mode & 07777) | more) ? -1 : 0;
 }
 
-/* fsGroup: everything belongs to the group and may be written by it, new files inherit it. What has its group already
- * is left alone (OnRootMismatch), so a large volume is walked once. */
-static int set_group(const char *dir, uint32_t group, struct err *e)
+/* fsGroup: everything belongs to the group and may be written by it, new files inherit it. Unless `always`, what has its
+ * group already is left alone (OnRootMismatch), so a large volume is walked once. */
+static int set_group(const char *dir, uint32_t group, bool always, struct err *e)
 {
 	struct stat st;
-	if (!group || stat(dir, &st) || (st.st_gid == group && (st.st_mode & 02070) == 02070))
+	if (!group || stat(dir, &st) || (!always && st.st_gid == group && (st.st_mode & 02070) == 02070))
 		return 0;
 	group_now = group;
 	if (nftw(dir, give_to_group, 16, FTW_PHYS | FTW_MOUNT | FTW_DEPTH))
@@ -121,8 +124,13 @@ int volume_mount_disk(struct agent *a, const char *serial, const char *type, boo
 	if (rc)
 		return rc;
 	bool erofs = !strcmp(type, "erofs");
+	read_only |= diskfs_read_only(device);
 	unsigned long flags = MS_NODEV | (read_only || erofs ? MS_RDONLY : MS_NOATIME);
-	return a->machine->mount(device, out, type, flags, erofs || read_only ? NULL : "discard", e);
+	/* noload: a journal that a killed VM has left cannot be replayed onto a disk that takes no writes. */
+	rc = a->machine->mount(device, out, type, flags, erofs ? NULL : read_only ? "noload" : "discard", e);
+	if (!rc && !erofs && !read_only && diskfs_grow(out, device, e))   // it may have become larger while nobody used it
+		control_warn(a->control, "disk %s: %s", serial, e->text);
+	return rc;
 }
 
 static int find_block(struct agent *a, const Bulkhead__Agent__Mount *m, struct volume_place *out, struct err *e)
@@ -139,9 +147,23 @@ static int find_block(struct agent *a, const Bulkhead__Agent__Mount *m, struct v
 	return 0;
 }
 
+static bool disk_is_mounted(const struct agent *a, const char *serial)
+{
+	char path[PATH_MAX];
+	snprintf(path, sizeof(path), "%s/disk/%s", a->run_dir, serial);
+	return mounted(path);
+}
+
+static bool disk_is_read_only(const char *path)
+{
+	struct statvfs fs;
+	return !statvfs(path, &fs) && fs.f_flag & ST_RDONLY;
+}
+
 int volume_prepare(struct agent *a, const Bulkhead__Agent__Mount *m, uint32_t fs_group, struct volume_place *out,
 		   struct err *e)
 {
+	bool first = false;
 	memset(out, 0, sizeof(*out));
 	int rc = check_name(m->source, e);
 	if (rc)
@@ -157,16 +179,19 @@ int volume_prepare(struct agent *a, const Bulkhead__Agent__Mount *m, uint32_t fs
 		snprintf(out->path, PATH_MAX, "%s/files/%s", a->run_dir, m->source);
 		return access(out->path, F_OK) ? err_set(e, ENOENT, "volume '%s' was not written yet", m->source) : 0;
 	case BULKHEAD__AGENT__MOUNT__KIND__DISK:
-		rc = volume_mount_disk(a, m->source, *m->fs_type ? m->fs_type : "ext4", m->read_only, out->path, e);
-		if (!rc && m->read_only)
+		first = !disk_is_mounted(a, m->source);
+		rc = volume_mount_disk(a, m->source, *m->fs_type ? m->fs_type : "ext4", false, out->path, e);
+		if (!rc && disk_is_read_only(out->path))
 			return 0;
 		break;
 	case BULKHEAD__AGENT__MOUNT__KIND__BLOCK:
 		return find_block(a, m, out, e);
+	case BULKHEAD__AGENT__MOUNT__KIND__SHARE:
+		return share_place(a, m->source, out->path, e);
 	default:
 		return err_set(e, EINVAL, "mount kind %d is unknown", (int)m->kind);
 	}
-	return rc ? rc : set_group(out->path, fs_group, e);
+	return rc ? rc : set_group(out->path, fs_group, m->group_always && first, e);
 }
 
 void volume_write(struct agent *a, const Bulkhead__Agent__Request *rq, struct call *call)

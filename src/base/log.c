@@ -2,10 +2,13 @@
 // Log lines on stderr; see log.h.
 #include "log.h"
 
+#include <fcntl.h>
+#include <pthread.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include "clock.h"
@@ -23,6 +26,55 @@ void log_init(const char *name)
 void log_identity(const char *text)
 {
 	snprintf(identity, sizeof(identity), "[%s]", text);
+}
+
+/* --- rotation --- */
+
+static uint64_t rotate_bytes;    // 0: never
+static uint64_t written;         // since the file was last looked at
+static pthread_mutex_t rotating = PTHREAD_MUTEX_INITIALIZER;
+
+#define LOOK_BYTES 65536
+
+void log_rotate(uint64_t max_bytes)
+{
+	rotate_bytes = max_bytes;
+	written = LOOK_BYTES;
+}
+
+/* Those who write meanwhile write to the old file, which is kept. */
+static void rotate(void)
+{
+	char name[4096], one[4100], two[4100];
+	struct stat st;
+	if (fstat(STDERR_FILENO, &st) || !S_ISREG(st.st_mode) || (uint64_t)st.st_size < rotate_bytes)
+		return;
+	ssize_t n = readlink("/proc/self/fd/2", name, sizeof(name) - 1);
+	if (n <= 0)
+		return;
+	name[n] = '\0';
+	snprintf(one, sizeof(one), "%s.1", name);
+	snprintf(two, sizeof(two), "%s.2", name);
+	rename(one, two);
+	if (rename(name, one))
+		return;   // removed meanwhile, or no place for it: it goes on as it is
+	int fd = open(name, O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC, st.st_mode & 0777);
+	if (fd < 0)
+		return;
+	dup2(fd, STDERR_FILENO);
+	close(fd);
+	if (!fstat(STDOUT_FILENO, &st) && S_ISREG(st.st_mode))
+		dup2(STDERR_FILENO, STDOUT_FILENO);
+}
+
+static void note_written(size_t n)
+{
+	uint64_t now = __atomic_add_fetch(&written, n, __ATOMIC_RELAXED);
+	if (!rotate_bytes || (now < LOOK_BYTES && now < rotate_bytes / 8) || pthread_mutex_trylock(&rotating))
+		return;
+	__atomic_store_n(&written, 0, __ATOMIC_RELAXED);
+	rotate();
+	pthread_mutex_unlock(&rotating);
 }
 
 static bool debug_wanted(const char *subsystem)
@@ -61,6 +113,7 @@ void log_line(enum log_level level, const char *subsystem, const char *fmt, ...)
 	line[n++] = '\n';
 	if (write(STDERR_FILENO, line, n) < 0)
 		return;   // nowhere left to say it
+	note_written(n);
 }
 
 bool log_due(uint64_t *last_ns)

@@ -16,6 +16,11 @@ void log_init(const char *program);
 /* What this process works for ("pod=ns/name vm=ID"); copied, at most 127 bytes. Call once, before threads. */
 void log_identity(const char *identity);
 
+/* If stderr is a file, keep it below about max_bytes: it becomes NAME.1 (which becomes NAME.2) and a new one takes its place,
+ * without losing a line. For daemons; call once, before threads. */
+#define LOG_ROTATE_BYTES (16ull << 20)
+void log_rotate(uint64_t max_bytes);
+
 void log_line(enum log_level level, const char *subsystem, const char *fmt, ...) __attribute__((format(printf, 3, 4)));
 
 #define log_error(sub, ...) log_line(LOG_LEVEL_ERROR, sub, __VA_ARGS__)

@@ -25,6 +25,7 @@ int cmd_up(struct cli *c);
 int cmd_down(struct cli *c);
 int cmd_doctor(struct cli *c);
 int cmd_vm(struct cli *c);
+int cmd_template(struct cli *c);
 int cmd_image(struct cli *c);
 int cmd_kubeconfig(struct cli *c);
 int cmd_backup(struct cli *c);
@@ -48,6 +49,7 @@ struct cluster {
 	char tag[8], address[46], node_name[254], pod_cidr[32];
 	char store[512];       // the server's --store; "": its own SQLite file
 	char engine[8];        // what was asked for: "auto", "qemu", "kvm"
+	char templates[4];     // "on": pods start from templates; "off"
 	uint16_t api_port, kubelet_port;
 	unsigned memory_mib;   // what all VMs together may have; 0: what the host has
 };

@@ -30,6 +30,7 @@ static void from_json(const json_t *j, struct cluster *c)
 	snprintf(c->pod_cidr, sizeof(c->pod_cidr), "%s", jpath_str(j, "podCIDR", ""));
 	snprintf(c->engine, sizeof(c->engine), "%s", jpath_str(j, "engine", ""));
 	snprintf(c->store, sizeof(c->store), "%s", jpath_str(j, "store", ""));
+	snprintf(c->templates, sizeof(c->templates), "%s", jpath_str(j, "templates", ""));
 	c->api_port = (uint16_t)jpath_int(j, "apiPort", 0);
 	c->kubelet_port = (uint16_t)jpath_int(j, "kubeletPort", 0);
 	c->memory_mib = (unsigned)jpath_int(j, "memoryMiB", 0);
@@ -37,9 +38,9 @@ static void from_json(const json_t *j, struct cluster *c)
 
 static json_t *to_json(const char *root, const struct cluster *c)
 {
-	return json_pack("{s:i, s:s, s:s, s:s, s:s, s:s, s:s, s:i, s:i, s:i, s:s}", "version", 1, "root", root, "tag", c->tag, "address", c->address,
-			 "nodeName", c->node_name, "podCIDR", c->pod_cidr, "engine", c->engine, "apiPort", c->api_port, "kubeletPort",
-			 c->kubelet_port, "memoryMiB", (int)c->memory_mib, "store", c->store);
+	return json_pack("{s:i, s:s, s:s, s:s, s:s, s:s, s:s, s:s, s:i, s:i, s:i, s:s}", "version", 1, "root", root, "tag", c->tag, "address",
+			 c->address, "nodeName", c->node_name, "podCIDR", c->pod_cidr, "engine", c->engine, "templates", c->templates,
+			 "apiPort", c->api_port, "kubeletPort", c->kubelet_port, "memoryMiB", (int)c->memory_mib, "store", c->store);
 }
 
 static json_t *read_json(const char *path)
@@ -131,6 +132,8 @@ static int choose_missing(const char *root, struct cluster *c, struct err *e)
 	}
 	if (!c->engine[0])
 		strcpy(c->engine, "auto");
+	if (!c->templates[0])
+		strcpy(c->templates, "on");
 	if (!c->api_port && !(c->api_port = pick_port(root, "apiPort", c->address, 6443)))
 		return err_set(e, EADDRINUSE, "no free port from 6443 on at %s: name one with --port", c->address);
 	if (!c->kubelet_port && !(c->kubelet_port = pick_port(root, "kubeletPort", c->address, 10250)))
@@ -167,6 +170,8 @@ int cluster_choose(const char *root, const struct cluster *wish, struct cluster 
 		strcpy(c.engine, wish->engine);
 	if (wish->store[0])
 		strcpy(c.store, wish->store);
+	if (wish->templates[0])
+		strcpy(c.templates, wish->templates);
 	if (wish->api_port)
 		c.api_port = wish->api_port;
 	if (wish->memory_mib)

@@ -10,11 +10,12 @@
 #include "cli.h"
 
 static const struct cli_command commands[] = {
-	{"up", "up [--address IP] [--port N] [--node-name NAME] [--engine E] [--vm-memory-mib N]", "start a one-host cluster; idempotent", cmd_up},
+	{"up", "up [--address IP] [--port N] [--node-name NAME] [--engine E] [--templates on|off] [--vm-memory-mib N]", "start a one-host cluster; idempotent", cmd_up},
 	{"down", "down [--purge]", "stop it; --purge also removes everything it kept", cmd_down},
 	{"doctor", "doctor", "say what this machine offers and what was chosen", cmd_doctor},
 	{"vm", "vm ls", "the pod VMs of this host", cmd_vm},
 	{"top", "top [-n N] [-i SECONDS] [-s rate|name|total] [--all]", "what all programs count: live, or as a table", cmd_top},
+	{"template", "template ls | build [--vcpus N] [--memory MIB] | rm NAME|all", "guests that pods' VMs are cloned from", cmd_template},
 	{"image", "image ls | pull REF | load PATH [--name REF] | rm REF", "the host's container images", cmd_image},
 	{"disk", "disk COMMAND ...", "virtual disks: create, clone, filter, serve, ...", cmd_disk},
 	{"kubeconfig", "kubeconfig [--path]", "the administrator's kubeconfig", cmd_kubeconfig},

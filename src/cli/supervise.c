@@ -151,7 +151,7 @@ int cmd_supervise(struct cli *c)
 {
 	struct cluster cl;
 	struct err e = ERR_INIT;
-	char path[4096], server[4096], hostd[4096], pagerd[4096], pager_socket[4096], store[4096], memory[16], listen[64], port[8], pid[16], reason[256];
+	char path[4096], server[4096], hostd[4096], pagerd[4096], pager_socket[4096], store[4096], metrics[4200], memory[16], listen[64], port[8], pid[16], reason[256];
 	if (cluster_load(c->root, &cl, &e))
 		return cli_fail(&e);
 	own_fd int lock = lock_file(c->root, O_RDWR | O_CREAT);
@@ -167,6 +167,7 @@ int cmd_supervise(struct cli *c)
 	snprintf(server, sizeof(server), "%s/bulkhead-server", cli_bin_dir());
 	snprintf(hostd, sizeof(hostd), "%s/bulkhead-hostd", cli_bin_dir());
 	snprintf(pagerd, sizeof(pagerd), "%s/bulkhead-pagerd", cli_bin_dir());
+	snprintf(metrics, sizeof(metrics), "%s/run/metrics", c->root);
 	snprintf(pager_socket, sizeof(pager_socket), "%s/run/pager.sock", c->root);
 	snprintf(store, sizeof(store), "%s/run/pager.store", c->root);
 	snprintf(memory, sizeof(memory), "%u", cl.memory_mib);
@@ -177,11 +178,11 @@ int cmd_supervise(struct cli *c)
 		{.name = "server", .argv = {server, "--root", c->root, "--listen", listen, "--advertise", cl.address, "--node-name",
 					    cl.node_name, "--node-addr", cl.address, "--kubelet-port", port, "--store",
 					    cl.store[0] ? cl.store : "sqlite", NULL}},
-		{.name = "pagerd", .argv = {pagerd, "--control", pager_socket, "--store", store, "--memory-mib", memory, NULL},
+		{.name = "pagerd", .argv = {pagerd, "--control", pager_socket, "--store", store, "--memory-mib", memory, "--metrics", metrics, NULL},
 		 .backoff_max_ms = BACKOFF_FIRST_MS},   // whoever faults waits for it
 		{.name = "hostd", .argv = {hostd, "--root", c->root, "--node-name", cl.node_name, "--node-addr", cl.address,
-					   "--kubelet-port", port, "--tag", cl.tag, "--pod-cidr", cl.pod_cidr, "--engine", engine, "--pager",
-					   pager_socket, NULL}},
+					   "--kubelet-port", port, "--tag", cl.tag, "--pod-cidr", cl.pod_cidr, "--engine", engine, "--templates",
+					   cl.templates[0] ? cl.templates : "on", "--pager", pager_socket, NULL}},
 	};
 	sigset_t set;
 	sigemptyset(&set);

@@ -121,17 +121,21 @@ static int wait_ready(const struct cli *c, const struct cluster *cl, struct err 
 
 int cmd_up(struct cli *c)
 {
-	static const char text[] = "up [--root DIR] [--address IP] [--port N] [--node-name NAME] [--engine auto|kvm|qemu]\n"
-				   "   [--vm-memory-mib N] [--store sqlite|etcd=URL,...[,ca=FILE][,cert=FILE,key=FILE]]";
+	static const char text[] = "up [--root DIR] [--address IP] [--port N] [--node-name NAME] [--engine auto|kvm|qemu] "
+				   "[--templates on|off]\n   [--vm-memory-mib N] [--store sqlite|etcd=URL,...[,ca=FILE][,cert=FILE,key=FILE]]";
 	struct cluster wish = {0}, cl;
 	struct err e = ERR_INIT;
 	const char *address = cli_option(c, "--address"), *port = cli_option(c, "--port"), *name = cli_option(c, "--node-name");
-	const char *engine = cli_option(c, "--engine"), *memory = cli_option(c, "--vm-memory-mib");
-	const char *store = cli_option(c, "--store");
+	const char *engine = cli_option(c, "--engine"), *templates = cli_option(c, "--templates");
+	const char *memory = cli_option(c, "--vm-memory-mib"), *store = cli_option(c, "--store");
+	if (!templates)
+		templates = getenv("BULKHEAD_TEMPLATES");
 	if (c->argc)
 		return cli_usage(text);
 	if (engine && strcmp(engine, "qemu") && strcmp(engine, "kvm") && strcmp(engine, "auto"))
 		return err_set(&e, EINVAL, "--engine %s: there are kvm, qemu and auto", engine), cli_fail(&e);
+	if (templates && strcmp(templates, "on") && strcmp(templates, "off"))
+		return err_set(&e, EINVAL, "--templates %s: there are on and off", templates), cli_fail(&e);
 	if (port && (atoi(port) < 1 || atoi(port) > 65535))
 		return err_set(&e, EINVAL, "--port %s: a port is a number from 1 to 65535", port), cli_fail(&e);
 	if (memory && (atoi(memory) < 64 || atoi(memory) > 1 << 24))
@@ -144,6 +148,7 @@ int cmd_up(struct cli *c)
 	snprintf(wish.node_name, sizeof(wish.node_name), "%s", name ? name : "");
 	snprintf(wish.engine, sizeof(wish.engine), "%s", engine ? engine : "");
 	snprintf(wish.store, sizeof(wish.store), "%s", store ? store : "");
+	snprintf(wish.templates, sizeof(wish.templates), "%s", templates ? templates : "");
 	wish.memory_mib = memory ? (unsigned)atoi(memory) : 0;
 	wish.api_port = port ? (uint16_t)atoi(port) : 0;
 	signal(SIGPIPE, SIG_IGN);

@@ -34,7 +34,11 @@ static struct iof_layer *next_for(struct iof_layer *l, enum iof_op op)
 void chain_wire(struct bh_disk *d)
 {
 	for (struct iof_layer *l = d->top; l != &d->data; l = l->next)
-		for (enum iof_op op = 0; op < IOF_OPS; op++) l->below[op] = next_for(l->next, op);
+		for (enum iof_op op = 0; op < IOF_OPS; op++) {
+			struct iof_layer *next = next_for(l->next, op);
+
+			if (l->below[op] != next) l->below[op] = next;   // threads of lower filters are reading theirs already
+		}
 	for (enum iof_op op = 0; op < IOF_OPS; op++) d->entry[op] = next_for(d->top, op);
 }
 

@@ -123,6 +123,7 @@ int disk_open(const char *path, const struct disk_open *o, struct bh_disk **out,
 	d->root = o->child ? o->child->root : d;
 	d->read_only = o->read_only;
 	d->threads_only = o->threads_only;
+	d->keep_descriptor = o->keep_descriptor;
 	d->no_parent = o->no_parent;
 	d->side_ops = &side_real;
 	rc = open_into(d, o, e);
@@ -156,6 +157,7 @@ int bh_disk_open(const char *path, const struct bh_disk_attr *attr, struct bh_di
 	if (!attr) attr = &defaults;
 	o.read_only = attr->mode == BH_DISK_RDONLY;
 	o.threads_only = attr->no_io_uring;
+	o.keep_descriptor = attr->keep_descriptor;
 	o.at = attr->at;
 	return disk_open(path, &o, d, e);
 }

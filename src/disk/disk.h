@@ -8,7 +8,7 @@
 struct disk_open {
 	struct bh_disk *child;       // whose parent this is; NULL: a root
 	bool read_only;
-	bool threads_only;
+	bool threads_only, keep_descriptor;
 	bool ignore_children;        // open for writing although clones exist (commit)
 	bool no_parent;              // a clone without its parent: only its own blocks can be read
 	const char *at;

@@ -99,7 +99,7 @@ static int use(struct bh_disk *d, struct err *e)
 static int everything(const char *filters, struct err *e)
 {
 	struct bh_disk_new n = { .size_bytes = SIZE }, cn = { .parent = base_path, .filters = filters };
-	struct bh_disk *d;
+	struct bh_disk *d = NULL;
 	int rc = bh_disk_create(base_path, &n, e), rc2;
 
 	if (rc == 0) rc = bh_disk_create(clone_path, &cn, e);
@@ -144,7 +144,8 @@ static void fail_each(const char *filters, unsigned stride)
 		snprintf(clone_path, sizeof(clone_path), "%s/clone.bhd", dir);
 		memset(want, 0, sizeof(want));
 		memset(maybe, 0, sizeof(maybe));
-		flushed = hit = false;
+		flushed = false;
+		hit = false;
 		atomic_store(&countdown, n);
 		rc = everything(filters, &e);
 		atomic_store(&countdown, 0);

@@ -44,6 +44,7 @@ struct bh_disk {
 	uint32_t block;
 	bool read_only;
 	bool threads_only;                  // no io_uring
+	bool keep_descriptor;               // a new size is not written to it
 	bool no_parent;                     // a clone without its parent (disk.h)
 	int data_fd;                        // owned; also carries the lock
 	bool is_block_device;

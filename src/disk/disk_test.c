@@ -235,6 +235,30 @@ static void test_filters(void **state)
 	}
 }
 
+/* Clusters written again and again take new places until a flush; without one there is room all the same. */
+static void test_compress_room(void **state)
+{
+	struct bh_disk_new n = { .size_bytes = SIZE, .filters = "[{\"type\":\"compress\",\"settings\":{\"cluster\":\"16K\"}}]" };
+	own_free unsigned char *model = calloc(1, SIZE);
+	struct err e = ERR_INIT;
+	unsigned seed = 5;
+	struct bh_disk *d;
+
+	(void)state;
+	ok(bh_disk_create(at("room.bhd"), &n, &e), e);
+	d = open_disk(at("room.bhd"), NULL);
+	for (int round = 0; round < 8; round++)
+		for (uint64_t off = 0; off < SIZE; off += 64 << 10) {
+			for (int b = 0; b < 64 << 10; b++) model[off + (unsigned)b] = (unsigned char)rand_r(&seed);
+			ok(bh_disk_rw(d, BH_DISK_WRITE, off, model + off, 64 << 10, 0, &e), e);
+		}
+	compare(d, model, SIZE);
+	close_disk(d);
+	d = open_disk(at("room.bhd"), NULL);
+	compare(d, model, SIZE);
+	close_disk(d);
+}
+
 static void test_refused(void **state)
 {
 	struct bh_disk_new n = { .size_bytes = SIZE };
@@ -277,6 +301,7 @@ int main(void)
 		cmocka_unit_test_setup_teardown(test_raw, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_clones, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_filters, setup, teardown),
+		cmocka_unit_test_setup_teardown(test_compress_room, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_refused, setup, teardown),
 	};
 

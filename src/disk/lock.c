@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 // One writer or many readers: flock on the data file. The kernel drops the lock of a process that dies, so none is
-// ever stale; /proc/locks tells who holds it.
+// stale for long: until the last request in its ring has ended. /proc/locks tells who holds it.
 #include <errno.h>
 #include <fcntl.h>
 #include <stdio.h>
@@ -12,6 +12,9 @@
 
 #include "base/own.h"
 #include "disk/disk.h"
+
+#define LEAVING_TRIES 100    // for a holder that is dead or not to be found
+#define LEAVING_US 20000
 
 /* Pid of a process that holds a flock on fd's file; 0: not found (other namespace, no /proc). */
 static int holder(int fd)
@@ -33,22 +36,48 @@ static int holder(int fd)
 	return 0;
 }
 
+/* Not dead, nor dead and not waited for. */
+static bool lives(int pid)
+{
+	char path[32], text[128] = "";
+	const char *state;
+	own_file FILE *f = NULL;
+
+	snprintf(path, sizeof(path), "/proc/%d/stat", pid);
+	f = fopen(path, "re");
+	if (!f || !fgets(text, sizeof(text), f)) return false;
+	state = strrchr(text, ')');
+	return !state || !state[1] || !strchr("ZX", state[2]);
+}
+
+/* 0: locked. *pid: who has it; 0: not known. */
+static int try_lock(int fd, bool exclusive, int *pid)
+{
+	for (int i = 0;; i++) {
+		if (flock(fd, (exclusive ? LOCK_EX : LOCK_SH) | LOCK_NB) == 0) return 0;
+		if (errno != EWOULDBLOCK) return -errno;
+		*pid = holder(fd);
+		if (i == LEAVING_TRIES || (*pid && lives(*pid))) return -EBUSY;
+		usleep(LEAVING_US);
+	}
+}
+
 int disk_lock(const char *path, bool exclusive, int *out, struct err *e)
 {
 	own_fd int fd = open(path, (exclusive ? O_RDWR : O_RDONLY) | O_CLOEXEC | O_NOCTTY);
 	struct stat st;
 	char who[64] = "another process";
-	int pid;
+	int pid = 0, rc;
 
 	if (fd < 0) return err_sys(e, errno, "cannot open '%s'", path);
 	if (fstat(fd, &st) < 0) return err_sys(e, errno, "cannot look at '%s'", path);
 	if (!S_ISREG(st.st_mode) && !S_ISBLK(st.st_mode)) return err_set(e, EINVAL, "'%s' is neither a file nor a block device", path);
-	if (flock(fd, (exclusive ? LOCK_EX : LOCK_SH) | LOCK_NB) == 0) {
+	rc = try_lock(fd, exclusive, &pid);
+	if (rc == 0) {
 		*out = take_fd(fd);
 		return 0;
 	}
-	if (errno != EWOULDBLOCK) return err_sys(e, errno, "cannot lock '%s'", path);
-	pid = holder(fd);
+	if (rc != -EBUSY) return err_sys(e, -rc, "cannot lock '%s'", path);
 	if (pid) snprintf(who, sizeof(who), pid == getpid() ? "this process (pid %d)" : "process %d", pid);
 	return err_set(e, EBUSY, "'%s' is %s by %s", path, exclusive ? "in use" : "open for writing", who);
 }

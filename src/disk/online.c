@@ -250,7 +250,7 @@ static int resize_paused(struct bh_disk *d, uint64_t size, struct err *e)
 	if (rc == 0 && d->desc) {
 		d->desc->size = size;
 		if (d->desc->has_parent && d->desc->parent.limit > size) d->desc->parent.limit = size;
-		rc = descriptor_write(d->desc, e);
+		if (!d->keep_descriptor) rc = descriptor_write(d->desc, e);
 	}
 	if (rc < 0) {
 		__atomic_store_n(&d->size, old, __ATOMIC_RELAXED);

@@ -278,7 +278,7 @@ int bh_disk_queue_poll(struct bh_disk_queue *q)
 	if (q->nesting) return 0;   // from inside done: the outer poll goes on
 	q->nesting++;
 	q->completed = 0;
-	q->owner = pthread_self();
+	atomic_store_explicit(&q->owner, pthread_self(), memory_order_relaxed);
 	if (q->armed || atomic_load_explicit(&q->mailbox, memory_order_relaxed)) {
 		if (q->armed) io_uring_cq_eventfd_toggle(&q->ring, false);
 		q->armed = false;

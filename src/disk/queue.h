@@ -33,7 +33,7 @@ struct bh_disk_queue {
 	bool paused;
 	struct iof_req control;          // pause and resume messages
 	_Atomic int acked;
-	pthread_t owner;                 // the thread that used it last
+	_Atomic pthread_t owner;           // the thread that used it last
 	void *buf[QUEUE_BUF_CLASSES];    // free buffers
 	unsigned nbuf[QUEUE_BUF_CLASSES];
 	void *slot[DISK_SLOTS_MAX];

@@ -23,6 +23,7 @@
 #include "image.h"
 #include "pager_client.h"
 #include "pods.h"
+#include "template.h"
 
 #define QUIET_S 1
 
@@ -52,8 +53,8 @@ static enum MHD_Result answer_error(struct MHD_Connection *c, unsigned code, con
 struct job {
 	const struct host *host;
 	const struct admin *admin;
-	bool load;
-	char *what, *name;           // reference, or path and name
+	enum job_kind { JOB_PULL, JOB_LOAD, JOB_TEMPLATE } kind;
+	char *what, *name;           // reference, or path and name; vcpus and memory
 	pthread_t thread;
 	pthread_mutex_t lock;
 	pthread_cond_t more;
@@ -86,22 +87,39 @@ static void job_progress(void *user, const char *stage, uint64_t done, uint64_t 
 	job_line(j, json_pack("{s:s, s:I, s:I}", "stage", stage, "done", (json_int_t)done, "total", (json_int_t)total));
 }
 
+static void template_progress(void *user, const char *stage) { job_progress(user, stage, 0, 0); }
+
+static int job_image(struct job *j, json_t **answer, struct err *e)
+{
+	struct image_pull_opts o = {.progress = job_progress, .user = j, .cancel = &j->cancel};
+	struct image *img = NULL;
+	json_t *refs = NULL;
+	int rc = j->kind == JOB_LOAD ? image_load(j->host->images, j->what, j->name, &o, &refs, e) :
+				       image_pull(j->host->images, j->what, &o, &img, e);
+	if (!rc && j->kind == JOB_LOAD)
+		*answer = json_pack("{s:b, s:o}", "ok", 1, "refs", refs);
+	else if (!rc)
+		*answer = json_pack("{s:b, s:s, s:s, s:I}", "ok", 1, "ref", img->ref, "id", img->id, "sizeBytes", (json_int_t)img->size_bytes);
+	image_free(img);
+	return rc;
+}
+
+static int job_template(struct job *j, json_t **answer, struct err *e)
+{
+	json_t *made = NULL;
+	int rc = templates_build(j->host->templates, (unsigned)atoi(j->what), (unsigned)atoi(j->name), template_progress, j, &made, e);
+	if (!rc)
+		*answer = json_pack("{s:b, s:o}", "ok", 1, "template", made);
+	return rc;
+}
+
 static void *job_run(void *arg)
 {
 	struct job *j = arg;
 	struct err e = ERR_INIT;
-	struct image_pull_opts o = {.progress = job_progress, .user = j, .cancel = &j->cancel};
-	struct image *img = NULL;
-	json_t *refs = NULL;
-	int rc = j->load ? image_load(j->host->images, j->what, j->name, &o, &refs, &e) :
-			   image_pull(j->host->images, j->what, &o, &img, &e);
-	if (rc)
-		job_line(j, json_pack("{s:s, s:i}", "error", e.text, "code", -rc));
-	else if (j->load)
-		job_line(j, json_pack("{s:b, s:o}", "ok", 1, "refs", refs));
-	else
-		job_line(j, json_pack("{s:b, s:s, s:s, s:I}", "ok", 1, "ref", img->ref, "id", img->id, "sizeBytes", (json_int_t)img->size_bytes));
-	image_free(img);
+	json_t *answer = NULL;
+	int rc = j->kind == JOB_TEMPLATE ? job_template(j, &answer, &e) : job_image(j, &answer, &e);
+	job_line(j, rc ? json_pack("{s:s, s:i}", "error", e.text, "code", -rc) : answer);
 	pthread_mutex_lock(&j->lock);
 	j->done = true;
 	pthread_cond_signal(&j->more);
@@ -142,16 +160,26 @@ static void job_free(void *user)
 	free(j);
 }
 
-static enum MHD_Result start_job(struct admin *a, struct MHD_Connection *c, bool load)
+static const struct { const char *what, *name; } job_args[] = {
+	[JOB_PULL] = {"ref", "name"}, [JOB_LOAD] = {"path", "name"}, [JOB_TEMPLATE] = {"vcpus", "memoryMiB"},
+};
+
+static bool is_size(const char *text, int max) { return text && atoi(text) >= 1 && atoi(text) <= max; }
+
+static enum MHD_Result start_job(struct admin *a, struct MHD_Connection *c, enum job_kind kind)
 {
-	const char *what = MHD_lookup_connection_value(c, MHD_GET_ARGUMENT_KIND, load ? "path" : "ref");
-	const char *name = MHD_lookup_connection_value(c, MHD_GET_ARGUMENT_KIND, "name");
+	const char *what = MHD_lookup_connection_value(c, MHD_GET_ARGUMENT_KIND, job_args[kind].what);
+	const char *name = MHD_lookup_connection_value(c, MHD_GET_ARGUMENT_KIND, job_args[kind].name);
+	char missing[64];
+	snprintf(missing, sizeof(missing), "parameter \"%s\" is missing", job_args[kind].what);
 	if (!what || !*what)
-		return answer_error(c, MHD_HTTP_BAD_REQUEST, load ? "parameter \"path\" is missing" : "parameter \"ref\" is missing");
+		return answer_error(c, MHD_HTTP_BAD_REQUEST, missing);
+	if (kind == JOB_TEMPLATE && (!is_size(what, 32) || !is_size(name, 1 << 20)))
+		return answer_error(c, MHD_HTTP_BAD_REQUEST, "a template has 1 to 32 vcpus and 1 to 1048576 MiB of memory");
 	struct job *j = calloc(1, sizeof(*j));
 	if (!j)
 		return MHD_NO;
-	*j = (struct job){.host = a->host, .admin = a, .load = load, .what = strdup(what), .name = name ? strdup(name) : NULL};
+	*j = (struct job){.host = a->host, .admin = a, .kind = kind, .what = strdup(what), .name = name ? strdup(name) : NULL};
 	pthread_mutex_init(&j->lock, NULL);
 	pthread_cond_init(&j->more, NULL);
 	if (!j->what || pthread_create(&j->thread, NULL, job_run, j)) {
@@ -178,6 +206,14 @@ static enum MHD_Result remove_image(struct admin *a, struct MHD_Connection *c)
 		return answer_error(c, rc == -ENOENT ? MHD_HTTP_NOT_FOUND : rc == -EBUSY ? MHD_HTTP_CONFLICT : MHD_HTTP_INTERNAL_SERVER_ERROR,
 				    e.text);
 	return answer(c, MHD_HTTP_OK, json_pack("{s:b}", "ok", 1));
+}
+
+static enum MHD_Result remove_template(struct admin *a, struct MHD_Connection *c)
+{
+	struct err e = ERR_INIT;
+	const char *name = MHD_lookup_connection_value(c, MHD_GET_ARGUMENT_KIND, "name");
+	int rc = templates_remove(a->host->templates, name ? name : "", &e);
+	return rc ? answer_error(c, MHD_HTTP_NOT_FOUND, e.text) : answer(c, MHD_HTTP_OK, json_pack("{s:b}", "ok", 1));
 }
 
 static json_t *health(const struct host *h)
@@ -209,9 +245,15 @@ static enum MHD_Result handle(void *cls, struct MHD_Connection *c, const char *u
 	if (get && !strcmp(url, "/v1/health"))
 		return answer(c, MHD_HTTP_OK, health(a->host));
 	if (post && !strcmp(url, "/v1/images/pull"))
-		return start_job(a, c, false);
+		return start_job(a, c, JOB_PULL);
 	if (post && !strcmp(url, "/v1/images/load"))
-		return start_job(a, c, true);
+		return start_job(a, c, JOB_LOAD);
+	if (get && !strcmp(url, "/v1/templates"))
+		return answer(c, MHD_HTTP_OK, json_pack("{s:o}", "templates", templates_list(a->host->templates)));
+	if (post && !strcmp(url, "/v1/templates/build"))
+		return start_job(a, c, JOB_TEMPLATE);
+	if (!strcmp(method, "DELETE") && !strcmp(url, "/v1/templates"))
+		return remove_template(a, c);
 	if (!strcmp(method, "DELETE") && !strcmp(url, "/v1/images"))
 		return remove_image(a, c);
 	return answer_error(c, MHD_HTTP_NOT_FOUND, "no such call");

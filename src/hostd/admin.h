@@ -5,6 +5,9 @@
 //   POST /v1/images/pull?ref=R        lines of JSON: {"stage":...,"done":N,"total":N}, last {"ok":true,...} or {"error":...}
 //   POST /v1/images/load?path=P&name=N   the same
 //   DELETE /v1/images?ref=R
+//   GET /v1/templates                 {"templates":[...]}
+//   POST /v1/templates/build?vcpus=N&memoryMiB=N   lines as above
+//   DELETE /v1/templates?name=N       the beginning of a name, or "all"
 //   GET /v1/health
 #ifndef BH_HOSTD_ADMIN_H
 #define BH_HOSTD_ADMIN_H

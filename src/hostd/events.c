@@ -51,7 +51,7 @@ void events_emit(struct events *ev, const json_t *obj, const char *field_path, c
 	clock_text(clock_real_ns(), 0, now);
 	json_t *ref = json_pack("{s:s, s:s*, s:s, s:s*, s:s, s:s*, s:s*}", "kind", jpath_str(obj, "kind", "Pod"), "namespace", ns,
 				"name", jpath_str(obj, "metadata.name", ""), "uid", jpath_str(obj, "metadata.uid", NULL),
-				"apiVersion", "v1", "resourceVersion", jpath_str(obj, "metadata.resourceVersion", NULL),
+				"apiVersion", jpath_str(obj, "apiVersion", "v1"), "resourceVersion", jpath_str(obj, "metadata.resourceVersion", NULL),
 				"fieldPath", field_path);
 	json_t *event = json_pack("{s:s, s:s, s:{s:s}, s:o, s:s, s:s, s:s, s:{s:s, s:s}, s:s, s:s, s:i, s:s, s:s}", "apiVersion",
 				  "v1", "kind", "Event", "metadata", "namespace", ns ? ns : "default", "involvedObject", ref,

@@ -13,6 +13,9 @@ struct events;
 struct log_collector;
 struct pager_client;
 struct pods;
+struct templates;
+struct volume_store;
+struct claims;
 
 struct host {
 	const char *root;          // the cluster's folder
@@ -21,6 +24,7 @@ struct host {
 	const char *node_addr;     // InternalIP
 	uint16_t kubelet_port;
 	const char *vmx_path;      // bulkhead-vmx
+	const char *share_path;    // bulkhead-share
 	const char *guest_dir;     // vmlinux, initramfs.cpio
 	const char *metrics_dir;   // counters of all programs of the cluster (prda/metrics.h)
 	const char *engine;        // "qemu" or "kvm": what new VMs use
@@ -36,6 +40,9 @@ struct host {
 	struct log_collector *logs;
 	struct pager_client *pager;   // NULL: memory is not paged
 	struct pods *pods;
+	struct templates *templates;   // NULL: every VM is booted
+	struct volume_store *volumes;
+	struct claims *claims;
 };
 
 #endif

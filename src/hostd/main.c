@@ -22,6 +22,7 @@
 #include "base/file.h"
 #include "base/log.h"
 #include "base/own.h"
+#include "claims.h"
 #include "events.h"
 #include "host.h"
 #include "image.h"
@@ -32,22 +33,26 @@
 #include "pager_client.h"
 #include "pods.h"
 #include "prda/metrics.h"
+#include "pressure.h"
 #include "streaming.h"
+#include "template.h"
 #include "vm.h"
+#include "volume_store.h"
 
 #define KUBECONFIG_WAIT_MS 10000
 
 struct options {
 	struct host host;
 	const char *tag, *pod_cidr, *cni_conf, *cni_bin, *pager;
-	bool shutdown;
+	bool shutdown, no_templates;
+	struct pressure *pressure;
 };
 
 static const char usage[] =
 	"usage: bulkhead-hostd --root DIR [--kubeconfig FILE] [--node-name NAME] [--node-addr IP] [--kubelet-port N]\n"
 	"                      [--vmx PROGRAM] [--guest DIR] [--engine qemu|kvm] [--tag TAG] [--pod-cidr CIDR]\n"
 	"                      [--cni-conf FILE] [--cluster-dns IP] [--cluster-domain NAME] [--vm-uid-base N] [--max-pods N]\n"
-	"                      [--pager SOCKET]\n"
+	"                      [--templates on|off] [--pager SOCKET]\n"
 	"       bulkhead-hostd --root DIR --tag TAG --shutdown     end all VMs of DIR, remove its network\n";
 
 static char *default_path(const char *fmt, const char *root)
@@ -67,6 +72,15 @@ static unsigned number(const char *name, const char *text, unsigned long max)
 		exit(2);
 	}
 	return (unsigned)n;
+}
+
+static bool on_or_off(const char *name, const char *text)
+{
+	if (strcmp(text, "on") && strcmp(text, "off")) {
+		fprintf(stderr, "bulkhead-hostd: --%s is on or off, not \"%s\"\n", name, text);
+		exit(2);
+	}
+	return !strcmp(text, "on");
 }
 
 /* Beside this program, as the build and the packages put it. */
@@ -89,7 +103,8 @@ static void parse(int argc, char **argv, struct options *o)
 		{"root", 1, 0, 'r'}, {"kubeconfig", 1, 0, 'k'}, {"node-name", 1, 0, 'n'}, {"node-addr", 1, 0, 'a'},
 		{"kubelet-port", 1, 0, 'p'}, {"vmx", 1, 0, 'v'}, {"guest", 1, 0, 'g'}, {"engine", 1, 0, 'e'}, {"tag", 1, 0, 't'},
 		{"pod-cidr", 1, 0, 'c'}, {"cni-conf", 1, 0, 'C'}, {"cni-bin", 1, 0, 'B'}, {"cluster-dns", 1, 0, 'd'},
-		{"cluster-domain", 1, 0, 'D'}, {"vm-uid-base", 1, 0, 'u'}, {"max-pods", 1, 0, 'm'}, {"pager", 1, 0, 'P'}, {"shutdown", 0, 0, 'S'},
+		{"cluster-domain", 1, 0, 'D'}, {"vm-uid-base", 1, 0, 'u'}, {"max-pods", 1, 0, 'm'}, {"templates", 1, 0, 'T'},
+		{"pager", 1, 0, 'P'}, {"shutdown", 0, 0, 'S'},
 		{"help", 0, 0, 'h'}, {0, 0, 0, 0}};
 	static char hostname[256];
 	gethostname(hostname, sizeof(hostname) - 1);
@@ -115,6 +130,7 @@ static void parse(int argc, char **argv, struct options *o)
 		case 'D': h->cluster_domain = optarg; break;
 		case 'u': h->vm_uid_base = number("vm-uid-base", optarg, 0x7fff0000); break;
 		case 'm': h->max_pods = number("max-pods", optarg, 4000); break;
+		case 'T': o->no_templates = !on_or_off("templates", optarg); break;
 		case 'P': o->pager = optarg; break;
 		case 'S': o->shutdown = true; break;
 		case 'h': fputs(usage, stdout); exit(0);
@@ -129,6 +145,7 @@ static void parse(int argc, char **argv, struct options *o)
 		h->kubeconfig = default_path("%s/node.kubeconfig", h->root);
 	if (!h->vmx_path)
 		h->vmx_path = sibling("bulkhead-vmx");
+	h->share_path = sibling("bulkhead-share");
 	if (!h->guest_dir)
 		h->guest_dir = sibling("../guest");
 }
@@ -172,7 +189,11 @@ static int start(struct options *o, struct node **node, struct admin **admin, st
 	if (!rc && o->pager)
 		rc = pager_client_start(o->pager, &h->pager, e);
 	if (!rc)
+		rc = volume_store_open(h->root, &h->volumes, e);
+	if (!rc)
 		rc = pods_open(h, &h->pods, e);
+	if (!rc && !o->no_templates)
+		rc = templates_open(h, &h->templates, e);
 	char *cert = default_path("%s/pki/node-serving.crt", h->root), *key = default_path("%s/pki/node-serving.key", h->root);
 	char *ca = default_path("%s/pki/ca.crt", h->root);
 	struct streaming_config sc = {.listen_addr = h->node_addr, .port = h->kubelet_port, .cert_path = cert, .key_path = key,
@@ -185,28 +206,28 @@ static int start(struct options *o, struct node **node, struct admin **admin, st
 	if (!rc)
 		rc = pods_watch(h->pods, e);
 	if (!rc)
+		rc = claims_start(h, &h->claims, e);
+	if (!rc)
+		rc = pressure_start(h, &o->pressure, e);
+	if (!rc)
 		rc = node_start(h, node, e);
 	return rc;
 }
 
-static void vm_gone(void *user) { (void)user; }
-
-static void end_vms(const char *root)
+/* The VMs in the folders of ROOT/what: of pods, and of a template that was being made. */
+static void end_vms(const char *root, const char *what)
 {
-	char *pods_dir = default_path("%s/pods", root);
-	own_dir DIR *d = opendir(pods_dir);
+	own_free char *dir_path = NULL;
+	if (asprintf(&dir_path, "%s/%s", root, what) < 0)
+		exit(1);
+	own_dir DIR *d = opendir(dir_path);
 	struct dirent *ent;
 	while (d && (ent = readdir(d))) {
 		own_free char *dir = NULL;
-		struct vm *vm = NULL;
-		if (ent->d_name[0] == '.' || asprintf(&dir, "%s/%s/vm", pods_dir, ent->d_name) < 0)
+		if (!strcmp(ent->d_name, ".") || !strcmp(ent->d_name, "..") || asprintf(&dir, "%s/%s/vm", dir_path, ent->d_name) < 0)
 			continue;
-		if (vm_adopt(dir, NULL, vm_gone, NULL, &vm, NULL))
-			continue;
-		vm_kill(vm);
-		vm_close(vm);
+		vm_end_leftover(dir);
 	}
-	free(pods_dir);
 }
 
 static int shut_down(struct options *o)
@@ -219,7 +240,8 @@ static int shut_down(struct options *o)
 		log_error("main", "%s", e.text);
 		return 1;
 	}
-	end_vms(o->host.root);
+	end_vms(o->host.root, "pods");
+	end_vms(o->host.root, "templates");
 	if (netw_open(&c, &n, &e) || netw_purge(n, &e)) {
 		log_error("main", "network not removed: %s", e.text);
 		return 1;
@@ -241,6 +263,7 @@ int main(int argc, char **argv)
 
 	mallopt(M_ARENA_MAX, 2);   // a thread per pod must not mean a heap per pod
 	log_init("hostd");
+	log_rotate(LOG_ROTATE_BYTES);
 	parse(argc, argv, &o);
 	if (o.shutdown)
 		return shut_down(&o);
@@ -268,7 +291,11 @@ int main(int argc, char **argv)
 	node_stop(node);
 	admin_stop(admin);
 	streaming_stop(streaming);
+	pressure_stop(o.pressure);
+	claims_stop(take(o.host.claims));
 	pods_close(o.host.pods);
+	templates_close(o.host.templates);
+	volume_store_close(o.host.volumes);
 	log_collector_stop(o.host.logs);
 	events_stop(o.host.events);
 	pager_client_stop(o.host.pager);

@@ -23,14 +23,13 @@
 #include "image.h"
 #include "k8s/client.h"
 #include "pager_client.h"
+#include "pressure.h"
 
 #define LEASE_PERIOD_S 10
 #define LEASE_DURATION_S 40
 #define STATUS_PERIOD_NS (300 * NS_PER_S)
 #define RETRY_S 1
 #define MEMORY_RESERVED_BYTES (256ull << 20)   // for the host itself
-#define DISK_PRESSURE_PART 10                  // pressure when less than 1/10 of ROOT's file system is free
-#define MEMORY_PRESSURE_BYTES (100ull << 20)
 #define IMAGES_SHOWN 50
 
 struct node {
@@ -69,17 +68,6 @@ static char *os_image(void)
 	return name ? name : strdup("Linux");
 }
 
-static unsigned long long available_memory(void)
-{
-	struct buf b = BUF_INIT;
-	unsigned long long kib = 0;
-	char *at;
-	if (!file_read("/proc/meminfo", 65536, &b, NULL) && b.data && (at = strstr(b.data, "MemAvailable:")))
-		kib = strtoull(at + 13, NULL, 10);
-	buf_fini(&b);
-	return kib << 10;
-}
-
 static json_t *amounts(const struct host *h, bool allocatable)
 {
 	struct sysinfo si;
@@ -115,11 +103,11 @@ static json_t *condition(const struct node *n, const char *type, bool on, const 
 
 static json_t *conditions(const struct node *n)
 {
-	struct statvfs fs = {0};
-	bool disk_low = !statvfs(n->host->root, &fs) && fs.f_bavail < fs.f_blocks / DISK_PRESSURE_PART;
+	struct pressure_state now;
 	struct pager_host pager;
+	pressure_read(n->host->root, &now);
 	bool short_ = n->host->pager && !pager_client_host(n->host->pager, &pager, NULL) && pager.pressure;
-	bool memory_low = short_ || available_memory() < MEMORY_PRESSURE_BYTES;
+	bool disk_low = now.disk, memory_low = short_ || now.memory;
 	json_t *c = json_array();
 	json_array_append_new(c, condition(n, "MemoryPressure", memory_low, memory_low ? "KubeletHasInsufficientMemory" :
 		"KubeletHasSufficientMemory", memory_low ? "kubelet has insufficient memory available" : "kubelet has sufficient memory available"));

@@ -10,6 +10,7 @@
 #include "base/own.h"
 #include "env_expand.h"
 #include "k8s/quantity.h"
+#include "oci_seccomp.h"
 #include "pod.h"
 
 static const char *const default_caps[] = {"CHOWN", "DAC_OVERRIDE", "FSETID", "FOWNER", "MKNOD", "NET_RAW", "SETGID", "SETUID",
@@ -133,7 +134,7 @@ static json_t *string_list(const char *const *items)
 	return list;
 }
 
-static json_t *resources(const json_t *spec)
+json_t *oci_resources(const json_t *spec)
 {
 	int64_t memory = k8s_quantity_value(jpath_get(spec, "resources.limits.memory"), 0);
 	int64_t cpu_limit = k8s_quantity_milli(jpath_get(spec, "resources.limits.cpu"), 0);
@@ -160,7 +161,7 @@ static json_t *linux_section(const struct pod *p, const json_t *spec, bool privi
 	json_t *ns = json_pack("[{s:s}, {s:s}]", "type", "mount", "type", "cgroup");
 	if (!jpath_bool(p->seen, "spec.shareProcessNamespace", false))
 		json_array_append_new(ns, json_pack("{s:s}", "type", "pid"));
-	json_t *lx = json_pack("{s:o, s:o}", "namespaces", ns, "resources", resources(spec));
+	json_t *lx = json_pack("{s:o, s:o}", "namespaces", ns, "resources", oci_resources(spec));
 	if (!privileged && strcmp(jpath_str(spec, "securityContext.procMount", "Default"), "Unmasked")) {
 		json_object_set_new(lx, "maskedPaths", string_list(masked));
 		json_object_set_new(lx, "readonlyPaths", string_list(read_only));
@@ -182,8 +183,20 @@ int oci_config(struct pod *p, const struct container *c, const json_t *spec, jso
 	json_t *process = json_pack("{s:b, s:O, s:O, s:s, s:o, s:b, s:{s:i, s:i}}", "terminal", jpath_bool(spec, "tty", false), "args",
 				    args, "env", env, "cwd", *cwd ? cwd : "/", "capabilities", capabilities(sc, privileged),
 				    "noNewPrivileges", !jpath_bool(sc, "allowPrivilegeEscalation", true), "user", "uid", 0, "gid", 0);
+	json_t *lx = linux_section(p, spec, privileged), *filter = NULL;
+	const json_t *profile = json_object_get(sc, "seccompProfile");
+	if (!profile)
+		profile = jpath_get(p->seen, "spec.securityContext.seccompProfile");
+	rc = privileged ? 0 : oci_seccomp(profile, p->host->root, jpath_get(process, "capabilities.bounding"), &filter, e);
+	if (rc) {
+		json_decref(process);
+		json_decref(lx);
+		return rc;
+	}
+	if (filter)
+		json_object_set_new(lx, "seccomp", filter);
 	*out = json_pack("{s:s, s:o, s:{s:s, s:b}, s:o, s:o}", "ociVersion", "1.0.2", "process", process, "root", "path", "rootfs",
 			 "readonly", jpath_bool(sc, "readOnlyRootFilesystem", false), "mounts", standard_mounts(privileged),
-			 "linux", linux_section(p, spec, privileged));
+			 "linux", lx);
 	return *out ? 0 : err_sys(e, ENOMEM, "container %s", c->name);
 }

@@ -17,6 +17,8 @@
 #include "base/err.h"
 #include "host.h"
 #include "netw.h"
+#include "pod_claims.h"
+#include "template.h"
 #include "vm.h"
 
 enum container_kind { CONTAINER_INIT, CONTAINER_SIDECAR, CONTAINER_APP, CONTAINER_EPHEMERAL };
@@ -30,6 +32,7 @@ struct container {
 	char *image_id, *image_ref;     // (w) "sha256:...", normalised reference
 	json_t *image_config;           // (w) OCI image configuration
 	bool image_held;                // (w) image_hold() was called for it
+	bool image_late;                // (w) got after the VM had started: it reaches it as a share
 
 	enum container_phase phase;     // (w)
 	unsigned restart_count;         // (w) of the current instance; its id in the agent is container_id()
@@ -48,6 +51,7 @@ struct container {
 	uint64_t backoff_ns;            // (w) current delay, 0: none yet
 	uint64_t retry_mono_ns;         // (w) not before this (start or image pull)
 	struct log_source *log;         // (w) being collected
+	json_t *resources;              // (w) CPU and memory that the running instance has, {limits, requests}
 	bool stop_sent;                 // (w) SIGTERM delivered to this instance
 	bool backoff_told;              // (w) Event for this wait was emitted
 };
@@ -67,6 +71,7 @@ struct pod {
 	bool gone;                      // the object is no longer in the API: clean up without asking
 	bool quit;                      // hostd is stopping: leave everything as it is
 	bool finished;                  // the worker has ended; pods.c reaps
+	char evicted[96];               // the host is short of something: why this pod must go; ""
 	volatile int cancel;            // long steps give up: deleted, gone or quit
 	volatile int boot_cancel;       // the same, or the VM that boots has ended
 	volatile int leave;             // hostd is stopping
@@ -77,6 +82,9 @@ struct pod {
 	size_t containers_count;        // (w)
 	bool containers_loaded;         // (w) the array has been matched with the spec
 	struct vm *vm;                  // (w)
+	struct template *template;      // (w) what the VM was cloned from, until its agent has answered
+	char sample[20];                // (w) template whose working set this pod is to show when its first container runs; ""
+	bool boot_next;                 // (w) the last clone did not come up
 	bool vm_ended;                  // set by the VM's watcher
 	struct agent_client *agent;     // (w)
 	bool agent_ended;               // set by the agent client's reader
@@ -87,12 +95,15 @@ struct pod {
 	unsigned vm_number;             // (w) VM's user id is base + number; 0: none
 	unsigned vm_generation;         // (w) how many VMs this pod has had
 	uint64_t vm_retry_mono_ns, vm_backoff_ns;   // (w)
+	struct pod_claim *claims;       // (w)
+	size_t claims_count;            // (w)
 	struct netw_pod net;            // (w)
 	bool have_net;                  // (w)
 	char host_ip[46], pod_ip[46];   // (w)
 	char phase[12];                 // (w) "Pending", "Running", "Succeeded", "Failed"
 	char reason[48];                // (w) pod-level reason, "" mostly
 	char *message;                  // (w)
+	char resize_pending[160];       // (w) why a resize cannot be done now; ""
 	uint64_t start_ns;              // (w) real time when hostd first saw it
 	uint64_t term_deadline_mono_ns; // (w) 0: not terminating
 	json_t *reported;               // (w) last status the server took
@@ -110,12 +121,25 @@ struct pod {
 void pod_poke(struct pod *p);                                  // wake the worker; any thread
 void pod_wake_at(struct pod *p, uint64_t mono_ns);             // worker: look again then
 void pod_stage_add(struct pod *p, const char *name, uint64_t ns);
+void pod_stage_drop(struct pod *p, const char *name);
 
 /* pod_worker.c */
 void *pod_worker(void *pod);
 
 /* pod_images.c */
 int pod_images_ensure(struct pod *p, struct err *e);           // -EAGAIN: told in the containers' waiting reasons
+
+/* An image by its reference, pulled if the policy wants it; errors as image_pull. *img: the caller's. */
+struct image;
+int pod_image_get(struct pod *p, const char *ref, const char *policy, struct image **img, struct err *e);
+/* The container's image, if it is not there yet, also into a VM that runs. -EAGAIN: told in its waiting reason. */
+int pod_image_late(struct pod *p, struct container *c, struct err *e);
+int pod_image_serial(const char *id, char out[20]);           // the serial number of an image's disk
+
+/* pod_shares.c: hostPath and image volumes in the VM; repeatable. -EAGAIN: what is missing may come. */
+int pod_shares_ensure(struct pod *p, struct err *e);
+int pod_share_mount(struct pod *p, const json_t *volume, Bulkhead__Agent__Mount *m, struct err *e);   // of such a volume
+void pod_shares_release(struct pod *p);
 
 /* pod_identity.c */
 #define POD_SCRATCH_SERIAL "scratch"                           // virtio serial of the pod's writable disk
@@ -124,6 +148,7 @@ int pod_configure(struct pod *p, struct err *e);               // give the agent
 /* pod_vm.c: from images to a configured agent, and back. All from the worker. */
 int pod_vm_ensure(struct pod *p, struct err *e);               // network, disks, VM, agent, identity
 int pod_vm_adopt(struct pod *p);                               // after a hostd restart; -EAGAIN: the VM is busy, again later
+void pod_vm_sample(struct pod *p);                             // the first container runs: what it took is the working set
 void pod_vm_detach(struct pod *p);                             // before one: let go, the VM goes on
 void pod_vm_lost(struct pod *p);                               // the VM has ended by itself
 void pod_vm_stop(struct pod *p);                               // end the VM, keep network and logs
@@ -146,9 +171,16 @@ struct container *pod_container_find(struct pod *p, const char *name);
 bool pod_restart_always(const struct pod *p);
 bool pod_restart_never(const struct pod *p);
 
+void pod_container_signal(struct pod *p, const struct container *c, int number);
+
+/* pod_resize.c */
+void pod_resize(struct pod *p);                                          // bring what runs to what its spec says now
+void pod_resize_started(struct pod *p, struct container *c);             // it runs with what its spec says
+
 /* pod_logs.c */
 void pod_log_follow(struct pod *p, struct container *c);       // collect the current instance's output from now on
 void pod_log_drain(struct pod *p, struct container *c);        // it has ended: wait, a few seconds at most, until all is on disk
+char *pod_log_tail(struct pod *p, const struct container *c);  // the current instance's last lines, as a termination message; heap or NULL
 void pod_log_end(struct pod *p, struct container *c);          // no more; what has arrived is on disk
 
 /* pod_status.c */
@@ -182,6 +214,7 @@ int pod_resource_field(struct pod *p, const json_t *container, const json_t *ref
 int pod_env(struct pod *p, const struct container *c, const json_t *spec, json_t **env, struct err *e);
 
 /* oci_config.c */
+json_t *oci_resources(const json_t *spec);                    // linux.resources of a container; new reference
 int oci_config(struct pod *p, const struct container *c, const json_t *spec, json_t **config, struct err *e);
 
 #endif

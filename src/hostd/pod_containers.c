@@ -25,6 +25,7 @@
 #define BACKOFF_RESET_NS (600 * NS_PER_S)   // a container that ran this long starts afresh
 #define CONFIG_RETRY_NS (5 * NS_PER_S)
 #define AGENT_TIMEOUT_MS 60000
+#define STOP_STACK (256 * 1024)
 #define EXIT_KILLED 137
 #define EXIT_START_ERROR 128
 
@@ -154,6 +155,13 @@ static void note_exit(struct pod *p, struct container *c, const Bulkhead__Agent_
 	set_terminated(p, c, st->exit_code, st->signal, reason, st->termination_message, st->started_real_ns, st->finished_real_ns);
 	/* The log must be on the host before the status says so: kubectl logs right after the end is complete. */
 	pod_log_drain(p, c);
+	const char *policy = jpath_str(container_spec(p, c), "terminationMessagePolicy", "");
+	if (!c->message && st->exit_code && !strcmp(policy, "FallbackToLogsOnError")) {
+		char *tail = pod_log_tail(p, c);
+		pthread_mutex_lock(&p->lock);
+		c->message = utf8_clean(tail);
+		pthread_mutex_unlock(&p->lock);
+	}
 	log_info("pods", "container ended pod=%s/%s container=%s exit=%d reason=%s", p->ns, p->name, c->name, st->exit_code, reason);
 }
 
@@ -308,6 +316,13 @@ static int create_in_agent(struct pod *p, struct container *c, const json_t *spe
 	cc.termination_message_path = (char *)jpath_str(spec, "terminationMessagePath", "/dev/termination-log");
 	cc.writable_bytes = (uint64_t)k8s_quantity_value(jpath_get(spec, "resources.limits.ephemeral-storage"), 0);
 	cc.run_as_non_root = jpath_bool(sc, "runAsNonRoot", jpath_bool(pod_sc, "runAsNonRoot", false));
+	char target_id[24];
+	const char *target_name = c->kind == CONTAINER_EPHEMERAL ? jpath_str(spec, "targetContainerName", "") : "";
+	const struct container *target = *target_name ? pod_container_find(p, target_name) : NULL;
+	if (*target_name && !target)
+		return err_set(e, EINVAL, "target container %s not found", target_name);
+	if (target)
+		cc.process_namespace_of = (char *)container_id(target, target_id);
 	int rc = pod_mounts(p, spec, &cc, e);
 	if (!rc) {
 		rq.what_case = BULKHEAD__AGENT__REQUEST__WHAT_CREATE_CONTAINER;
@@ -319,7 +334,6 @@ static int create_in_agent(struct pod *p, struct container *c, const json_t *spe
 }
 
 static int lifecycle(struct pod *p, const struct container *c, const char *which, char *why, size_t why_len);
-static void send_signal(struct pod *p, const struct container *c, int number);
 
 static void post_start(struct pod *p, struct container *c)
 {
@@ -328,7 +342,7 @@ static void post_start(struct pod *p, struct container *c)
 		return;
 	snprintf(text, sizeof(text), "PostStartHook failed: %s", why);
 	container_event(p, c, "Warning", "FailedPostStartHook", text);
-	send_signal(p, c, SIGKILL);
+	pod_container_signal(p, c, SIGKILL);
 }
 
 static void start(struct pod *p, struct container *c)
@@ -341,8 +355,11 @@ static void start(struct pod *p, struct container *c)
 		agent_ref_call(p, c, BULKHEAD__AGENT__REQUEST__WHAT_REMOVE_CONTAINER, NULL);
 		c->created = false;
 	}
-	if (oci_config(p, c, spec, &oci, &e)) {
-		config_error(p, c, "CreateContainerConfigError", &e);
+	int rc = pod_image_late(p, c, &e);
+	if (rc == -EAGAIN || rc == -ECANCELED || rc == -EPIPE)
+		return;   // its waiting reason tells; or the VM has ended
+	if (rc || oci_config(p, c, spec, &oci, &e) || pod_shares_ensure(p, &e)) {
+		config_error(p, c, rc ? "CreateContainerError" : "CreateContainerConfigError", &e);
 		return;
 	}
 	if (c->used) {
@@ -353,7 +370,7 @@ static void start(struct pod *p, struct container *c)
 	}
 	pod_state_save(p, NULL);
 	uint64_t t = clock_mono_ns();
-	int rc = create_in_agent(p, c, spec, oci, &e);
+	rc = create_in_agent(p, c, spec, oci, &e);
 	if (rc == -EPIPE)
 		return;   // the VM has ended; the next round sees it
 	if (rc) {
@@ -375,11 +392,13 @@ static void start(struct pod *p, struct container *c)
 		set_terminated(p, c, EXIT_START_ERROR, 0, "StartError", e.text, clock_real_ns(), 0);
 	} else {
 		set_running(p, c, 0);
+		pod_resize_started(p, c);
 		pod_probes_poke(p->probes);
 		snprintf(text, sizeof(text), "Started container %s", c->name);
 		container_event(p, c, "Normal", "Started", text);
 		if (!c->restart_count)
 			pod_stage_add(p, "container", clock_mono_ns() - t);
+		pod_vm_sample(p);
 		post_start(p, c);
 	}
 	pod_state_save(p, NULL);
@@ -446,7 +465,7 @@ static void heed_probes(struct pod *p, struct container *c)
 		snprintf(text, sizeof(text), "Container %s failed %s probe, will be restarted", c->name, startup ? "startup" : "liveness");
 		send_stop(p, c, text);
 	} else if (now >= c->kill_mono_ns) {
-		send_signal(p, c, SIGKILL);
+		pod_container_signal(p, c, SIGKILL);
 		c->kill_mono_ns = now + NS_PER_S;
 	}
 	pod_wake_at(p, c->kill_mono_ns);
@@ -455,19 +474,13 @@ static void heed_probes(struct pod *p, struct container *c)
 /* One step for one container. */
 static void drive_one(struct pod *p, struct container *c)
 {
-	if (c->kind == CONTAINER_EPHEMERAL && c->phase == CONTAINER_WAITING && !c->image_serial[0]) {
-		set_terminated(p, c, EXIT_START_ERROR, 0, "StartError", "ephemeral containers are not supported: their image would "
-			       "be a disk, and a VM that runs takes no more disks", clock_real_ns(), 0);
-		container_event(p, c, "Warning", "Failed", "Error: ephemeral containers are not supported");
-		return;
-	}
 	if (c->phase == CONTAINER_RUNNING)
 		heed_probes(p, c);
 	if (c->phase == CONTAINER_TERMINATED && should_restart(p, c))
 		plan_restart(p, c);
 	if (c->phase != CONTAINER_WAITING)
 		return;
-	if (clock_mono_ns() < c->retry_mono_ns) {
+	if (c->image_id && clock_mono_ns() < c->retry_mono_ns) {   // a pull that waits says so by itself
 		pod_wake_at(p, c->retry_mono_ns);
 		return;
 	}
@@ -488,8 +501,13 @@ static void wait_for_init(struct pod *p)
 void pod_containers_drive(struct pod *p)
 {
 	bool held_back = false;   // by a sidecar that is not up: what runs goes on, nothing new starts
+	for (size_t i = 0; i < p->containers_count; i++)   // these wait for nobody
+		if (p->containers[i].kind == CONTAINER_EPHEMERAL)
+			drive_one(p, &p->containers[i]);
 	for (size_t i = 0; i < p->containers_count; i++) {
 		struct container *c = &p->containers[i];
+		if (c->kind == CONTAINER_EPHEMERAL)
+			continue;
 		if (held_back && c->phase != CONTAINER_RUNNING && !c->created)
 			continue;
 		drive_one(p, c);
@@ -518,7 +536,7 @@ static int stop_signal(const struct container *c)
 	return number > 0 && number < 65 ? number : SIGTERM;
 }
 
-static void send_signal(struct pod *p, const struct container *c, int number)
+void pod_container_signal(struct pod *p, const struct container *c, int number)
 {
 	Bulkhead__Agent__Request rq = BULKHEAD__AGENT__REQUEST__INIT;
 	Bulkhead__Agent__SignalContainer sig = BULKHEAD__AGENT__SIGNAL_CONTAINER__INIT;
@@ -568,13 +586,41 @@ static void send_stop(struct pod *p, struct container *c, const char *why)
 		snprintf(said, sizeof(said), "PreStopHook failed: %s", reason);
 		container_event(p, c, "Warning", "FailedPreStopHook", said);
 	}
-	send_signal(p, c, stop_signal(c));
+	pod_container_signal(p, c, stop_signal(c));
 	c->stop_sent = true;
+}
+
+struct stopping { struct pod *pod; struct container *container; pthread_t thread; bool threaded; };
+
+static void *stop_one(void *arg)
+{
+	struct stopping *s = arg;
+	send_stop(s->pod, s->container, NULL);
+	return NULL;
+}
+
+/* All at once: a slow hook of one must not take the others' time. The worker waits, so what they read stands still. */
+static void stop_together(struct stopping *list, size_t count)
+{
+	pthread_attr_t attr;
+	pthread_attr_init(&attr);
+	pthread_attr_setstacksize(&attr, STOP_STACK);
+	for (size_t i = 1; i < count; i++)
+		list[i].threaded = !pthread_create(&list[i].thread, &attr, stop_one, &list[i]);
+	pthread_attr_destroy(&attr);
+	for (size_t i = 0; i < count; i++)
+		if (!list[i].threaded)
+			stop_one(&list[i]);
+	for (size_t i = 0; i < count; i++)
+		if (list[i].threaded)
+			pthread_join(list[i].thread, NULL);
 }
 
 bool pod_containers_stop(struct pod *p, bool kill)
 {
 	bool apps_run = false, any = false;
+	own_free struct stopping *list = calloc(p->containers_count + 1, sizeof(*list));
+	size_t count = 0;
 	for (size_t i = 0; i < p->containers_count; i++)
 		apps_run |= p->containers[i].phase == CONTAINER_RUNNING && p->containers[i].kind != CONTAINER_SIDECAR;
 	for (size_t i = p->containers_count; i-- > 0;) {
@@ -582,9 +628,11 @@ bool pod_containers_stop(struct pod *p, bool kill)
 		if (c->phase != CONTAINER_RUNNING)
 			continue;
 		any = true;
-		if (kill || !p->agent || c->stop_sent || (c->kind == CONTAINER_SIDECAR && apps_run))
+		if (kill || !p->agent || c->stop_sent || (c->kind == CONTAINER_SIDECAR && apps_run) || !list)
 			continue;
-		send_stop(p, c, NULL);
+		list[count++] = (struct stopping){.pod = p, .container = c};
 	}
+	if (count)
+		stop_together(list, count);
 	return !any;
 }

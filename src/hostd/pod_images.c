@@ -13,6 +13,7 @@
 #include "image.h"
 #include "image_auth.h"
 #include "pod.h"
+#include "share.h"
 
 #define PULL_BACKOFF_FIRST_NS (10 * NS_PER_S)
 #define PULL_BACKOFF_MAX_NS (300 * NS_PER_S)
@@ -20,7 +21,8 @@
 static void image_event(struct pod *p, const struct container *c, const char *type, const char *reason, const char *text)
 {
 	char field[96];
-	snprintf(field, sizeof(field), "spec.%s{%s}", c->kind <= CONTAINER_SIDECAR ? "initContainers" : "containers", c->name);
+	snprintf(field, sizeof(field), "spec.%s{%s}", c->kind <= CONTAINER_SIDECAR ? "initContainers" : c->kind == CONTAINER_EPHEMERAL ?
+		 "ephemeralContainers" : "containers", c->name);
 	events_emit(p->host->events, p->seen, field, type, reason, "%s", text);
 }
 
@@ -37,7 +39,8 @@ static void image_taken(struct pod *p, struct container *c, struct image *img)
 {
 	c->image_held = !image_hold(p->host->images, img->id);
 	pthread_mutex_lock(&p->lock);
-	snprintf(c->image_serial, sizeof(c->image_serial), "i-%.16s", strchr(img->id, ':') ? strchr(img->id, ':') + 1 : img->id);
+	pod_image_serial(img->id, c->image_serial);
+	c->image_late = p->vm != NULL;
 	c->image_id = strdup(img->id);
 	c->image_ref = strdup(img->ref);
 	c->image_config = json_incref(img->config);
@@ -127,19 +130,62 @@ static int image_ensure(struct pod *p, struct container *c, struct err *e)
 	return 0;
 }
 
+int pod_image_get(struct pod *p, const char *ref, const char *policy, struct image **img, struct err *e)
+{
+	own_free char *auth = NULL;
+	if (strcmp(policy, "Always") && !image_find(p->host->images, ref, img, NULL))
+		return 0;
+	if (!strcmp(policy, "Never"))
+		return err_set(e, ENOENT, "image \"%s\" is not present with pull policy of Never", ref);
+	int rc = image_auth(p, ref, &auth, e);
+	struct image_pull_opts o = {.auth_json = auth, .cancel = &p->cancel};
+	return rc ? rc : image_pull(p->host->images, ref, &o, img, e);
+}
+
+static bool is_boot_disk(const struct pod *p, const struct container *c)
+{
+	for (size_t i = 0; i < p->containers_count; i++) {
+		const struct container *other = &p->containers[i];
+		if (other != c && !other->image_late && other->image_id && !strcmp(other->image_serial, c->image_serial))
+			return true;
+	}
+	return false;
+}
+
+int pod_image_late(struct pod *p, struct container *c, struct err *e)
+{
+	struct image *img = NULL;
+	if (!c->image_id)
+		pod_report(p);   // show ContainerCreating while a pull runs
+	int rc = image_ensure(p, c, e);
+	if (rc || !c->image_late || is_boot_disk(p, c))
+		return rc;
+	rc = image_find(p->host->images, c->image_id, &img, e);
+	if (!rc)
+		rc = share_image(p->host->share_path, vm_vsock_path(p->vm), p->agent, c->image_serial, img->disk_path, e);
+	image_free(img);
+	return rc;
+}
+
+/* One image that cannot be had does not hold up the containers that have theirs: it comes when it comes. */
 int pod_images_ensure(struct pod *p, struct err *e)
 {
 	int worst = 0;
+	bool any = false;
 	if (p->vm && p->configured)
 		return 0;
 	for (size_t i = 0; i < p->containers_count; i++) {
-		if (p->containers[i].kind == CONTAINER_EPHEMERAL)
+		struct container *c = &p->containers[i];
+		if (c->kind == CONTAINER_EPHEMERAL)
 			continue;
-		if (!p->containers[i].image_id && worst == 0)
+		if (!c->image_id && worst == 0)
 			pod_report(p);   // show ContainerCreating while a pull runs
-		int rc = image_ensure(p, &p->containers[i], e);
+		int rc = image_ensure(p, c, e);
+		if (rc == -ECANCELED)
+			return rc;
+		any |= !rc;
 		if (rc)
 			worst = rc;
 	}
-	return worst;
+	return any ? 0 : worst;
 }

@@ -13,14 +13,14 @@
 
 static json_t *container_to_json(const struct container *c)
 {
-	return json_pack("{s:s, s:i, s:i, s:b, s:b, s:s, s:s*, s:s*, s:s, s:I, s:I, s:i, s:i, s:s, s:s*, s:O?, s:I, s:O?, s:s*, s:b, s:b}",
+	return json_pack("{s:s, s:i, s:i, s:b, s:b, s:s, s:s*, s:s*, s:s, s:I, s:I, s:i, s:i, s:s, s:s*, s:O?, s:I, s:O?, s:s*, s:b, s:b, s:b, s:O*}",
 			 "name", c->name, "phase", (int)c->phase, "restartCount", (int)c->restart_count, "created", c->created,
 			 "used", c->used, "imageSerial", c->image_serial, "imageId", c->image_id, "imageRef", c->image_ref,
 			 "waitingReason", c->waiting_reason, "startedNs", (json_int_t)c->started_ns, "finishedNs",
 			 (json_int_t)c->finished_ns, "exitCode", c->exit_code, "signal", c->signal, "reason", c->reason,
 			 "message", c->message, "lastState", c->last_state, "backoffNs", (json_int_t)c->backoff_ns,
 			 "imageConfig", c->image_config, "waitingMessage", c->waiting_message, "ready", c->ready, "started",
-			 c->started);
+			 c->started, "imageLate", c->image_late, "resources", c->resources);
 }
 
 static int write_json(const struct pod *p, const char *name, const json_t *j, struct err *e)
@@ -41,10 +41,10 @@ int pod_state_save(struct pod *p, struct err *e)
 		json_array_append_new(list, container_to_json(&p->containers[i]));
 	for (size_t i = 0; i < p->stages_count; i++)
 		json_object_set_new(stages, p->stages[i].name, json_integer((json_int_t)p->stages[i].ns));
-	own_json json_t *state = json_pack("{s:i, s:s, s:s, s:s*, s:I, s:i, s:i, s:s, s:b, s:O?, s:O, s:O}", "version", 1, "phase", p->phase,
+	own_json json_t *state = json_pack("{s:i, s:s, s:s, s:s*, s:I, s:i, s:i, s:s, s:b, s:o, s:O?, s:O, s:O}", "version", 1, "phase", p->phase,
 					   "reason", p->reason, "message", p->message, "startNs", (json_int_t)p->start_ns,
 					   "vmNumber", (int)p->vm_number, "vmGeneration", (int)p->vm_generation, "podIP", p->pod_ip,
-					   "volumesWritten", p->volumes_written,
+					   "volumesWritten", p->volumes_written, "claims", pod_claims_to_json(p),
 					   "reported", p->reported, "containers", list, "stages", stages);
 	rc = write_json(p, "state.json", state, e);
 	own_free char *path = NULL;
@@ -76,6 +76,8 @@ static void container_from_json(struct container *c, const json_t *j)
 	c->signal = (int)jpath_int(j, "signal", 0);
 	snprintf(c->reason, sizeof(c->reason), "%s", jpath_str(j, "reason", ""));
 	c->message = jpath_str(j, "message", NULL) ? strdup(jpath_str(j, "message", "")) : NULL;
+	c->resources = json_incref(json_object_get(j, "resources"));
+	c->image_late = jpath_bool(j, "imageLate", false);
 	c->backoff_ns = (uint64_t)jpath_int(j, "backoffNs", 0);
 	c->started = c->probe_started = jpath_bool(j, "started", false);
 	c->ready = c->probe_ready = jpath_bool(j, "ready", false);
@@ -109,6 +111,7 @@ int pod_state_load(struct pod *p)
 	p->vm_number = (unsigned)jpath_int(j, "vmNumber", 0);
 	p->volumes_written = jpath_bool(j, "volumesWritten", false);
 	p->vm_generation = (unsigned)jpath_int(j, "vmGeneration", 0);
+	pod_claims_from_json(p, json_object_get(j, "claims"));
 	json_t *reported = json_object_get(j, "reported");
 	p->reported = json_is_object(reported) ? json_incref(reported) : NULL;
 	return 0;

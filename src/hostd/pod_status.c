@@ -48,10 +48,16 @@ static json_t *container_status(const struct pod *p, const struct container *c)
 	json_t *terminated = json_object_get(state, "terminated");
 	if (terminated)
 		json_object_set_new(terminated, "containerID", container_id_json(p, c));
-	return json_pack("{s:s, s:o, s:O?, s:b, s:i, s:s, s:s, s:o, s:b}", "name", c->name, "state", state, "lastState",
+	json_t *st = json_pack("{s:s, s:o, s:O?, s:b, s:i, s:s, s:s, s:o, s:b}", "name", c->name, "state", state, "lastState",
 			 c->last_state, "ready", done_init || (c->kind != CONTAINER_INIT && c->ready), "restartCount",
 			 (int)c->restart_count, "image", jpath_str(spec, "image", ""), "imageID", c->image_id ? c->image_id : "",
 			 "containerID", container_id_json(p, c), "started", c->started || done_init);
+	if (c->phase == CONTAINER_RUNNING && json_object_size(c->resources)) {
+		json_object_set(st, "resources", c->resources);
+		if (json_object_get(c->resources, "requests"))
+			json_object_set(st, "allocatedResources", json_object_get(c->resources, "requests"));
+	}
+	return st;
 }
 
 /* Names of the containers that keep a condition from being true, "[a b]", or NULL. Heap. */
@@ -102,6 +108,12 @@ static json_t *conditions(const struct pod *p)
 	const char *message = completed || failed ? NULL : text;
 	json_array_append_new(all, condition(p, "Ready", ok, reason, message));
 	json_array_append_new(all, condition(p, "ContainersReady", ok, reason, message));
+	if (p->resize_pending[0]) {
+		json_t *pending = condition(p, "PodResizePending", true, NULL, NULL);
+		json_object_set_new(pending, "reason", json_string("Infeasible"));
+		json_object_set_new(pending, "message", json_string(p->resize_pending));
+		json_array_append_new(all, pending);
+	}
 	free(init);
 	free(ready);
 	return all;

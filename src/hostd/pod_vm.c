@@ -14,19 +14,24 @@
 #include "base/log.h"
 #include "base/own.h"
 #include "bulkhead/prda.h"
+#include "claims.h"
 #include "events.h"
 #include "image.h"
 #include "k8s/quantity.h"
 #include "pod.h"
 #include "pod_probes.h"
+#include "pager_client.h"
 #include "pods.h"
 #include "prda/metrics.h"
 #include "scratch.h"
+#include "template_link.h"
+#include "volume_store.h"
 
 #define VM_BACKOFF_FIRST_NS (2 * NS_PER_S)
 #define VM_BACKOFF_MAX_NS (120 * NS_PER_S)
 #define AGENT_BOOT_MS 60000
 #define AGENT_ADOPT_MS 10000
+#define START_ANNOTATION "bulkhead.dev/start"   // "boot": no clone
 #define SCRATCH_DEFAULT_BYTES (10ull << 30)
 #define MEMORY_DEFAULT_MIB 512          // of a pod without memory limits
 #define MEMORY_MIN_MIB 192
@@ -53,6 +58,13 @@ static int64_t limit_sum(const struct pod *p, const char *resource, bool *every)
 	return sum > init_max ? sum : init_max;
 }
 
+static unsigned host_mib(void)
+{
+	struct sysinfo si;
+	sysinfo(&si);
+	return (unsigned)((uint64_t)si.totalram * si.mem_unit >> 20);
+}
+
 static unsigned memory_mib(const struct pod *p)
 {
 	bool every;
@@ -60,12 +72,10 @@ static unsigned memory_mib(const struct pod *p)
 	if (!every)
 		mib += MEMORY_DEFAULT_MIB;
 	mib += POD_MEMORY_OVERHEAD_MIB;
-	struct sysinfo si;
-	sysinfo(&si);
-	int64_t host = (int64_t)((uint64_t)si.totalram * si.mem_unit >> 20);
+	int64_t host = host_mib();
 	if (mib > host)
 		mib = host;   // a limit is a promise of the pod, not of the host
-	return mib < MEMORY_MIN_MIB ? MEMORY_MIN_MIB : (unsigned)((mib + 1) / 2 * 2);
+	return templates_memory_class(mib < MEMORY_MIN_MIB ? MEMORY_MIN_MIB : (unsigned)((mib + 1) / 2 * 2), (unsigned)host);
 }
 
 static unsigned vcpus(const struct pod *p)
@@ -160,11 +170,24 @@ static void disks_free(struct disk_list *l)
 		free((char *)l->disks[i].serial), free((char *)l->disks[i].path);
 }
 
+static int claim_disk(struct pod *p, const struct pod_claim *c, struct disk_list *l, struct err *e)
+{
+	struct volume_info info;
+	int rc = !c->id ? 0 : c->read_only ? volume_get(p->host->volumes, c->id, &info, e) : volume_open(p->host->volumes, c->id, &info, e);
+	if (rc)
+		return err_wrap(e, "volume %s", c->pv);
+	if (l->count == 16)
+		return err_set(e, EINVAL, "the images and claims of a pod can be 16 disks at most");
+	l->disks[l->count++] = (struct vm_disk){strdup(c->serial), strdup(c->id ? info.path : c->path), c->read_only};
+	return 0;
+}
+
 static int disks_collect(struct pod *p, struct disk_list *l, struct err *e)
 {
 	for (size_t i = 0; i < p->containers_count; i++) {
-		const struct container *c = &p->containers[i];
+		struct container *c = &p->containers[i];
 		bool have = !c->image_id;
+		c->image_late = false;
 		for (size_t j = 0; j < l->count; j++)
 			have |= !strcmp(l->disks[j].serial, c->image_serial);
 		if (have)
@@ -177,6 +200,11 @@ static int disks_collect(struct pod *p, struct disk_list *l, struct err *e)
 		l->disks[l->count++] = (struct vm_disk){strdup(c->image_serial), strdup(img->disk_path), true};
 		image_free(img);
 	}
+	for (size_t i = 0; i < p->claims_count; i++) {
+		int rc = claim_disk(p, &p->claims[i], l, e);
+		if (rc)
+			return rc;
+	}
 	char *path;
 	if (asprintf(&path, "%s/scratch.bhd", p->dir) < 0)
 		return err_sys(e, ENOMEM, "scratch disk");
@@ -186,12 +214,89 @@ static int disks_collect(struct pod *p, struct disk_list *l, struct err *e)
 
 PRDA_DEFINE_COUNTER(starts, "bulkhead_pod_starts_total", "pods whose VM was started and configured");
 PRDA_DEFINE_COUNTER(failures, "bulkhead_pod_start_failures_total", "starts of pods' VMs that failed");
+/* Its clones have been told: nothing of them is left to wait for. worked: the agent answered. */
+static void template_done(struct pod *p, bool worked)
+{
+	if (p->template) {
+		template_put(take(p->template), worked);
+		p->boot_next = !worked;
+	}
+}
+
+static bool wants_boot(const struct pod *p)
+{
+	const json_t *notes = jpath_get(p->seen, "metadata.annotations");
+	const char *how = json_string_value(json_object_get(notes, START_ANNOTATION));
+	return p->boot_next || (how && !strcmp(how, "boot"));
+}
+
+struct clone { int state, memory, image; struct pager_vad vad; struct vm_paging paging; };   // what a clone starts with; owned
+
+static void clone_close(struct clone *k)
+{
+	own_fd int a = take_fd(k->state), b = take_fd(k->memory), c = take_fd(k->image);
+	(void)a, (void)b, (void)c;
+}
+
+/* A paged clone gets its working set at once, and from pagerd what it touches beyond; another one gets everything. */
+static int clone_open(struct pod *p, const struct vm_config *c, struct clone *k, struct err *e)
+{
+	k->state = template_open_state(p->template);
+	k->memory = c->paging ? template_open_set(p->template) : template_open_memory(p->template);
+	if (k->state < 0 || k->memory < 0)
+		return err_set(e, EIO, "its files cannot be opened");
+	if (!c->paging)
+		return 0;
+	k->image = template_open_memory(p->template);
+	k->vad = (struct pager_vad){.kind = template_wants_sample(p->template) ? PAGER_VAD_TEMPLATE_SINGLE : PAGER_VAD_TEMPLATE, .pages = (uint64_t)c->memory_mib << 8};
+	k->paging = *c->paging;
+	k->paging.vad = &k->vad;
+	k->paging.vads = k->paging.vad_fds = 1;
+	k->paging.vad_fd = &k->image;
+	return k->image < 0 ? err_set(e, EIO, "its memory cannot be opened") : template_link_to(p->template, c->dir, e);
+}
+
+static int start_clone(struct pod *p, const struct vm_config *boot, struct vm **vm, struct err *e)
+{
+	struct clone k = {.state = -1, .memory = -1, .image = -1};
+	struct vm_config c = *boot;
+	if (strcmp(c.engine, "qemu"))
+		c.paging = NULL;   // kvm maps the template's memory copy-on-write
+	int rc = clone_open(p, &c, &k, e);
+	if (!rc) {
+		c.restore_state_fd = k.state;
+		c.restore_memory_fd = k.memory;
+		c.paging = c.paging ? &k.paging : NULL;
+		rc = vm_start(&c, on_vm_end, p, vm, e);
+	}
+	snprintf(p->sample, sizeof(p->sample), "%s", !rc && c.paging && template_wants_sample(p->template) ? template_name(p->template) : "");
+	clone_close(&k);
+	return rc;
+}
+
+/* A clone of a template where there is one that fits; else a boot. */
+static int start(struct pod *p, const struct vm_config *c, struct vm **vm, struct err *e)
+{
+	template_unlink(c->dir);
+	p->template = wants_boot(p) ? NULL : template_take(p->host->templates, c->vcpus, c->memory_mib);
+	if (p->template && !start_clone(p, c, vm, e))
+		return 0;
+	if (p->template)
+		log_warn("pods", "%s/%s: template %s: %s", p->ns, p->name, template_name(p->template), e->text);
+	template_unlink(c->dir);
+	template_done(p, false);
+	p->boot_next = false;
+	return vm_start(c, on_vm_end, p, vm, e);
+}
 
 static int vm_bring_up(struct pod *p, struct err *e)
 {
 	char mac[18], name[330];
 	struct disk_list disks = {.count = 0};
 	own_free char *dir = NULL;
+	int rc = pod_claims_resolve(p, e);
+	if (rc)
+		return rc;
 	if (!p->vm_number)
 		p->vm_number = pods_number_take(p->host->pods);
 	if (!p->vm_number)
@@ -199,7 +304,7 @@ static int vm_bring_up(struct pod *p, struct err *e)
 	uint64_t t = clock_mono_ns();
 	p->vm_generation++;
 	p->volumes_written = false;
-	int rc = pod_state_save(p, e);
+	rc = pod_state_save(p, e);
 	if (!rc)
 		rc = network_ensure(p, e);
 	if (rc)
@@ -218,14 +323,15 @@ static int vm_bring_up(struct pod *p, struct err *e)
 		struct vm_config c = {.dir = dir, .id = p->uid, .name = name, .vmx_path = p->host->vmx_path,
 			.guest_dir = p->host->guest_dir, .engine = p->host->engine, .vcpus = vcpus(p), .memory_mib = memory_mib(p),
 			.disks = disks.disks, .disks_count = disks.count, .tap_fd = p->net.tap_fd, .vnet_hdr = p->net.vnet_hdr,
-			.mac = mac, .metrics_dir = p->host->metrics_dir, .uid = p->host->vm_uid_base + p->vm_number};
+			.mac = mac, .metrics_dir = p->host->metrics_dir, .uid = p->host->vm_uid_base + p->vm_number, .restore_state_fd = -1,
+			.restore_memory_fd = -1};
 		struct vm_paging paging;
 		c.paging = pod_paging_works(p) ? pod_paging(p, c.memory_mib, &paging) : NULL;
 		pthread_mutex_lock(&p->lock);
 		p->vm_ended = p->agent_ended = false;
 		p->boot_cancel = p->cancel;
 		pthread_mutex_unlock(&p->lock);
-		rc = vm_start(&c, on_vm_end, p, &vm, e);
+		rc = start(p, &c, &vm, e);
 	}
 	disks_free(&disks);
 	if (p->net.tap_fd >= 0)
@@ -271,14 +377,19 @@ static int bring_up(struct pod *p, struct err *e)
 		rc = vm_bring_up(p, e);
 	uint64_t t = clock_mono_ns();
 	if (!rc && !p->agent) {
+		bool clone = p->template != NULL;
 		rc = agent_connect(p, AGENT_BOOT_MS, &p->boot_cancel, &configured, e);
 		if (rc && !p->cancel && !vm_alive(p->vm))
 			rc = boot_failed(p, e);
-		pod_stage_add(p, "boot", clock_mono_ns() - t);
+		template_done(p, !rc || p->cancel);
+		pod_stage_drop(p, clone ? "boot" : "template");
+		pod_stage_add(p, clone ? "template" : "boot", clock_mono_ns() - t);
 	}
 	t = clock_mono_ns();
 	if (!rc)
 		rc = pod_configure(p, e);
+	if (!rc)
+		rc = pod_shares_ensure(p, e);
 	if (!rc)
 		rc = pod_volumes_write(p, true, e);
 	p->volumes_written = !rc;
@@ -300,6 +411,8 @@ int pod_vm_ensure(struct pod *p, struct err *e)
 	if (!rc) {
 		prda_add(starts, 1);
 		p->vm_backoff_ns = 0;
+		if (p->claims_count)
+			claims_poke(p->host->claims);
 		if (!p->probes)
 			p->probes = pod_probes_start(p);
 		return pod_state_save(p, e);
@@ -333,6 +446,36 @@ static void restore_network(struct pod *p)
 	pthread_mutex_unlock(&p->lock);
 }
 
+/* If the VM is a paged clone: where the pages come from that it has not touched yet. */
+static int clone_memory(const char *dir, struct vm_paging *paging, struct pager_vad *vad, int *image, struct err *e)
+{
+	uint64_t bytes;
+	int fd = paging ? template_linked(dir, &bytes, e) : -ENOENT;
+	if (fd == -ENOENT)
+		return 0;
+	if (fd < 0) {
+		log_error("pods", "%s: a clone that cannot go on: %s", dir, e->text);
+		vm_end_leftover(dir);
+		return fd;
+	}
+	*image = fd;
+	*vad = (struct pager_vad){.kind = PAGER_VAD_TEMPLATE, .pages = bytes / 4096};
+	paging->vad = vad;
+	paging->vads = paging->vad_fds = 1;
+	paging->vad_fd = image;
+	return 0;
+}
+
+void pod_vm_sample(struct pod *p)
+{
+	if (!*p->sample || !p->vm || !p->host->templates)
+		return;
+	own_fd int memory = vm_memory_fd(p->vm, NULL);
+	if (memory >= 0)
+		templates_sample(p->host->templates, p->sample, memory);
+	p->sample[0] = '\0';
+}
+
 int pod_vm_adopt(struct pod *p)
 {
 	own_free char *dir = NULL;
@@ -346,7 +489,11 @@ int pod_vm_adopt(struct pod *p)
 		return -EAGAIN;
 	restore_network(p);
 	struct vm_paging paging;
-	int rc = p->vm ? 0 : vm_adopt(dir, pod_paging(p, memory_mib(p), &paging), on_vm_end, p, &vm, &e);
+	struct pager_vad vad;
+	own_fd int image = -1;
+	int rc = p->vm ? 0 : clone_memory(dir, pod_paging(p, memory_mib(p), &paging) ? &paging : NULL, &vad, &image, &e);
+	if (!rc && !p->vm)
+		rc = vm_adopt(dir, p->host->pager ? &paging : NULL, on_vm_end, p, &vm, &e);
 	if (!rc && !p->vm) {
 		pthread_mutex_lock(&p->lock);
 		p->vm = vm;
@@ -398,6 +545,7 @@ static void probes_end(struct pod *p)
 
 void pod_vm_detach(struct pod *p)
 {
+	template_done(p, true);
 	probes_end(p);
 	for (size_t i = 0; i < p->containers_count; i++)
 		pod_log_end(p, &p->containers[i]);
@@ -406,6 +554,7 @@ void pod_vm_detach(struct pod *p)
 
 void pod_vm_stop(struct pod *p)
 {
+	template_done(p, p->cancel);
 	if (p->vm) {
 		char name[330];
 		vm_kill(p->vm);
@@ -447,6 +596,7 @@ void pod_release(struct pod *p)
 		scratch_remove(path);
 	if (asprintf(&dir, "%s/vm", p->dir) >= 0)
 		dir_remove(dir, NULL);
+	pod_shares_release(p);
 	for (size_t i = 0; i < p->containers_count; i++) {
 		struct container *c = &p->containers[i];
 		if (c->image_held)
@@ -455,7 +605,11 @@ void pod_release(struct pod *p)
 	}
 	if (p->vm_number) {
 		pods_number_drop(p->host->pods, p->vm_number);
+		pthread_mutex_lock(&p->lock);
 		p->vm_number = 0;
+		pthread_mutex_unlock(&p->lock);
+		if (p->claims_count)
+			claims_poke(p->host->claims);
 		pod_state_save(p, NULL);
 	}
 }

@@ -282,7 +282,7 @@ static const json_t *volume_find(const struct pod *p, const char *name)
 	return NULL;
 }
 
-static int mount_source(const json_t *volume, const char *name, Bulkhead__Agent__Mount *m, struct err *e)
+static int mount_source(struct pod *p, const json_t *volume, const char *name, Bulkhead__Agent__Mount *m, struct err *e)
 {
 	const json_t *v;
 	if ((v = json_object_get(volume, "emptyDir"))) {
@@ -297,8 +297,22 @@ static int mount_source(const json_t *volume, const char *name, Bulkhead__Agent_
 		m->read_only = true;
 		return 0;
 	}
-	return err_set(e, ENOTSUP, "volume \"%s\" is of a kind this host does not offer (emptyDir, configMap, secret, downwardAPI "
-				   "and projected volumes work)", name);
+	const struct pod_claim *claim = pod_claim_find(p, name);
+	if (claim && json_object_get(volume, "hostPath")) {   // a device of the host
+		m->kind = BULKHEAD__AGENT__MOUNT__KIND__BLOCK;
+		m->source = (char *)claim->serial;
+		return 0;
+	}
+	if (json_object_get(volume, "hostPath") || json_object_get(volume, "image"))
+		return pod_share_mount(p, volume, m, e);
+	if (claim) {
+		m->kind = BULKHEAD__AGENT__MOUNT__KIND__DISK;
+		m->source = (char *)claim->serial;
+		m->group_always = strcmp(jpath_str(p->seen, "spec.securityContext.fsGroupChangePolicy", "Always"), "OnRootMismatch");
+		return 0;
+	}
+	return err_set(e, ENOTSUP, "volume \"%s\" is of a kind this host does not offer (emptyDir, configMap, secret, downwardAPI, "
+				   "projected, hostPath, image, ephemeral and persistentVolumeClaim volumes work)", name);
 }
 
 static char *sub_path(struct pod *p, const struct container *c, const json_t *spec, const json_t *vm, struct err *e)
@@ -318,13 +332,33 @@ static char *sub_path(struct pod *p, const struct container *c, const json_t *sp
 	return env_expand(expr, env);
 }
 
+/* volumeDevices: the disk itself. */
+static int device_mount(struct pod *p, const json_t *device, Bulkhead__Agent__CreateContainer *out, struct err *e)
+{
+	const char *name = jpath_str(device, "name", "");
+	const struct pod_claim *claim = pod_claim_find(p, name);
+	Bulkhead__Agent__Mount *m = calloc(1, sizeof(*m));
+	if (!m)
+		return err_sys(e, ENOMEM, "mounts");
+	bulkhead__agent__mount__init(m);
+	out->mounts[out->n_mounts++] = m;
+	m->sub_path = strdup("");   // freed like the others'
+	if (!claim || !claim->block)
+		return err_set(e, EINVAL, "volumeDevices: volume \"%s\" is not a claim with volumeMode Block", name);
+	m->kind = BULKHEAD__AGENT__MOUNT__KIND__BLOCK;
+	m->source = (char *)claim->serial;
+	m->destination = (char *)jpath_str(device, "devicePath", "");
+	m->read_only = claim->read_only;
+	return m->sub_path ? 0 : err_sys(e, ENOMEM, "mounts");
+}
+
 int pod_mounts(struct pod *p, const json_t *spec, Bulkhead__Agent__CreateContainer *out, struct err *e)
 {
-	const json_t *list = json_object_get(spec, "volumeMounts");
+	const json_t *list = json_object_get(spec, "volumeMounts"), *devices = json_object_get(spec, "volumeDevices");
 	struct container *c = pod_container_find(p, jpath_str(spec, "name", ""));
 	size_t i;
 	json_t *vm;
-	out->mounts = calloc(json_array_size(list) + 1, sizeof(*out->mounts));
+	out->mounts = calloc(json_array_size(list) + json_array_size(devices) + 1, sizeof(*out->mounts));
 	if (!out->mounts)
 		return err_sys(e, ENOMEM, "mounts");
 	json_array_foreach((json_t *)list, i, vm) {
@@ -340,12 +374,17 @@ int pod_mounts(struct pod *p, const json_t *spec, Bulkhead__Agent__CreateContain
 		m->source = (char *)name;
 		m->destination = (char *)jpath_str(vm, "mountPath", "");
 		m->sub_path = sub_path(p, c, spec, vm, e);
-		int rc = m->sub_path ? mount_source(volume, name, m, e) : (e->code ? -e->code : -ENOMEM);
+		int rc = m->sub_path ? mount_source(p, volume, name, m, e) : (e->code ? -e->code : -ENOMEM);
 		if (rc)
 			return rc;
 		m->read_only |= jpath_bool(vm, "readOnly", false);
 		const char *prop = jpath_str(vm, "mountPropagation", "None");
 		m->propagation = !strcmp(prop, "HostToContainer") ? "rslave" : !strcmp(prop, "Bidirectional") ? "rshared" : "";
+	}
+	json_array_foreach((json_t *)devices, i, vm) {
+		int rc = device_mount(p, vm, out, e);
+		if (rc)
+			return rc;
 	}
 	return 0;
 }

@@ -149,6 +149,24 @@ static void refresh_volumes(struct pod *p)
 	pod_wake_at(p, p->volumes_check_mono_ns);
 }
 
+/* The host is short of something. Nobody is asked for long: what is needed is needed now. */
+static bool evicted(struct pod *p)
+{
+	pthread_mutex_lock(&p->lock);
+	bool yes = p->evicted[0];
+	pthread_mutex_unlock(&p->lock);
+	if (!yes)
+		return false;
+	snprintf(p->reason, sizeof(p->reason), "Evicted");
+	free(p->message);
+	p->message = strdup(p->evicted);
+	events_emit(p->host->events, p->seen, NULL, "Warning", "Evicted", "%s", p->evicted);
+	if (p->agent)
+		pod_containers_stop(p, true);
+	pod_vm_stop(p);
+	return true;
+}
+
 /* activeDeadlineSeconds. True when it has passed. */
 static bool deadline_passed(struct pod *p)
 {
@@ -170,7 +188,7 @@ static void run(struct pod *p)
 {
 	struct err e = ERR_INIT;
 	p->known = true;
-	if (deadline_passed(p)) {
+	if (deadline_passed(p) || evicted(p)) {
 		strcpy(p->phase, "Failed");
 		pod_state_save(p, NULL);
 		retire(p);
@@ -186,6 +204,7 @@ static void run(struct pod *p)
 		log_warn("pods", "%s/%s: %s", p->ns, p->name, e.text);
 	if (!rc) {
 		pod_containers_drive(p);
+		pod_resize(p);
 		refresh_volumes(p);
 	}
 	pod_phase_update(p);

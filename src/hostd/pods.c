@@ -19,6 +19,7 @@
 #include "netw.h"
 #include "pagerd/proto/pager_msg.h"
 #include "pod.h"
+#include "pods_evict.h"
 #include "pods_stats.h"
 #include "prda/metrics.h"
 
@@ -62,6 +63,18 @@ void pod_stage_add(struct pod *p, const char *name, uint64_t ns)
 	pthread_mutex_unlock(&p->lock);
 }
 
+void pod_stage_drop(struct pod *p, const char *name)
+{
+	pthread_mutex_lock(&p->lock);
+	for (size_t i = 0; i < p->stages_count; i++) {
+		if (strcmp(p->stages[i].name, name))
+			continue;
+		memmove(p->stages + i, p->stages + i + 1, (p->stages_count - i - 1) * sizeof(p->stages[0]));
+		p->stages_count--;
+	}
+	pthread_mutex_unlock(&p->lock);
+}
+
 unsigned pods_number_take(struct pods *ps)
 {
 	unsigned found = 0;
@@ -98,8 +111,10 @@ static void pod_free(struct pod *p)
 		free(c->image_id), free(c->image_ref), free(c->waiting_message), free(c->message);
 		json_decref(c->image_config);
 		json_decref(c->last_state);
+		json_decref(c->resources);
 	}
 	free(p->containers);
+	pod_claims_free(p);
 	json_decref(p->obj);
 	json_decref(p->seen);
 	json_decref(p->reported);
@@ -354,14 +369,68 @@ void pods_close(struct pods *ps)
 
 /* --- what others ask --- */
 
+void pods_evict_one(struct pods *ps, const char *resource)
+{
+	pthread_mutex_lock(&ps->lock);
+	struct pod *p = pods_evict_choose(ps->head, !strcmp(resource, "memory"));
+	if (p)
+		pods_evict_mark(p, resource);
+	pthread_mutex_unlock(&ps->lock);
+}
+
+static const struct pod_claim *claim_on(const struct pod *p, const char *volume)
+{
+	for (size_t i = 0; i < p->claims_count; i++)
+		if (p->claims[i].id && !strcmp(p->claims[i].id, volume))
+			return &p->claims[i];
+	return NULL;
+}
+
+struct vm *pods_volume_vm(struct pods *ps, const char *volume, char serial[21])
+{
+	struct vm *vm = NULL;
+	pthread_mutex_lock(&ps->lock);
+	for (struct pod *p = ps->head; p && !vm; p = p->next) {
+		pthread_mutex_lock(&p->lock);
+		const struct pod_claim *c = claim_on(p, volume);
+		if (c && p->vm && p->agent && !c->read_only && !p->finished && vm_alive(p->vm)) {
+			vm = vm_get(p->vm);
+			memcpy(serial, c->serial, sizeof(c->serial));
+		}
+		pthread_mutex_unlock(&p->lock);
+	}
+	pthread_mutex_unlock(&ps->lock);
+	return vm;
+}
+
+bool pods_volume_user(struct pods *ps, const char *volume, const char *uid, bool writes, char *who, size_t who_len)
+{
+	bool found = false;
+	pthread_mutex_lock(&ps->lock);
+	for (struct pod *p = ps->head; p && !found; p = p->next) {
+		pthread_mutex_lock(&p->lock);
+		const struct pod_claim *c = strcmp(p->uid, uid) && !p->finished ? claim_on(p, volume) : NULL;
+		found = c && p->vm_number && (writes || !c->read_only);   // the number: taken with the VM, dropped with its disks
+		if (found)
+			snprintf(who, who_len, "%s/%s", p->ns, p->name);
+		pthread_mutex_unlock(&p->lock);
+	}
+	pthread_mutex_unlock(&ps->lock);
+	return found;
+}
+
 /* What is known without asking the VM. With the pod's lock held. */
 static json_t *vm_row(const struct pod *p)
 {
 	json_t *stages = json_object();
-	for (size_t i = 0; i < p->stages_count; i++)
+	const char *start = "";
+	for (size_t i = 0; i < p->stages_count; i++) {
+		if (!strcmp(p->stages[i].name, "boot") || !strcmp(p->stages[i].name, "template"))
+			start = p->stages[i].name;
 		json_object_set_new(stages, p->stages[i].name, json_real((double)p->stages[i].ns / 1e6));
-	return json_pack("{s:s, s:s, s:s, s:s, s:s, s:o}", "namespace", p->ns, "pod", p->name, "uid", p->uid, "engine", p->host->engine,
-			 "podIP", p->pod_ip, "stagesMs", stages);
+	}
+	return json_pack("{s:s, s:s, s:s, s:s, s:s, s:s, s:o}", "namespace", p->ns, "pod", p->name, "uid", p->uid, "engine", p->host->engine,
+			 "podIP", p->pod_ip, "start", start, "stagesMs", stages);
 }
 
 /* Where the guest's memory is. */

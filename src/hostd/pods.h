@@ -20,6 +20,14 @@ unsigned pods_number_take(struct pods *ps);          // a VM number (1...), uniq
 void pods_number_mark(struct pods *ps, unsigned n);
 void pods_number_drop(struct pods *ps, unsigned n);
 
+/* The VM that has this volume of the store open: a reference (vm_put), with the disk's serial number; NULL: none. */
+struct vm *pods_volume_vm(struct pods *ps, const char *volume, char serial[21]);
+/* Is it used by a pod other than the one with this uid, in a way that excludes ours? who: "ns/name". */
+bool pods_volume_user(struct pods *ps, const char *volume, const char *uid, bool writes, char *who, size_t who_len);
+
+/* The host is short of this resource ("memory", "ephemeral-storage"): the pod that is missed least goes. */
+void pods_evict_one(struct pods *ps, const char *resource);
+
 extern const struct streaming_ops pods_streaming_ops;   // ctx: struct pods *
 
 #endif

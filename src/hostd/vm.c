@@ -7,6 +7,7 @@
 #include <fcntl.h>
 #include <jansson.h>
 #include <poll.h>
+#include <sched.h>
 #include <pthread.h>
 #include <signal.h>
 #include <stdatomic.h>
@@ -30,6 +31,7 @@
 #define CONSOLE_MAX_BYTES (1 << 20)
 #define START_TIMEOUT_MS 20000
 #define REPLY_TIMEOUT_MS 5000
+#define SAVE_TIMEOUT_S 90
 #define WATCHER_STACK (64 * 1024)
 
 struct vm {
@@ -78,6 +80,25 @@ static int ask(int sock, uint32_t type, void *reply, size_t len, int *fds, size_
 		return err_set(e, EPROTO, "VM process answered with version %u type %u", in.head.version, in.head.type);
 	memcpy(reply, &in, len);
 	return 0;
+}
+
+int vm_memory_fd(struct vm *vm, struct err *e)
+{
+	own_free char *path = join(vm->dir, "control.sock");
+	struct timeval limit = {.tv_sec = REPLY_TIMEOUT_MS / 1000};
+	struct vmx_memory memory;
+	int fds[1 + VMX_MAPS_MAX];
+	size_t nfds = sizeof(fds) / sizeof(fds[0]);
+	own_fd int sock = path ? usock_connect(path, SOCK_SEQPACKET, e) : -ENOMEM;
+	if (sock < 0)
+		return sock;
+	setsockopt(sock, SOL_SOCKET, SO_RCVTIMEO, &limit, sizeof(limit));
+	int rc = ask(sock, VMX_MSG_MEMORY, &memory, sizeof(memory), fds, &nfds, e);
+	if (rc)
+		return rc;
+	for (size_t i = 1; i < nfds; i++)
+		close(fds[i]);
+	return nfds ? fds[0] : -EPROTO;
 }
 
 /* What no two runs of VMs have in common: when the process started, and its number. */
@@ -255,9 +276,10 @@ static json_t *describe(const struct vm_config *c)
 	for (size_t i = 0; i < c->disks_count; i++)
 		json_array_append_new(disks, json_pack("{s:s, s:s, s:b}", "serial", c->disks[i].serial, "path",
 						       c->disks[i].path, "read_only", c->disks[i].read_only));
-	return json_pack("{s:i, s:s, s:s, s:s, s:s*, s:i, s:i, s:s, s:i, s:o, s:i, s:i}", "version", 1, "id", c->id, "name", c->name,
-			 "engine", c->engine, "metrics_dir", c->metrics_dir, "vcpus", c->vcpus, "memory_mib", c->memory_mib, "cmdline", "",
-			 "console_max_bytes", CONSOLE_MAX_BYTES, "disks", disks, "uid", c->uid, "gid", c->uid);
+	return json_pack("{s:i, s:s, s:s, s:s, s:s*, s:i, s:i, s:s, s:i, s:o, s:i, s:i, s:b}", "version", 1, "id", c->id, "name", c->name,
+			 "engine", c->engine, "metrics_dir", c->metrics_dir, "vcpus", c->vcpus, "memory_mib", c->memory_mib, "cmdline",
+			 c->cmdline ? c->cmdline : "", "console_max_bytes", CONSOLE_MAX_BYTES, "disks", disks, "uid", c->uid, "gid", c->uid,
+			 "template", c->template);
 }
 
 /* Everything the new process needs is opened here, in the parent, where errors can be told. */
@@ -276,6 +298,10 @@ static int prepare(const struct vm_config *c, int ready_w, json_t *config, struc
 		return err_set(e, ENOENT, "guest kernel or initramfs is missing in %s: run \"make build\"", c->guest_dir);
 	if (inherit(in, config, "console_fd", open_in(c->dir, "console.log", O_WRONLY | O_CREAT | O_TRUNC | O_APPEND, 0600)))
 		return err_sys(e, errno, "open %s/console.log", c->dir);
+	if (c->restore_state_fd >= 0 &&
+	    (inherit(in, config, "restore_state_fd", fcntl(c->restore_state_fd, F_DUPFD_CLOEXEC, 3)) ||
+	     inherit(in, config, "restore_memory_fd", fcntl(c->restore_memory_fd, F_DUPFD_CLOEXEC, 3))))
+		return err_sys(e, EMFILE, "start VM");
 	if (inherit_pager(c, config, in, e))
 		return -EIO;
 	if (c->tap_fd < 0)
@@ -295,13 +321,21 @@ static int config_memfd(const json_t *config)
 	return take_fd(fd);
 }
 
+/* A process that is the first of a PID namespace of its own, where the host allows that: what runs in it, and QEMU below it,
+ * sees no other process, and all of it dies with it. */
+static pid_t fork_alone(void)
+{
+	pid_t pid = (pid_t)syscall(SYS_clone, SIGCHLD | CLONE_NEWPID, NULL, NULL, NULL, NULL);
+	return pid < 0 && (errno == EPERM || errno == EINVAL) ? fork() : pid;
+}
+
 static pid_t spawn(const struct vm_config *c, const struct inherited *in)
 {
 	own_fd int log = open_in(c->dir, "vmx.log", O_WRONLY | O_CREAT | O_TRUNC | O_APPEND, 0600);
 	char config_fd[16];
 	snprintf(config_fd, sizeof(config_fd), "%zu", 3 + in->count - 1);   // the configuration is the last one
 	const char *argv[] = {c->vmx_path, "--config-fd", config_fd, NULL};
-	pid_t pid = fork();
+	pid_t pid = c->uid ? fork_alone() : fork();
 	if (pid)
 		return pid;
 	setsid();
@@ -412,14 +446,15 @@ int vm_start(const struct vm_config *c, vm_end_fn *on_end, void *user, struct vm
 	return start_once(&plain, on_end, user, vm, e);
 }
 
-static int request(struct vm *vm, struct vmx_msg *rq, size_t rq_len, void *reply, size_t reply_len, struct err *e)
+static int request_fds(struct vm *vm, struct vmx_msg *rq, size_t rq_len, const int *fds, size_t nfds, void *reply, size_t reply_len,
+		       struct err *e)
 {
 	pthread_mutex_lock(&vm->lock);
 	rq->version = VMX_MSG_VERSION;
 	rq->id = ++vm->next_id;
 	char in[VMX_MSG_MAX];
 	struct vmx_msg head = {0};
-	ssize_t n = usock_send(vm->control, rq, rq_len, NULL, 0);
+	ssize_t n = usock_send(vm->control, rq, rq_len, fds, nfds);
 	while (n >= 0) {
 		n = usock_recv(vm->control, in, sizeof(in), NULL, NULL);
 		if (n < (ssize_t)sizeof(head))
@@ -443,10 +478,35 @@ static int request(struct vm *vm, struct vmx_msg *rq, size_t rq_len, void *reply
 	return 0;
 }
 
+static int request(struct vm *vm, struct vmx_msg *rq, size_t rq_len, void *reply, size_t reply_len, struct err *e)
+{
+	return request_fds(vm, rq, rq_len, NULL, 0, reply, reply_len, e);
+}
+
+int vm_save(struct vm *vm, int state_fd, int memory_fd, struct err *e)
+{
+	struct vmx_msg rq = {.type = VMX_MSG_SAVE}, reply;
+	struct timeval longer = {.tv_sec = SAVE_TIMEOUT_S}, usual = {.tv_sec = REPLY_TIMEOUT_MS / 1000};
+	setsockopt(vm->control, SOL_SOCKET, SO_RCVTIMEO, &longer, sizeof(longer));
+	int rc = request_fds(vm, &rq, sizeof(rq), (const int[]){state_fd, memory_fd}, 2, &reply, sizeof(reply), e);
+	setsockopt(vm->control, SOL_SOCKET, SO_RCVTIMEO, &usual, sizeof(usual));
+	return rc;
+}
+
 int vm_status(struct vm *vm, struct vmx_status *out, struct err *e)
 {
 	struct vmx_msg rq = {.type = VMX_MSG_STATUS};
 	return request(vm, &rq, sizeof(rq), out, sizeof(*out), e);
+}
+
+int vm_resize(struct vm *vm, const char *serial, uint64_t size_bytes, struct err *e)
+{
+	struct vmx_resize rq = {.head = {.type = VMX_MSG_RESIZE}, .size_bytes = size_bytes};
+	struct vmx_msg reply;
+	if (strlen(serial) > sizeof(rq.serial))
+		return err_set(e, EINVAL, "'%s' is not a serial number", serial);
+	memcpy(rq.serial, serial, strlen(serial));
+	return request(vm, &rq.head, sizeof(rq), &reply, sizeof(reply), e);
 }
 
 bool vm_alive(const struct vm *vm) { return !atomic_load(&vm->ended); }
@@ -494,6 +554,17 @@ void vm_close(struct vm *vm)
 	pthread_join(vm->watcher, NULL);
 	waitpid(vm->pid, NULL, WNOHANG);   // the watcher may have been told to quit before it saw the end
 	vm_put(vm);
+}
+
+static void nobody_asks(void *user) { (void)user; }
+
+void vm_end_leftover(const char *dir)
+{
+	struct vm *vm = NULL;
+	if (vm_adopt(dir, NULL, nobody_asks, NULL, &vm, NULL))
+		return;
+	vm_kill(vm);
+	vm_close(vm);
 }
 
 /* The sentence of a log line, without time, level, program and subsystem. */

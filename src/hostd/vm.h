@@ -40,6 +40,9 @@ struct vm_config {
 	const char *mac;
 	const char *metrics_dir;   // where vmx links its counters; NULL: nowhere
 	unsigned uid;              // the VM's user and group
+	const char *cmdline;       // more words for the guest's kernel; NULL: none
+	bool template;             // boots to be saved
+	int restore_state_fd, restore_memory_fd;   // borrowed: go on from there instead of a boot; -1: no
 	const struct vm_paging *paging;   // NULL: ordinary memory
 };
 
@@ -55,7 +58,13 @@ int vm_start(const struct vm_config *c, vm_end_fn *on_end, void *user, struct vm
 int vm_adopt(const char *dir, const struct vm_paging *paging, vm_end_fn *on_end, void *user, struct vm **vm, struct err *e);
 
 int vm_status(struct vm *vm, struct vmx_status *out, struct err *e);   // any thread; blocks for one round trip
+/* Pause it and write its state and memory (sparse); it stays paused. Takes seconds. */
+int vm_save(struct vm *vm, int state_fd, int memory_fd, struct err *e);
+void vm_end_leftover(const char *dir);   // a VM that an earlier hostd left in dir, if there is one
+/* Tell the VM that a disk has this size now. -EALREADY: it knows. */
+int vm_resize(struct vm *vm, const char *serial, uint64_t size_bytes, struct err *e);
 bool vm_alive(const struct vm *vm);
+int vm_memory_fd(struct vm *vm, struct err *e);   // its memfd, the caller's; -ENODATA: it is not paged; -errno
 /* What pagerd says of the VM's memory. -ENODATA: it is not paged; -errno. Any thread. */
 struct pager_stats;
 int vm_memory_stats(struct vm *vm, struct pager_stats *out, struct err *e);

@@ -103,6 +103,9 @@ void k8s_validate_crd(const json_t *obj, const json_t *old, struct k8s_errors *e
 void k8s_validate_persistentvolumeclaim(const json_t *obj, const json_t *old, struct k8s_errors *e);
 void k8s_validate_persistentvolume(const json_t *obj, const json_t *old, struct k8s_errors *e);
 void k8s_validate_storageclass(const json_t *obj, const json_t *old, struct k8s_errors *e);
+void k8s_validate_volumesnapshot(const json_t *obj, const json_t *old, struct k8s_errors *e);
+void k8s_validate_volumesnapshotclass(const json_t *obj, const json_t *old, struct k8s_errors *e);
+void k8s_validate_volumesnapshotcontent(const json_t *obj, const json_t *old, struct k8s_errors *e);
 void k8s_validate_volumeattachment(const json_t *obj, const json_t *old, struct k8s_errors *e);
 void k8s_validate_role(const json_t *obj, const json_t *old, struct k8s_errors *e);
 void k8s_validate_clusterrole(const json_t *obj, const json_t *old, struct k8s_errors *e);

@@ -224,14 +224,15 @@ static void check_numbers(const struct k8s_schema *s)
 	numbered++;
 }
 
-/* Every kind but CustomResourceDefinition has a binary form, all the way down. */
+/* Every kind but CustomResourceDefinition and the snapshots, which are custom resources elsewhere, has a binary form, all the
+ * way down. */
 static void test_complete(void **state)
 {
 	(void)state;
 	size_t n;
 	const struct k8s_kind *rows = k8s_kinds(&n);
 	for (size_t i = 0; i < n; i++)
-		if (strcmp(rows[i].kind, "CustomResourceDefinition"))
+		if (strcmp(rows[i].kind, "CustomResourceDefinition") && strcmp(rows[i].group, "snapshot.storage.k8s.io"))
 			check_numbers(rows[i].schema);
 	assert_true(numbered > 300);
 }

@@ -117,6 +117,45 @@ int k8s_cells_volumeattachment(const json_t *va, json_t *cells)
 	return k8s_cells_from(cells, va, list);
 }
 
+const struct k8s_column k8s_columns_volumesnapshot[] = {
+	COLUMN_NAME, {"ReadyToUse", "boolean", "", "Whether volumes can be made from it.", 0}, COLUMN("SourcePVC", "Claim it was taken of."),
+	COLUMN("SourceSnapshotContent", "Content it stands for."), COLUMN("RestoreSize", "Least size of a volume made from it."),
+	COLUMN("SnapshotClass", "Class it belongs to."), COLUMN("SnapshotContent", "Content it is bound to."),
+	{"CreationTime", "date", "", "When it was taken.", 0}, COLUMN_AGE, COLUMN_END};
+
+int k8s_cells_volumesnapshot(const json_t *vs, json_t *cells)
+{
+	static const struct k8s_cell_path list[] = {NAME, {CELL_BOOL, "status.readyToUse", NULL},
+		{CELL_STR, "spec.source.persistentVolumeClaimName", NULL}, {CELL_STR, "spec.source.volumeSnapshotContentName", NULL},
+		{CELL_STR, "status.restoreSize", NULL}, {CELL_STR, "spec.volumeSnapshotClassName", NULL},
+		{CELL_STR, "status.boundVolumeSnapshotContentName", NULL}, {CELL_AGE, "status.creationTime", NULL}, AGE, END};
+	return k8s_cells_from(cells, vs, list);
+}
+
+const struct k8s_column k8s_columns_volumesnapshotclass[] = {
+	COLUMN_NAME, COLUMN("Driver", "Who takes the snapshots."), COLUMN("DeletionPolicy", "What happens when a snapshot goes."), COLUMN_AGE,
+	COLUMN_END};
+
+int k8s_cells_volumesnapshotclass(const json_t *vsc, json_t *cells)
+{
+	static const struct k8s_cell_path list[] = {NAME, {CELL_STR, "driver", NULL}, {CELL_STR, "deletionPolicy", NULL}, AGE, END};
+	return k8s_cells_from(cells, vsc, list);
+}
+
+const struct k8s_column k8s_columns_volumesnapshotcontent[] = {
+	COLUMN_NAME, {"ReadyToUse", "boolean", "", "Whether volumes can be made from it.", 0}, COLUMN_INT("RestoreSize", "Bytes."),
+	COLUMN("DeletionPolicy", "What happens when its snapshot goes."), COLUMN("Driver", "Who took it."),
+	COLUMN("VolumeSnapshotClass", "Class it belongs to."), COLUMN("VolumeSnapshot", "Snapshot it is bound to."),
+	COLUMN("VolumeSnapshotNamespace", "Namespace of that."), COLUMN_AGE, COLUMN_END};
+
+int k8s_cells_volumesnapshotcontent(const json_t *content, json_t *cells)
+{
+	static const struct k8s_cell_path list[] = {NAME, {CELL_BOOL, "status.readyToUse", NULL}, {CELL_INT, "status.restoreSize", NULL},
+		{CELL_STR, "spec.deletionPolicy", NULL}, {CELL_STR, "spec.driver", NULL}, {CELL_STR, "spec.volumeSnapshotClassName", NULL},
+		{CELL_STR, "spec.volumeSnapshotRef.name", NULL}, {CELL_STR, "spec.volumeSnapshotRef.namespace", NULL}, AGE, END};
+	return k8s_cells_from(cells, content, list);
+}
+
 const struct k8s_column k8s_columns_csinode[] = {COLUMN_NAME, COLUMN_INT("Drivers", "Number of drivers."), COLUMN_AGE, COLUMN_END};
 
 int k8s_cells_csinode(const json_t *n, json_t *cells)

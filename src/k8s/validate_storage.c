@@ -112,6 +112,50 @@ void k8s_validate_storageclass(const json_t *obj, const json_t *old, struct k8s_
 			k8s_forbidden(e, PATH_ROOT(fixed[i]), "updates to %s are forbidden.", fixed[i]);
 }
 
+/* Exactly one of two ways to say where it comes from, for good. */
+static void check_snapshot_source(const json_t *obj, const json_t *old, const char *one, const char *other, struct k8s_errors *e)
+{
+	const struct k8s_path *path = PATH(PATH_ROOT("spec"), "source");
+	const json_t *source = jpath_get(obj, "spec.source");
+	bool first = *jpath_str(source, one, ""), second = *jpath_str(source, other, "");
+	if (first && second)
+		k8s_forbidden(e, path, "may not specify both %s and %s", one, other);
+	if (!first && !second)
+		k8s_required(e, path, "must specify exactly one of the two sources");
+	if (old)
+		k8s_check_immutable(e, path, source, jpath_get(old, "spec.source"));
+}
+
+static void check_deletion_policy(const struct k8s_path *path, const char *policy, struct k8s_errors *e)
+{
+	static const char *const policies[] = {"Delete", "Retain", NULL};
+	k8s_check_enum(e, path, policy, policies, true);
+}
+
+void k8s_validate_volumesnapshot(const json_t *obj, const json_t *old, struct k8s_errors *e)
+{
+	check_snapshot_source(obj, old, "persistentVolumeClaimName", "volumeSnapshotContentName", e);
+}
+
+void k8s_validate_volumesnapshotclass(const json_t *obj, const json_t *old, struct k8s_errors *e)
+{
+	(void)old;
+	check_deletion_policy(PATH_ROOT("deletionPolicy"), jpath_str(obj, "deletionPolicy", ""), e);
+	if (!*jpath_str(obj, "driver", ""))
+		k8s_required(e, PATH_ROOT("driver"), NULL);
+}
+
+void k8s_validate_volumesnapshotcontent(const json_t *obj, const json_t *old, struct k8s_errors *e)
+{
+	const struct k8s_path *path = PATH_ROOT("spec");
+	check_snapshot_source(obj, old, "volumeHandle", "snapshotHandle", e);
+	check_deletion_policy(PATH(path, "deletionPolicy"), jpath_str(obj, "spec.deletionPolicy", ""), e);
+	if (!*jpath_str(obj, "spec.driver", ""))
+		k8s_required(e, PATH(path, "driver"), NULL);
+	if (!*jpath_str(obj, "spec.volumeSnapshotRef.name", "") || !*jpath_str(obj, "spec.volumeSnapshotRef.namespace", ""))
+		k8s_required(e, PATH(path, "volumeSnapshotRef"), "name and namespace of the VolumeSnapshot are needed");
+}
+
 void k8s_validate_volumeattachment(const json_t *obj, const json_t *old, struct k8s_errors *e)
 {
 	const struct k8s_path *path = PATH_ROOT("spec");

@@ -72,7 +72,29 @@ struct template {
 	unsigned char *map;
 	uint64_t pages;
 	int fd;
+	unsigned char hole[];   // a bit for each page that the file does not hold
 };
+
+static bool all_holes(const struct template *t, uint64_t page, uint32_t n)
+{
+	for (uint64_t i = page; i < page + n; i++)
+		if (!(t->hole[i / 8] & 1u << i % 8))
+			return false;
+	return true;
+}
+
+/* What a sparse file does not hold is zeros, and reading it would make pages of them. */
+static void find_holes(struct template *t)
+{
+	off_t end = (off_t)(t->pages * PAGER_PAGE), at = lseek(t->fd, 0, SEEK_HOLE);
+	while (at >= 0 && at < end) {
+		off_t data = lseek(t->fd, at, SEEK_DATA);
+		uint64_t to = data < 0 ? t->pages : (uint64_t)data / PAGER_PAGE;
+		for (uint64_t i = ((uint64_t)at + PAGER_PAGE - 1) / PAGER_PAGE; i < to; i++)
+			t->hole[i / 8] |= (unsigned char)(1u << i % 8);
+		at = data < 0 ? end : lseek(t->fd, data, SEEK_HOLE);
+	}
+}
 
 static int template_load(struct backing *b, uint64_t page, uint32_t n, void *buf, const void **data)
 {
@@ -80,7 +102,7 @@ static int template_load(struct backing *b, uint64_t page, uint32_t n, void *buf
 	(void)buf;
 	if (page >= t->pages || n > t->pages - page)
 		return -EIO;
-	*data = t->map + page * PAGER_PAGE;
+	*data = all_holes(t, page, n) ? NULL : t->map + page * PAGER_PAGE;
 	return 0;
 }
 
@@ -98,24 +120,27 @@ static void template_free(struct backing *b)
 	free(t);
 }
 
-int backing_template_new(int fd, struct backing **out, struct err *e)
+int backing_template_new(int fd, bool single, struct backing **out, struct err *e)
 {
-	static const struct vad_ops ops = { .name = "template", .cluster = 16, .load = template_load, .same = template_same,
-		.free = template_free };
+	static const struct vad_ops ops[2] = {
+		{ .name = "template", .cluster = 16, .load = template_load, .same = template_same, .free = template_free },
+		{ .name = "template, page by page", .cluster = 1, .load = template_load, .same = template_same, .free = template_free },
+	};
 	own_fd int mine = -1;
 	uint64_t pages;
 	int rc = backing_image(fd, &mine, &pages, e);
 	if (rc)
 		return rc;
-	own_free struct template *t = pager_alloc(sizeof(*t));
+	own_free struct template *t = pager_alloc(sizeof(*t) + (pages + 7) / 8);
 	if (!t)
 		return err_set(e, ENOMEM, "no memory for a template");
 	t->map = mmap(NULL, pages * PAGER_PAGE, PROT_READ, MAP_SHARED, mine, 0);
 	if (t->map == MAP_FAILED)
 		return err_sys(e, errno, "map template");
-	t->backing = (struct backing){ .ops = &ops, .users = 1 };
+	t->backing = (struct backing){ .ops = &ops[single], .users = 1 };
 	t->pages = pages;
 	t->fd = take_fd(mine);
+	find_holes(t);
 	*out = &take(t)->backing;
 	return 0;
 }

@@ -7,6 +7,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
+#include <sys/stat.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
@@ -41,13 +42,45 @@ static void check_image(struct backing *b)
 	assert_int_equal(b->ops->load(b, UINT64_MAX, 2, buf, (const void **)&got), -EIO);
 }
 
+static void holes_are_zeros(void **state)
+{
+	(void)state;
+	int fd = memfd_create("image", MFD_CLOEXEC);
+	struct backing *b = NULL;
+	struct err e = ERR_INIT;
+	struct stat before, after;
+	unsigned char page[PAGER_PAGE], buf[16 * PAGER_PAGE];
+	const void *got;
+	memset(page, 7, sizeof(page));
+	assert_int_equal(ftruncate(fd, 64 * PAGER_PAGE), 0);
+	assert_int_equal(pwrite(fd, page, PAGER_PAGE, 20 * PAGER_PAGE), PAGER_PAGE);
+	assert_int_equal(backing_template_new(fd, true, &b, &e), 0);
+	assert_int_equal(b->ops->cluster, 1);
+	assert_int_equal(fstat(fd, &before), 0);
+	for (uint64_t i = 0; i < 64; i++) {
+		assert_int_equal(b->ops->load(b, i, 1, buf, &got), 0);
+		if (i == 20)
+			assert_memory_equal(got, page, PAGER_PAGE);
+		else
+			assert_null(got);
+	}
+	assert_int_equal(b->ops->load(b, 16, 16, buf, &got), 0);
+	assert_non_null(got);
+	assert_int_equal(b->ops->load(b, 32, 16, buf, &got), 0);
+	assert_null(got);
+	assert_int_equal(fstat(fd, &after), 0);
+	assert_int_equal(after.st_blocks, before.st_blocks);
+	backing_put(b);
+	close(fd);
+}
+
 static void images(void **state)
 {
 	(void)state;
 	int fd = image(8);
 	struct backing *b = NULL;
 	struct err e = ERR_INIT;
-	assert_int_equal(backing_template_new(fd, &b, &e), 0);
+	assert_int_equal(backing_template_new(fd, false, &b, &e), 0);
 	assert_int_equal(backing_template_pages(b), 8);
 	check_image(b);
 	backing_put(b);
@@ -61,10 +94,10 @@ static void images(void **state)
 	assert_false(b->ops->same(b, 6, buf));
 	backing_put(b);
 	assert_int_equal(ftruncate(fd, 5 * PAGER_PAGE + 1), 0);
-	assert_int_equal(backing_template_new(fd, &b, &e), -EINVAL);
+	assert_int_equal(backing_template_new(fd, false, &b, &e), -EINVAL);
 	assert_int_equal(ftruncate(fd, 0), 0);
 	assert_int_equal(backing_file_new(fd, &b, &e), -EINVAL);
-	assert_int_equal(backing_template_new(-1, &b, &e), -EBADF);
+	assert_int_equal(backing_template_new(-1, false, &b, &e), -EBADF);
 	close(fd);
 	struct backing *z = backing_zero();
 	assert_int_equal(z->ops->load(z, 77, 64, NULL, &got), 0);
@@ -123,6 +156,6 @@ static void another_host(void **state)
 
 int main(void)
 {
-	const struct CMUnitTest tests[] = { cmocka_unit_test(images), cmocka_unit_test(another_host) };
+	const struct CMUnitTest tests[] = { cmocka_unit_test(holes_are_zeros), cmocka_unit_test(images), cmocka_unit_test(another_host) };
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -74,8 +74,8 @@ void backing_put(struct backing *b);             // NULL: nothing
 /* All zeros. Static; get and put as you like. */
 struct backing *backing_zero(void);
 /* A memory image mapped here, shared by all that use it. fd: a readable file or memfd; duplicated. -EINVAL: empty, not
- * whole pages, not a file. */
-int backing_template_new(int fd, struct backing **b, struct err *e);
+ * whole pages, not a file. single: one page at a time is loaded, not a cluster. */
+int backing_template_new(int fd, bool single, struct backing **b, struct err *e);
 uint64_t backing_template_pages(const struct backing *b);
 /* A file read page by page; may_block. The same checks. */
 int backing_file_new(int fd, struct backing **b, struct err *e);

@@ -84,7 +84,8 @@ static uint64_t evict_run(struct guests *g, struct guest *guest, struct run *r)
 			prda_add(dropped, 1);
 		}
 	}
-	protect(guest, r->first, r->count, false);
+	if (protect(guest, r->first, r->count, false))
+		guest_wake(guest, r->first, r->count);         // who runs into it again has it lifted by the fault
 	return saved;
 }
 

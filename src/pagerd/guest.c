@@ -147,7 +147,8 @@ static int backing_open(const struct pager_vad *v, const int *fds, size_t nfds, 
 		return err_set(e, EINVAL, "a VAD names descriptor %u of %zu", v->fd, nfds);
 	switch (v->kind) {
 	case PAGER_VAD_TEMPLATE:
-		if (!(rc = backing_template_new(fds[v->fd], b, e)))
+	case PAGER_VAD_TEMPLATE_SINGLE:
+		if (!(rc = backing_template_new(fds[v->fd], v->kind == PAGER_VAD_TEMPLATE_SINGLE, b, e)))
 			pages = backing_template_pages(*b);
 		break;
 	case PAGER_VAD_FILE:
@@ -159,7 +160,7 @@ static int backing_open(const struct pager_vad *v, const int *fds, size_t nfds, 
 		rc = backing_remote_new(fds[v->fd], pages, b, e);
 		break;
 	default:
-		return err_set(e, EINVAL, "VADs are of kind 0 to %d, not %u", PAGER_VAD_REMOTE, v->kind);
+		return err_set(e, EINVAL, "VADs are of kind 0 to %d, not %u", PAGER_VAD_TEMPLATE_SINGLE, v->kind);
 	}
 	if (!rc && (v->backing_page > pages || v->pages > pages - v->backing_page)) {
 		backing_put(*b);
@@ -183,7 +184,7 @@ static int map_vads(struct guest *guest, const struct pager_attach *a, const int
 		if (rc)
 			return err_wrap(e, "VAD %u", i);
 		guest->plain = guest->plain && v->kind == PAGER_VAD_ZERO;
-		if (v->kind == PAGER_VAD_TEMPLATE) {
+		if (v->kind == PAGER_VAD_TEMPLATE || v->kind == PAGER_VAD_TEMPLATE_SINGLE) {
 			guest->image[guest->images].first = (uint32_t)v->first_page;
 			guest->image[guest->images++].pages = (uint32_t)v->pages;
 		}
@@ -215,26 +216,41 @@ static void adopt_stored(void *user, uint32_t page, uint32_t handle)
 		store_release(a->g->store, handle);
 }
 
+static void unwatch(struct guests *g, struct guest *guest)
+{
+	for (uint32_t i = 0; i < guest->maps; i++)
+		epoll_ctl(g->epoll, EPOLL_CTL_DEL, guest->map[i].uffd, NULL);
+}
+
+/* What is reported before the guest can be found is lost: at the end of attaching all threads are woken. */
 static int watch(struct guests *g, struct guest *guest, struct err *e)
 {
 	for (uint32_t i = 0; i < guest->maps; i++) {
 		struct epoll_event ev = { .events = EPOLLIN | EPOLLET, .data.u64 = guest_event(guest->handle, i) };
-		if (epoll_ctl(g->epoll, EPOLL_CTL_ADD, guest->map[i].uffd, &ev))
-			return err_sys(e, errno, "watch userfaultfd");
+		if (epoll_ctl(g->epoll, EPOLL_CTL_ADD, guest->map[i].uffd, &ev)) {
+			int rc = err_sys(e, errno, "watch userfaultfd");
+			unwatch(g, guest);
+			return rc;
+		}
 	}
 	return 0;
 }
 
-/* Under the lock; there is a free slot. */
-static void slot_take(struct guests *g, struct guest *guest)
+/* Under the lock: which slot it will have, and its handle. There is a free one. */
+static void slot_choose(struct guests *g, struct guest *guest)
 {
 	uint32_t i = 0;
 	while ((uint32_t)atomic_load(&g->slot[i].word))
 		i++;
-	uint32_t generation = (uint32_t)(atomic_load(&g->slot[i].word) >> 32) + 1;
-	g->slot[i].guest = guest;
-	guest->handle = handle_of(i, generation);
-	atomic_store(&g->slot[i].word, (uint64_t)generation << 32 | 1);
+	guest->handle = handle_of(i, (uint32_t)(atomic_load(&g->slot[i].word) >> 32) + 1);
+}
+
+/* From here on it is found. */
+static void slot_take(struct guests *g, struct guest *guest)
+{
+	struct guest_slot *s = &g->slot[guest->handle % GUESTS_MAX];
+	s->guest = guest;
+	atomic_store(&s->word, guest->handle >> SLOT_BITS << 32 | 1);
 	g->used++;
 }
 
@@ -284,6 +300,10 @@ static int attach_locked(struct guests *g, const struct pager_attach *a, const i
 	int rc = guest_fill(g, guest, a, fds, nfds, e);
 	if (!rc && g->used == GUESTS_MAX)
 		rc = err_set(e, ENOSPC, "pagerd serves %u guests already", GUESTS_MAX);
+	if (!rc) {
+		slot_choose(g, guest);
+		rc = watch(g, guest, e);
+	}
 	if (rc) {
 		pager_vm_free(guest->vm);
 		guest_free(guest);
@@ -294,11 +314,8 @@ static int attach_locked(struct guests *g, const struct pager_attach *a, const i
 	struct adoption ad = { g, guest };
 	store_adopt(g->store, guest->key, adopt_stored, &ad);
 	slot_take(g, guest);
-	rc = watch(g, guest, e);
-	if (rc)
-		log_error("guest", "%s", e ? e->text : "cannot watch a userfaultfd");   // attached, served by nobody: detach
 	guest_wake(guest, 0, (uint32_t)(a->memory_bytes / PAGER_PAGE));
-	return rc;
+	return 0;
 }
 
 int guest_attach(struct guests *g, const struct pager_attach *a, const int *fds, size_t nfds, struct err *e)
@@ -314,8 +331,7 @@ int guest_attach(struct guests *g, const struct pager_attach *a, const int *fds,
 
 static void remove_locked(struct guests *g, struct guest *guest)
 {
-	for (uint32_t i = 0; i < guest->maps; i++)
-		epoll_ctl(g->epoll, EPOLL_CTL_DEL, guest->map[i].uffd, NULL);
+	unwatch(g, guest);
 	slot_give(g, guest);
 }
 

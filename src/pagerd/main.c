@@ -178,6 +178,7 @@ int main(int argc, char **argv)
 	if (rc >= 0)
 		return rc;
 	log_init("bulkhead-pagerd");
+	log_rotate(LOG_ROTATE_BYTES);
 	struct metrics *metrics = NULL;
 	rc = metrics_open(o.metrics, "pagerd", NULL, &metrics, &e);   // before threads
 	if (!rc)

@@ -226,7 +226,8 @@ static int dispatch(struct call *c, size_t len, size_t *out_len, struct err *e)
 	return h->fn(c, e);
 }
 
-static void answer(struct server *s, int fd, const union request *in, size_t len, const int *fds, size_t nfds)
+/* Returns 0, or -errno: the peer has no answer, and must not wait for one. */
+static int answer(struct server *s, int fd, const union request *in, size_t len, const int *fds, size_t nfds)
 {
 	union reply out;
 	struct err e = ERR_INIT;
@@ -246,7 +247,7 @@ static void answer(struct server *s, int fd, const union request *in, size_t len
 	}
 	out.head.version = PAGER_MSG_VERSION;
 	out.head.id = len >= sizeof(in->head) ? in->head.id : 0;
-	usock_send(fd, &out, out_len, NULL, 0);                // who does not listen is noticed at the next read
+	return usock_send(fd, &out, out_len, NULL, 0);
 }
 
 // ---- Connections ----
@@ -273,9 +274,11 @@ static void on_client(struct evloop *l, struct evwatch *w, uint32_t events, void
 		drop(s, w);
 		return;
 	}
-	answer(s, evwatch_fd(w), &in, (size_t)n, fds, nfds);
+	int rc = answer(s, evwatch_fd(w), &in, (size_t)n, fds, nfds);
 	for (size_t i = 0; i < nfds; i++)
 		close(fds[i]);
+	if (rc)
+		drop(s, w);
 }
 
 static void on_listener(struct evloop *l, struct evwatch *w, uint32_t events, void *user)

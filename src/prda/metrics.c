@@ -10,6 +10,7 @@
 
 #include "base/err.h"
 #include "base/file.h"
+#include "base/host_pid.h"
 #include "base/log.h"
 #include "base/own.h"
 #include "metrics_name.h"
@@ -48,7 +49,7 @@ static int link_region(const char *dir, const struct metrics_source *s, char **l
 
 int metrics_open(const char *dir, const char *program, const char *vm, struct metrics **out, struct err *e)
 {
-	struct metrics_source s = { .pid = (uint32_t)getpid() };
+	struct metrics_source s = { .pid = (uint32_t)host_pid_self() };
 	if (strlen(program) >= sizeof(s.program) || (vm && strlen(vm) >= sizeof(s.vm)))
 		return err_set(e, EINVAL, "metrics of program '%.40s', VM '%.200s': the name is too long", program, vm ? vm : "");
 	strcpy(s.program, program);

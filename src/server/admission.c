@@ -7,11 +7,13 @@
 #include "base/jpath.h"
 #include "base/own.h"
 #include "k8s/custom.h"
+#include "k8s/quantity.h"
 #include "server/admit_account.h"
 #include "server/limit_range.h"
 #include "server/meta.h"
 #include "server/registry.h"
 #include "server/status.h"
+#include "server/volumes.h"
 
 #define UNREADY_SECONDS 300   // how long pods stay on a node that is not ready, by default
 
@@ -177,6 +179,56 @@ static void admit_node(json_t *obj)
 	json_array_append_new(taints, json_pack("{s:s,s:s}", "key", "node.kubernetes.io/not-ready", "effect", "NoSchedule"));
 }
 
+/* --- claims and volumes --- */
+
+static void add_finalizer(json_t *obj, const char *name)
+{
+	json_t *meta = json_object_get(obj, "metadata"), *list = json_object_get(meta, "finalizers"), *f;
+	size_t i;
+
+	if (!json_is_array(list) && !json_object_set_new(meta, "finalizers", json_array()))
+		list = json_object_get(meta, "finalizers");
+	json_array_foreach(list, i, f)
+		if (!strcmp(jpath_str(f, "", ""), name))
+			return;
+	json_array_append_new(list, json_string(name));
+}
+
+/* A claim that says nothing of a class gets the default one; "" asks for none. */
+static void admit_claim(struct server *srv, json_t *obj)
+{
+	json_t *spec = json_object_get(obj, "spec");
+	own_json json_t *class_ = NULL;
+
+	add_finalizer(obj, VOLUME_CLAIM_FINALIZER);
+	if (!json_is_object(spec) || json_object_get(spec, "storageClassName") ||
+	    *volume_annotation(obj, "volume.beta.kubernetes.io/storage-class"))
+		return;
+	class_ = volume_class_default(srv);
+	if (class_)
+		json_object_set_new(spec, "storageClassName", json_string(jpath_str(class_, "metadata.name", "")));
+}
+
+/* Growing is for volumes of classes that allow it. */
+static json_t *admit_claim_update(struct server *srv, const struct k8s_kind *k, const json_t *obj, const json_t *cur)
+{
+	static const char *const size = "spec.resources.requests.storage";
+	own_json json_t *class_ = NULL;
+
+	if (!volume_claim_is_bound(cur) || k8s_quantity_value(jpath_get(obj, size), 0) <= k8s_quantity_value(jpath_get(cur, size), 0))
+		return NULL;
+	class_ = volume_class_load(srv, volume_class_name(cur));
+	if (jpath_bool(class_, "allowVolumeExpansion", false))
+		return NULL;
+	return status_forbidden(k, jpath_str(cur, "metadata.name", ""), "only dynamically provisioned pvc can be resized and the storageclass "
+				"that provisions the pvc must support resize");
+}
+
+json_t *admit_update(struct server *srv, const struct k8s_kind *k, const json_t *obj, const json_t *cur)
+{
+	return k == volume_claim_kind() ? admit_claim_update(srv, k, obj, cur) : NULL;
+}
+
 json_t *admit_create(struct server *srv, const struct k8s_kind *k, json_t *obj)
 {
 	json_t *s = k->namespaced ? check_namespace(srv, k, obj) : NULL;
@@ -188,12 +240,16 @@ json_t *admit_create(struct server *srv, const struct k8s_kind *k, json_t *obj)
 		return s;
 	if (!strcmp(k->plural, "pods") && !*k->group)
 		return admit_pod(srv, k, obj);
-	if (!strcmp(k->plural, "persistentvolumeclaims") && !*k->group)
+	if (k == volume_claim_kind()) {
+		admit_claim(srv, obj);
 		return limit_range_admit(srv, k, obj);
+	}
 	if (!strcmp(k->plural, "namespaces") && !*k->group)
 		admit_namespace(obj);
 	if (!strcmp(k->plural, "nodes") && !*k->group)
 		admit_node(obj);
+	if (k == volume_kind())
+		add_finalizer(obj, VOLUME_FINALIZER);
 	return NULL;
 }
 

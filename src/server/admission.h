@@ -11,6 +11,8 @@
 
 /* obj: complete with defaults and namespace; changed in place. Returns NULL or a Status. */
 json_t *admit_create(struct server *srv, const struct k8s_kind *k, json_t *obj);
+/* cur: as it is now. */
+json_t *admit_update(struct server *srv, const struct k8s_kind *k, const json_t *obj, const json_t *cur);
 json_t *admit_delete(const struct k8s_kind *k, const char *name);
 
 #endif

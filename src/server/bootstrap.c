@@ -7,6 +7,7 @@
 #include "base/jpath.h"
 #include "server/rbac_bootstrap.h"
 #include "server/registry.h"
+#include "server/volumes.h"
 
 static const struct { const char *group, *version, *plural, *json; } objects[] = {
 	{ "", "v1", "namespaces", "{\"metadata\":{\"name\":\"default\"}}" },
@@ -19,6 +20,12 @@ static const struct { const char *group, *version, *plural, *json; } objects[] =
 	{ "scheduling.k8s.io", "v1", "priorityclasses",
 	  "{\"metadata\":{\"name\":\"system-node-critical\"},\"value\":2000001000,\"description\":\"Used for system critical pods that "
 	  "must not be moved from their current node.\"}" },
+	{ "storage.k8s.io", "v1", "storageclasses",
+	  "{\"metadata\":{\"name\":\"bulkhead-disk\",\"annotations\":{\"storageclass.kubernetes.io/is-default-class\":\"true\"}},"
+	  "\"provisioner\":\"" VOLUME_PROVISIONER "\",\"volumeBindingMode\":\"WaitForFirstConsumer\",\"allowVolumeExpansion\":true}" },
+	{ "snapshot.storage.k8s.io", "v1", "volumesnapshotclasses",
+	  "{\"metadata\":{\"name\":\"bulkhead-disk\",\"annotations\":{\"snapshot.storage.kubernetes.io/is-default-class\":\"true\"}},"
+	  "\"driver\":\"" VOLUME_PROVISIONER "\",\"deletionPolicy\":\"Delete\"}" },
 };
 
 static json_t *make(struct reg_write *w, const json_t *cur, json_t **next)

@@ -12,11 +12,11 @@ static const struct unit_ops *const controllers[] = {
 	&node_health_unit, &taint_eviction_unit, &pod_gc_unit, &namespace_unit, &service_account_unit, &event_ttl_unit, NULL,
 };
 static const struct unit_ops *const workloads[] = {
-	&replicaset_unit, &replication_controller_unit, &deployment_unit, &job_unit, &cronjob_unit, &statefulset_unit,
+	&replicaset_unit, &replication_controller_unit, &deployment_unit, &job_unit, &job_strays_unit, &cronjob_unit, &statefulset_unit,
 	&daemonset_unit, NULL,
 };
 static const struct unit_ops *const network[] = { &endpoints_unit, NULL };
-static const struct unit_ops *const policy[] = { &disruption_unit, &quota_unit, &custom_definitions_unit, NULL };
+static const struct unit_ops *const policy[] = { &disruption_unit, &volume_binder_unit, &volume_protect_unit, &quota_unit, &custom_definitions_unit, NULL };
 static const struct unit_ops *const garbage[] = { &garbage_unit, NULL };
 
 static const struct { const char *name; const struct unit_ops *const *units; } groups[] = {

@@ -262,6 +262,7 @@ int main(int argc, char **argv)
 	srv.port = parse_port(strrchr(o.listen, ':') + 1, "--listen");
 
 	log_init("bulkhead-server");
+	log_rotate(LOG_ROTATE_BYTES);
 	raise_limits();
 	signal(SIGPIPE, SIG_IGN);
 	curl_global_init(CURL_GLOBAL_DEFAULT);   // before threads

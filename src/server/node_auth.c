@@ -9,6 +9,7 @@
 #include "server/registry.h"
 #include "server/status.h"
 #include "server/store.h"
+#include "server/volumes.h"
 
 #define NODE_USER "system:node:"
 
@@ -17,6 +18,8 @@ enum whose {
 	ITSELF,     // named as the node; not for collections, where creating is checked when the body is there
 	ITS_PODS,   // a pod bound to the node
 	NAMED,      // named by a pod bound to the node
+	ITS_VOLUME, // a volume or the content of a snapshot that lies on the node
+	ITS_CLAIM,  // a claim whose volume lies on the node or shall be made there; a snapshot of such a claim
 };
 
 struct rule {
@@ -30,9 +33,16 @@ static const struct rule rules[] = {
 	{ "update patch delete", "", "nodes", ITSELF },
 	{ "get", "", "nodes/status", ANY },
 	{ "update patch", "", "nodes/status", ITSELF },
-	{ "get list watch", "", "secrets configmaps persistentvolumeclaims", NAMED },
-	{ "get", "", "persistentvolumes", ANY },
-	{ "get update patch", "", "persistentvolumeclaims/status", NAMED },
+	{ "get list watch", "", "secrets configmaps", NAMED },
+	{ "get list watch", "", "persistentvolumeclaims persistentvolumes", ANY },   // hostd makes the disks: it looks for its own
+	{ "patch", "", "persistentvolumeclaims persistentvolumeclaims/status", ITS_CLAIM },
+	{ "create", "", "persistentvolumes", ANY },       // node_auth_admit looks where it lies
+	{ "patch delete", "", "persistentvolumes persistentvolumes/status", ITS_VOLUME },
+	{ "get list watch", "snapshot.storage.k8s.io", "volumesnapshots volumesnapshotcontents volumesnapshotclasses", ANY },
+	{ "patch", "snapshot.storage.k8s.io", "volumesnapshots volumesnapshots/status", ITS_CLAIM },
+	{ "create", "snapshot.storage.k8s.io", "volumesnapshotcontents", ANY },
+	{ "patch delete", "snapshot.storage.k8s.io", "volumesnapshotcontents volumesnapshotcontents/status", ITS_VOLUME },
+	{ "get list watch", "storage.k8s.io", "storageclasses", ANY },
 	{ "create", "", "pods", ANY },
 	{ "delete", "", "pods", ITS_PODS },
 	{ "get update patch", "", "pods/status", ITS_PODS },
@@ -146,12 +156,51 @@ static bool is_named(struct server *srv, const char *node, const struct auth_ask
 	return yes;
 }
 
+/* --- volumes --- */
+
+static json_t *stored(struct server *srv, const struct auth_ask *a)
+{
+	const struct k8s_kind *k = k8s_kind_find(a->group, "v1", a->resource);
+	char key[REG_KEY_MAX];
+	own_obj struct obj *o = k ? store_get(srv->store, reg_key(k, a->ns, a->name, key)) : NULL;
+
+	return o ? obj_json(o) : NULL;
+}
+
+/* A volume says it by its node affinity, the content of a snapshot by an annotation. */
+static const char *place_of(const json_t *obj)
+{
+	return jpath_get(obj, "spec.volumeSnapshotRef") ? volume_annotation(obj, VOLUME_NODE_KEY) : volume_node(obj);
+}
+
+static bool is_its_volume(struct server *srv, const char *node, const struct auth_ask *a)
+{
+	own_json json_t *obj = stored(srv, a);
+
+	return !obj || !strcmp(place_of(obj), node);   // absent: the answer is 404
+}
+
+static bool is_its_claim(struct server *srv, const char *node, const struct auth_ask *a)
+{
+	own_json json_t *obj = stored(srv, a), *claim = NULL, *volume = NULL;
+	const char *from = jpath_str(obj, "spec.source.persistentVolumeClaimName", "");
+
+	if (!obj)
+		return true;
+	claim = *from ? volume_claim_load(srv, a->ns, from) : json_incref(obj);
+	volume = volume_load(srv, jpath_str(claim, "spec.volumeName", ""));
+	return !strcmp(volume ? volume_node(volume) : volume_annotation(claim, VOLUME_SELECTED_NODE), node) ||
+	       (*from && !strcmp(volume_annotation(obj, VOLUME_NODE_KEY), node));
+}
+
 static bool applies(struct server *srv, const char *node, enum whose whose, const struct auth_ask *a)
 {
 	switch (whose) {
 	case ITSELF: return !strcmp(a->name, node);
 	case ITS_PODS: return !srv || is_its_pod(srv, node, a->ns, a->name);
 	case NAMED: return !srv || is_named(srv, node, a);
+	case ITS_VOLUME: return !srv || is_its_volume(srv, node, a);
+	case ITS_CLAIM: return !srv || is_its_claim(srv, node, a);
 	default: return true;
 	}
 }
@@ -185,6 +234,8 @@ json_t *node_auth_admit(const struct identity *who, const struct k8s_kind *k, co
 		return NULL;
 	if ((!strcmp(k->plural, "nodes") || !strcmp(k->plural, "leases") || !strcmp(k->plural, "csinodes")) && strcmp(name, node_name(who)))
 		return refuse(who, k, obj, "is not allowed to create or change objects that are named after other nodes");
+	if ((!strcmp(k->plural, "persistentvolumes") || !strcmp(k->plural, "volumesnapshotcontents")) && strcmp(place_of(obj), node_name(who)))
+		return refuse(who, k, obj, "can only create and change volumes and snapshots that lie on it");
 	if (strcmp(k->plural, "pods") || *k->group)
 		return NULL;
 	if (strcmp(jpath_str(obj, "spec.nodeName", ""), node_name(who)))

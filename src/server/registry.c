@@ -10,6 +10,7 @@
 #include "base/clock.h"
 #include "base/jpath.h"
 #include "base/own.h"
+#include "k8s/hooks.h"
 #include "k8s/managed_fields.h"
 #include "k8s/schema.h"
 #include "server/admission.h"
@@ -221,6 +222,34 @@ static void keep_but_ephemeral(json_t *next, const json_t *cur)
 	keep_status(next, cur);
 }
 
+/* Of pods/resize only CPU and memory of containers count, and how a container takes the change. */
+static void keep_but_resources(json_t *next, const json_t *cur)
+{
+	static const char *const lists[] = { "containers", "initContainers" }, *const fields[] = { "resources", "resizePolicy" };
+	json_t *spec = json_deep_copy(json_object_get(cur, "spec")), *asked = json_object_get(next, "spec"), *c, *other;
+	size_t i, k;
+
+	for (int l = 0; l < 2; l++)
+		json_array_foreach(json_object_get(spec, lists[l]), i, c)
+			json_array_foreach(json_object_get(asked, lists[l]), k, other)
+				for (int f = 0; f < 2 && !strcmp(jpath_str(c, "name", ""), jpath_str(other, "name", "-")); f++)
+					if (json_object_get(other, fields[f]))
+						json_object_set(c, fields[f], json_object_get(other, fields[f]));
+	json_object_set_new(next, "spec", spec);
+	keep_status(next, cur);
+}
+
+/* What the pod was promised at its start is what it was placed and is evicted by. */
+static json_t *check_resize(const struct k8s_kind *k, const json_t *next, const json_t *cur)
+{
+	const char *before = k8s_pod_qos(cur);
+
+	if (!strcmp(before, k8s_pod_qos(next)))
+		return NULL;
+	return status_about(422, "Invalid", k, jpath_str(cur, "metadata.name", ""), "Pod \"%s\" is invalid: spec: Invalid value: \"%s\": Pod "
+			    "QOS Class may not change as a result of resizing", jpath_str(cur, "metadata.name", ""), k8s_pod_qos(next));
+}
+
 /* The last update of an object that is being deleted removes it when nothing holds it any more. */
 static bool now_gone(const struct k8s_kind *k, const json_t *obj)
 {
@@ -244,12 +273,18 @@ static json_t *prepare_update(struct reg_write *w, json_t *next, const json_t *c
 		keep_outside_status(next, cur);
 	else if (!strcmp(w->subresource, "ephemeralcontainers"))
 		keep_but_ephemeral(next, cur);
+	else if (!strcmp(w->subresource, "resize"))
+		keep_but_resources(next, cur);
 	else if (!*w->subresource && w->kind->status_subresource)
 		keep_status(next, cur);
 	if (!*w->subresource && w->kind->prepare_update)
 		w->kind->prepare_update(next, cur);
 	meta_touch_generation(w->kind, next, cur);
-	s = admit_who(w, next, cur);
+	s = strcmp(w->subresource, "resize") ? NULL : check_resize(w->kind, next, cur);
+	if (!s)
+		s = admit_who(w, next, cur);
+	if (!s && !*w->subresource)
+		s = admit_update(w->srv, w->kind, next, cur);
 	if (!s)
 		s = record_owner(w, next, cur);
 	if (s)

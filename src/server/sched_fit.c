@@ -143,23 +143,28 @@ static bool term_met(const json_t *term, const struct sched_node *n)
 	return true;
 }
 
+bool sched_terms_met(const json_t *selector, const struct sched_node *n)
+{
+	size_t i;
+	json_t *term;
+
+	json_array_foreach(json_object_get(selector, "nodeSelectorTerms"), i, term)
+		if (term_met(term, n))
+			return true;
+	return false;
+}
+
 bool sched_node_selected(const json_t *pod, const struct sched_node *n)
 {
-	json_t *required = jpath_get(pod, "spec.affinity.nodeAffinity.requiredDuringSchedulingIgnoredDuringExecution"), *v, *term;
+	json_t *required = jpath_get(pod, "spec.affinity.nodeAffinity.requiredDuringSchedulingIgnoredDuringExecution"), *v;
 	const char *key;
-	size_t i;
 
 	json_object_foreach(jpath_get(pod, "spec.nodeSelector"), key, v) {
 		const char *have = json_string_value(json_object_get(n->labels, key)), *want = json_string_value(v);
 		if (!have || !want || strcmp(have, want))
 			return false;
 	}
-	if (!required)
-		return true;
-	json_array_foreach(json_object_get(required, "nodeSelectorTerms"), i, term)
-		if (term_met(term, n))
-			return true;
-	return false;
+	return !required || sched_terms_met(required, n);
 }
 
 static bool fits_affinity(const json_t *pod, const struct sched_need *need, const struct sched_node *n, char *why)

@@ -16,6 +16,9 @@ bool sched_fits(const json_t *pod, const struct sched_need *need, const struct s
 /* 0..100 per score, summed by weight: more is better. */
 double sched_score(const json_t *pod, const struct sched_need *need, const struct sched_node *n);
 
+/* Any term of a node selector ({nodeSelectorTerms}) against a node. */
+bool sched_terms_met(const json_t *selector, const struct sched_node *n);
+
 /* One term's or selector's requirements against a node. */
 bool sched_node_selected(const json_t *pod, const struct sched_node *n);
 

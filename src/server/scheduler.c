@@ -23,6 +23,7 @@
 #include "server/sched_fit.h"
 #include "server/sched_preempt.h"
 #include "server/sched_together.h"
+#include "server/sched_volumes.h"
 #include "server/view.h"
 
 #define NAME "default-scheduler"
@@ -263,7 +264,8 @@ static void put_summary(struct buf *out, struct reasons *list, int n, int nodes)
 }
 
 /* The best node, or NULL and why not in summary. */
-static struct sched_node *find_node(struct scheduler *s, const json_t *pod, const struct sched_need *need, struct buf *summary)
+static struct sched_node *find_node(struct scheduler *s, const json_t *pod, const struct sched_need *need,
+				    const struct sched_volumes *volumes, struct buf *summary)
 {
 	struct reasons reasons[32];
 	struct sched_together *together;
@@ -282,7 +284,11 @@ static struct sched_node *find_node(struct scheduler *s, const json_t *pod, cons
 		if (!n->known)
 			continue;
 		nodes++;
-		if (!sched_fits(pod, need, n, why) || !sched_together_fits(together, n, why)) {
+		const char *misfit = sched_fits(pod, need, n, why) && sched_together_fits(together, n, why) ?
+				     sched_volumes_misfit(s->srv, volumes, n) : why;
+		if (misfit) {
+			if (misfit != why)
+				snprintf(why, sizeof why, "%s", misfit);
 			count_reasons(reasons, &count, 32, why);
 			continue;
 		}
@@ -402,17 +408,28 @@ static bool assign(struct scheduler *s, struct pending *p, uint64_t now, struct 
 {
 	own_json json_t *pod = obj_json(p->obj);
 	own_buf struct buf summary = BUF_INIT;
+	__attribute__((cleanup(sched_volumes_fini))) struct sched_volumes volumes = { .count = 0 };
 	struct sched_need need;
 	struct sched_node *n;
+	char why[256];
 
 	if (!pod || sched_need_parse(pod, &need)) {
 		back_off(p, now);
 		return false;
 	}
 	sched_cache_pod_gone(&s->cache, p->key);   // what it was promised
-	n = find_node(s, pod, &need, &summary);
+	if (!sched_volumes_load(s->srv, pod, &volumes, why)) {   // no room that is made would help
+		sched_need_fini(&need);
+		buf_printf(&summary, "0/%zu nodes are available: %s.", s->cache.nodes.count, why);
+		p->parked = true;
+		back_off(p, now);
+		report_unschedulable(s, pod, summary.data ? summary.data : "", NULL);
+		return false;
+	}
+	n = find_node(s, pod, &need, &volumes, &summary);
 	if (!n) {
-		own_free char *nominated = make_room(s, pod, &need);
+		/* Where its volumes are is not known there: no pod shall go in vain. */
+		own_free char *nominated = volumes.count ? NULL : make_room(s, pod, &need);
 		if (nominated)
 			take_nominated_room(s, p->key, pod, nominated);
 		sched_need_fini(&need);
@@ -422,6 +439,15 @@ static bool assign(struct scheduler *s, struct pending *p, uint64_t now, struct 
 		return false;
 	}
 	sched_need_fini(&need);
+	if (volumes.unbound) {   // the node is the pod's when its volumes are there: the claims' changes wake it
+		p->parked = true;
+		p->not_before = now;
+		if (sched_volumes_select(s->srv, &volumes, n->name)) {
+			p->parked = false;
+			back_off(p, now);
+		}
+		return false;
+	}
 	jpath_set(pod, "spec.nodeName", json_string(n->name));
 	*a = (struct assigned){ .p = p, .node = strdup(n->name),
 				.binding = json_pack("{s:{s:s,s:s}}", "target", "kind", "Node", "name", n->name) };
@@ -542,8 +568,19 @@ static void scheduler_close(void *unit)
 	free(s);
 }
 
+static void volume_changed(void *unit, int type, struct obj *o)
+{
+	struct scheduler *s = unit;
+
+	(void)type, (void)o;
+	s->changed = true;
+}
+
 static const struct unit_source sources[] = {
 	{ "", "v1", "nodes", node_changed, nodes_reset },
+	{ "", "v1", "persistentvolumeclaims", volume_changed, NULL },
+	{ "", "v1", "persistentvolumes", volume_changed, NULL },
+	{ "storage.k8s.io", "v1", "storageclasses", volume_changed, NULL },
 	{ "", "v1", "namespaces", namespace_changed, namespaces_reset },
 	{ "", "v1", "pods", pod_changed, pods_reset },
 	{ .plural = NULL },

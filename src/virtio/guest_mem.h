@@ -35,22 +35,30 @@ void *gmem_at(const struct guest_mem *m, gpa_t gpa, uint64_t len, enum gmem_dir 
 /* Guest address of a front-end's user address. Returns 0, or -EFAULT when no region holds it. */
 int gmem_from_user(const struct guest_mem *m, uint64_t user, gpa_t *gpa);
 
-/* The memory of one VM: a memfd that cannot shrink or grow, mapped once for all devices. */
+/* The memory of one VM, mapped once for all devices: a memfd that cannot shrink or grow, or a private copy of a file. */
 struct guest_ram {
-	int fd;            // owned; -1 when closed
-	uint8_t *base;     // size bytes, owned mapping
+	int fd;            // owned; -1: a private copy, or closed
+	uint8_t *base;     // size bytes, owned mapping; NULL when closed
 	uint64_t size;
+	bool paged;        // what is not in the memfd may be with a pager
+	int statm_fd;      // owned; of a private copy: tells how much of it is there; -1: none
 	dev_t dev;         // identity of fd, to recognise it when a front-end hands it back
 	ino_t ino;
 };
 
-#define GUEST_RAM_INIT { .fd = -1 }
+#define GUEST_RAM_INIT { .fd = -1, .statm_fd = -1 }
 
 /* size: multiple of the page size. Pages are not touched: they appear when the guest uses them. 0 or -errno. */
 int guest_ram_open(struct guest_ram *ram, uint64_t size, struct err *e);
+/* The same with the bytes of a file, which stays as it is: what the guest writes is its own. The file must not shrink while
+ * this is open. file_fd: borrowed. */
+int guest_ram_open_copy(struct guest_ram *ram, uint64_t size, int file_fd, struct err *e);
 void guest_ram_close(struct guest_ram *ram);
 
-/* Bytes of the memory that are really there; 0 when unknown. */
+/* The guest does without len bytes at host, whole pages: what it finds there later is anything of its own. Any thread. */
+void guest_ram_discard(const struct guest_ram *ram, void *host, size_t len);
+
+/* Bytes of the memory that are really there, of a private copy: its own, not the file's; 0 when unknown. */
 uint64_t guest_ram_resident(const struct guest_ram *ram);
 
 #endif

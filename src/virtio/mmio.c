@@ -18,9 +18,9 @@
 #include "base/evloop.h"
 #include "base/log.h"
 
-#define MAGIC 0x74726976u       // "virt"
 #define VENDOR 0x4b484c42u      // "BLHK"
-#define CONFIG_MAX (VIRTIO_MMIO_SIZE - VIRTIO_MMIO_CONFIG)
+#define CONFIG_MAX VIRTIO_MMIO_CONFIG_MAX
+_Static_assert(CONFIG_MAX == VIRTIO_MMIO_SIZE - VIRTIO_MMIO_CONFIG, "the configuration space fills the window");
 
 struct queue {
 	struct virtio_mmio *m;
@@ -30,6 +30,9 @@ struct queue {
 	uint64_t desc, avail, used;
 	int kick;                     // owned
 	struct evwatch *watch;        // of kick, while the queue runs
+	bool paused;                  // it is to run after virtio_mmio_resume, from `next`
+	uint16_t next;
+	bool fresh;                   // started, but the device has not heard of it yet
 };
 
 struct virtio_mmio {
@@ -85,35 +88,45 @@ static void kicked(struct evloop *l, struct evwatch *w, uint32_t events, void *u
 {
 	(void)l, (void)w, (void)events;   // edge-triggered: the counter need not be read
 	struct queue *q = user;
-	q->m->a.dev->ops->queue_kick(q->m->a.dev, q->index);
+	struct virtio_dev *d = q->m->a.dev;
+	if (q->fresh)
+		d->ops->queue_start(d, q->index);
+	else
+		d->ops->queue_kick(d, q->index);
+	q->fresh = false;
+}
+
+static bool ring_start(struct queue *q, uint16_t next)
+{
+	struct virtio_mmio *m = q->m;
+	struct virtio_dev *d = m->a.dev;
+	struct virtq_ring at = {.size = (uint16_t)q->num, .desc = q->desc, .avail = q->avail, .used = q->used};
+	struct virtq_host host = {.interrupt = ring_interrupt, .again = ring_again, .failed = ring_failed, .user = q};
+	if (virtqueue_start(&d->vq[q->index], m->a.mem, &at, d->driver_features, next, &host)) {
+		ring_failed(q, "the ring is not aligned or not in guest memory");
+		return false;
+	}
+	q->watch = evloop_add(m->a.loop, q->kick, EPOLLIN | EPOLLET, kicked, q);
+	if (q->watch)
+		return true;
+	virtqueue_stop(&d->vq[q->index]);
+	ring_failed(q, "no memory");
+	return false;
 }
 
 static void queue_start(void *arg)
 {
 	struct queue *q = arg;
-	struct virtio_mmio *m = q->m;
-	struct virtio_dev *d = m->a.dev;
-	if (q->watch)
-		return;
-	struct virtq_ring at = {.size = (uint16_t)q->num, .desc = q->desc, .avail = q->avail, .used = q->used};
-	struct virtq_host host = {.interrupt = ring_interrupt, .again = ring_again, .failed = ring_failed, .user = q};
-	if (virtqueue_start(&d->vq[q->index], m->a.mem, &at, d->driver_features, 0, &host)) {
-		ring_failed(q, "the ring is not aligned or not in guest memory");
-		return;
-	}
-	q->watch = evloop_add(m->a.loop, q->kick, EPOLLIN | EPOLLET, kicked, q);
-	if (!q->watch) {
-		virtqueue_stop(&d->vq[q->index]);
-		ring_failed(q, "no memory");
-		return;
-	}
-	d->ops->queue_start(d, q->index);
+	struct virtio_dev *d = q->m->a.dev;
+	if (!q->watch && ring_start(q, 0))
+		d->ops->queue_start(d, q->index);
 }
 
 static void queue_stop(void *arg)
 {
 	struct queue *q = arg;
 	struct virtio_dev *d = q->m->a.dev;
+	q->paused = q->fresh = false;
 	if (!q->watch)
 		return;
 	evloop_remove(q->watch);
@@ -160,6 +173,35 @@ static void config_changed(void *user)
 	config_read(m);
 	if (get(&m->status) & VIRTIO_CONFIG_S_DRIVER_OK)
 		interrupt(m, VIRTIO_MMIO_INT_CONFIG);
+}
+
+void virtio_mmio_pause(struct virtio_mmio *m)
+{
+	struct virtio_dev *d = m->a.dev;
+	for (unsigned i = 0; i < d->nqueues; i++) {
+		struct queue *q = &m->queue[i];
+		if (!q->watch)
+			continue;
+		queue_stop(q);
+		q->paused = !d->vq[i].broken;
+		q->next = d->vq[i].next_used;   // all that was taken was given back, so this is next_avail, too
+	}
+}
+
+// The device is not called from here: it would look into guest memory, and whoever resumes a VM may have to see to the
+// pages of that memory first.
+void virtio_mmio_resume(struct virtio_mmio *m)
+{
+	for (unsigned i = 0; i < m->a.dev->nqueues; i++) {
+		struct queue *q = &m->queue[i];
+		if (!q->paused)
+			continue;
+		q->paused = false;
+		q->fresh = ring_start(q, q->next);
+		ring_again(q);
+	}
+	if (get(&m->isr))   // an edge may have been lost on its way to the controller that was saved
+		interrupt(m, 0);
 }
 
 // ---- on vCPU threads, lock held
@@ -307,6 +349,30 @@ static uint64_t read_config(struct virtio_mmio *m, unsigned off, unsigned len)
 	return v;
 }
 
+struct config_write {
+	struct virtio_mmio *m;
+	size_t off, len;
+	uint64_t v;
+};
+
+static void on_config_write(void *arg)
+{
+	struct config_write *w = arg;
+	struct virtio_dev *d = w->m->a.dev;
+	d->ops->config_write(d, w->off, &w->v, w->len);
+	config_read(w->m);
+}
+
+static void write_config(struct virtio_mmio *m, unsigned off, unsigned len, uint64_t v)
+{
+	struct config_write w = {.m = m, .off = off, .len = len, .v = v};
+	if (!m->a.dev->ops->config_write || len > sizeof(v))
+		return;
+	pthread_mutex_lock(&m->lock);
+	on_device(m, on_config_write, &w);
+	pthread_mutex_unlock(&m->lock);
+}
+
 static uint32_t read_generation(struct virtio_mmio *m)
 {
 	pthread_mutex_lock(&m->config_lock);
@@ -327,7 +393,7 @@ uint64_t virtio_mmio_read(struct virtio_mmio *m, unsigned off, unsigned len)
 	case VIRTIO_MMIO_STATUS:
 		return get(&m->status);
 	case VIRTIO_MMIO_MAGIC_VALUE:
-		return MAGIC;
+		return VIRTIO_MMIO_MAGIC;
 	case VIRTIO_MMIO_VERSION:
 		return 2;
 	case VIRTIO_MMIO_DEVICE_ID:
@@ -352,7 +418,11 @@ uint64_t virtio_mmio_read(struct virtio_mmio *m, unsigned off, unsigned len)
 
 void virtio_mmio_write(struct virtio_mmio *m, unsigned off, unsigned len, uint64_t v)
 {
-	if (len != 4 || off % 4 || off >= VIRTIO_MMIO_CONFIG)   // no device has a field to set
+	if (off >= VIRTIO_MMIO_CONFIG) {
+		write_config(m, off - VIRTIO_MMIO_CONFIG, len, v);
+		return;
+	}
+	if (len != 4 || off % 4)
 		return;
 	if (off == VIRTIO_MMIO_INTERRUPT_ACK) {
 		__atomic_fetch_and(&m->isr, ~(uint32_t)v, __ATOMIC_SEQ_CST);
@@ -369,6 +439,92 @@ void virtio_mmio_write(struct virtio_mmio *m, unsigned off, unsigned len, uint64
 }
 
 int virtio_mmio_kick_fd(const struct virtio_mmio *m, unsigned n) { return m->queue[n].kick; }
+
+// ---- saved state
+
+void virtio_mmio_save(const struct virtio_mmio *m, struct virtio_mmio_state *s)
+{
+	*s = (struct virtio_mmio_state){
+		.device_id = m->a.dev->ops->id, .nqueues = m->a.dev->nqueues, .device_sel = m->device_sel,
+		.driver_sel = m->driver_sel, .queue_sel = m->queue_sel, .status = get(&m->status), .isr = get(&m->isr),
+		.generation = m->generation, .driver_features = m->driver_features,
+		.carry = m->a.dev->carry, .config_len = (uint32_t)m->config_len,
+	};
+	memcpy(s->config, m->config, sizeof(s->config));
+	for (unsigned i = 0; i < s->nqueues; i++) {
+		const struct queue *q = &m->queue[i];
+		s->queue[i].desc = q->desc;
+		s->queue[i].avail = q->avail;
+		s->queue[i].used = q->used;
+		s->queue[i].num = q->num;
+		s->queue[i].next = q->next;
+		s->queue[i].ready = q->ready;
+		s->queue[i].running = q->paused;
+	}
+}
+
+static int check_state(const struct virtio_mmio *m, const struct virtio_mmio_state *s, struct err *e)
+{
+	const struct virtio_dev *d = m->a.dev;
+	uint64_t unknown = s->driver_features & ~offered(m);
+	if (s->device_id != d->ops->id)
+		return err_set(e, EINVAL, "a device of type %u was saved, and here is one of type %u (%s)", s->device_id, d->ops->id,
+			       d->ops->name);
+	if (s->nqueues != d->nqueues)
+		return err_set(e, EINVAL, "the device was saved with %u queues and has %u here", s->nqueues, d->nqueues);
+	if ((s->status & VIRTIO_CONFIG_S_FEATURES_OK) && unknown)
+		return err_set(e, EINVAL, "its driver uses features (0x%llx) that the device does not have here",
+			       (unsigned long long)unknown);
+	if (s->status & ~0xffu || s->config_len > sizeof(s->config))
+		return err_set(e, EINVAL, "the saved device's state cannot be");
+	for (unsigned i = 0; i < s->nqueues; i++) {
+		struct virtqueue trial;
+		struct virtq_host host = {.user = NULL};
+		struct virtq_ring at = {.size = (uint16_t)s->queue[i].num, .desc = s->queue[i].desc, .avail = s->queue[i].avail,
+					.used = s->queue[i].used};
+		if (s->queue[i].num > VIRTIO_MMIO_RING_MAX || s->queue[i].ready > 1 || s->queue[i].running > s->queue[i].ready ||
+		    (s->queue[i].running && virtqueue_start(&trial, m->a.mem, &at, s->driver_features, s->queue[i].next, &host)))
+			return err_set(e, EINVAL, "the saved ring of queue %u cannot be", i);
+	}
+	return 0;
+}
+
+int virtio_mmio_restore(struct virtio_mmio *m, const struct virtio_mmio_state *s, struct err *e)
+{
+	struct virtio_dev *d = m->a.dev;
+	int rc = check_state(m, s, e);
+	if (rc)
+		return rc;
+	m->device_sel = s->device_sel;
+	m->driver_sel = s->driver_sel;
+	m->queue_sel = s->queue_sel;
+	m->driver_features = s->driver_features;
+	m->generation = s->generation + 1;
+	m->isr = s->isr;
+	m->status = s->status;
+	for (unsigned i = 0; i < s->nqueues; i++) {
+		struct queue *q = &m->queue[i];
+		q->desc = s->queue[i].desc;
+		q->avail = s->queue[i].avail;
+		q->used = s->queue[i].used;
+		q->num = s->queue[i].num;
+		q->next = s->queue[i].next;
+		q->ready = s->queue[i].ready;
+		q->paused = s->queue[i].running;
+	}
+	if (!(s->status & VIRTIO_CONFIG_S_DRIVER_OK))
+		return 0;
+	d->driver_features = s->driver_features;
+	d->carry = s->carry;
+	if (d->ops->restored)
+		d->ops->restored(d, s->config, s->config_len);
+	config_read(m);
+	if (s->config_len != m->config_len || memcmp(s->config, m->config, m->config_len))
+		m->isr |= VIRTIO_MMIO_INT_CONFIG;   // another disk, say: virtio_mmio_resume interrupts
+	return 0;
+}
+
+// ---- beginning and end
 
 int virtio_mmio_new(const struct virtio_mmio_attr *a, struct virtio_mmio **out)
 {

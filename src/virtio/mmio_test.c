@@ -240,6 +240,105 @@ static void test_bad_ring_needs_reset(void **state)
 	assert_true(get(w, VIRTIO_MMIO_STATUS) & VIRTIO_CONFIG_S_NEEDS_RESET);
 }
 
+// The driver's side of the second world is that of the first: a VM that was saved here and restored there.
+static void move(struct world *from, struct world *to, struct virtio_mmio_state *s)
+{
+	struct err e = ERR_INIT;
+	virtio_mmio_pause(from->m);
+	virtio_mmio_save(from->m, s);
+	memcpy(to->ram.base, from->ram.base, FAKE_RAM);
+	assert_int_equal(virtio_mmio_restore(to->m, s, &e), 0);
+	for (int i = 0; i < 2; i++) {
+		to->ring[i].seen = from->ring[i].seen;
+		to->ring[i].free = from->ring[i].free;
+	}
+}
+
+static void test_saved_and_restored(void **state)
+{
+	struct world *w = *state, *clone;
+	struct virtio_mmio_state s;
+	uint32_t len = 0;
+	setup((void **)&clone);
+	begin(w);
+	for (int i = 0; i < 3; i++) {
+		fake_offer(&w->ring[0], fake_desc(&w->ring[0], fake_alloc(&w->ram, 64), 64, 2));
+		put(w, VIRTIO_MMIO_QUEUE_NOTIFY, 0);
+		assert_int_equal(evloop_once(w->loop, 0), 0);
+	}
+	fake_offer(&w->ring[0], fake_desc(&w->ring[0], fake_alloc(&w->ram, 64), 64, 2));   // its kick comes too late
+	clone->config = 77;
+	move(w, clone, &s);
+	assert_int_equal(w->stops, 2);
+	assert_int_equal(evloop_once(w->loop, 0), 0);
+	assert_int_equal(w->ring[0].used->idx, 3);                  // nothing more is done here
+	assert_false(interrupted(clone));
+	assert_int_equal(get(clone, VIRTIO_MMIO_STATUS), 15);
+	assert_int_equal(clone->ring[0].used->idx, 3);
+	virtio_mmio_resume(clone->m);
+	assert_true(interrupted(clone));
+	assert_int_equal(get(clone, VIRTIO_MMIO_INTERRUPT_STATUS), VIRTIO_MMIO_INT_CONFIG | VIRTIO_MMIO_INT_VRING);
+	assert_int_equal(clone->starts, 0);                         // not before its event loop turns
+	assert_int_equal(evloop_once(clone->loop, 0), 0);
+	assert_int_equal(clone->starts, 2);
+	assert_int_equal(clone->ring[0].used->idx, 4);
+	for (int i = 0; i < 4; i++)
+		assert_int_not_equal(fake_take(&clone->ring[0], &len), -1);
+	assert_int_equal(fake_take(&clone->ring[0], &len), -1);
+	put(clone, VIRTIO_MMIO_STATUS, 0);
+	begin(clone);
+	assert_int_equal(clone->starts, 4);
+	teardown((void **)&clone);
+}
+
+static void test_paused_and_resumed(void **state)
+{
+	struct world *w = *state;
+	begin(w);
+	virtio_mmio_pause(w->m);
+	fake_offer(&w->ring[1], fake_desc(&w->ring[1], fake_alloc(&w->ram, 64), 64, 2));
+	put(w, VIRTIO_MMIO_QUEUE_NOTIFY, 1);
+	assert_int_equal(evloop_once(w->loop, 0), 0);
+	assert_int_equal(w->ring[1].used->idx, 0);
+	virtio_mmio_resume(w->m);
+	assert_int_equal(evloop_once(w->loop, 0), 0);
+	assert_int_equal(w->ring[1].used->idx, 1);
+}
+
+static void refuse(struct world *w, const struct virtio_mmio_state *s, const char *sentence)
+{
+	struct err e = ERR_INIT;
+	assert_int_equal(virtio_mmio_restore(w->m, s, &e), -22);
+	if (!strstr(e.text, sentence))
+		fail_msg("\"%s\" instead of \"%s\"", e.text, sentence);
+	assert_int_equal(get(w, VIRTIO_MMIO_STATUS), 0);
+}
+
+static void test_what_is_not_restored(void **state)
+{
+	struct world *w = *state, *clone;
+	struct virtio_mmio_state s, bad;
+	setup((void **)&clone);
+	begin(w);
+	virtio_mmio_pause(w->m);
+	virtio_mmio_save(w->m, &s);
+	bad = s, bad.device_id = 2;
+	refuse(clone, &bad, "a device of type 2 was saved, and here is one of type 42");
+	bad = s, bad.nqueues = 3;
+	refuse(clone, &bad, "saved with 3 queues and has 2 here");
+	bad = s, bad.driver_features |= 1ull << 20;
+	refuse(clone, &bad, "features (0x100000) that the device does not have");
+	bad = s, bad.queue[1].num = 3;
+	refuse(clone, &bad, "the saved ring of queue 1 cannot be");
+	bad = s, bad.queue[0].used = 1ull << 40;
+	refuse(clone, &bad, "the saved ring of queue 0 cannot be");
+	bad = s, bad.config_len = 9999;
+	refuse(clone, &bad, "cannot be");
+	struct err e = ERR_INIT;
+	assert_int_equal(virtio_mmio_restore(clone->m, &s, &e), 0);
+	teardown((void **)&clone);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -249,6 +348,9 @@ int main(void)
 		cmocka_unit_test_setup_teardown(test_serves, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_running_ring_stays, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_bad_ring_needs_reset, setup, teardown),
+		cmocka_unit_test_setup_teardown(test_saved_and_restored, setup, teardown),
+		cmocka_unit_test_setup_teardown(test_paused_and_resumed, setup, teardown),
+		cmocka_unit_test_setup_teardown(test_what_is_not_restored, setup, teardown),
 	};
 	return cmocka_run_group_tests_name("virtio/mmio", tests, NULL, NULL);
 }

@@ -25,6 +25,11 @@ struct virtio_dev_ops {
 	void (*queue_stop)(struct virtio_dev *d, unsigned n);
 	/* The driver is gone (guest reset, device unplugged): forget what belongs to it. All queues are stopped. */
 	void (*reset)(struct virtio_dev *d);
+	/* The driver wrote len bytes of the configuration space at off. NULL: there is nothing to write. */
+	void (*config_write)(struct virtio_dev *d, size_t off, const void *data, size_t len);
+	/* The driver comes from a saved VM, where it saw this configuration; queue_start follows for each of its queues.
+	 * Tell it what is not as it was, take over what is. May be NULL. */
+	void (*restored)(struct virtio_dev *d, const void *config, size_t len);
 };
 
 struct virtio_dev {               // first member of each device's struct
@@ -32,6 +37,7 @@ struct virtio_dev {               // first member of each device's struct
 	unsigned nqueues;
 	struct virtqueue *vq;     // nqueues of them; owned by the device, started and stopped by the transport
 	uint64_t driver_features; // accepted by the driver
+	uint64_t carry;           // the device's own, kept when the VM is saved and restored
 	void (*config_changed)(void *user);   // set by the transport, called by the device; may be NULL
 	void *config_user;
 };

@@ -210,3 +210,16 @@ bool virtqueue_kicks_on(struct virtqueue *q)
 	__atomic_thread_fence(__ATOMIC_SEQ_CST);   // the wish is visible before we look for entries that came without a kick
 	return le16toh(shared_load(&ring_avail(q)->idx, __ATOMIC_RELAXED)) != q->next_avail;
 }
+
+uint16_t virtqueue_kick_at_next(struct virtqueue *q)
+{
+	if (!q->running)
+		return 0;
+	uint16_t avail = shared_load(&ring_avail(q)->idx, __ATOMIC_ACQUIRE);
+	if (q->event_idx)
+		shared_store(avail_event(q), avail, __ATOMIC_RELAXED);
+	else
+		shared_store(&ring_used(q)->flags, 0, __ATOMIC_RELAXED);
+	__atomic_thread_fence(__ATOMIC_SEQ_CST);
+	return le16toh(avail);
+}

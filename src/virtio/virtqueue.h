@@ -73,6 +73,9 @@ void virtqueue_kicks_off(struct virtqueue *q);    // ask the driver not to kick 
 /* Ask it to kick again. True: entries arrived meanwhile, for which no kick will come. */
 bool virtqueue_kicks_on(struct virtqueue *q);
 
+/* Ask for a kick when one more entry is added to those that are there now and stay there. Returns the index of that entry. */
+uint16_t virtqueue_kick_at_next(struct virtqueue *q);
+
 /* The device leaves work in the queue to let its event loop turn: have it kicked again. */
 void virtqueue_again(struct virtqueue *q);
 

@@ -14,12 +14,14 @@
 
 #include "base/clock.h"
 #include "base/evloop.h"
+#include "base/log.h"
 #include "virtio/iovspan.h"
 
 enum { QUEUE_RX, QUEUE_TX, QUEUE_EVENT };   // named from the guest's side: we fill RX and read TX
 
 #define ROUND 256   // packets of one direction before the event loop gets its turn
 #define CLOSING_SWEEP_MS 500
+#define RESET_MS 5000   // what a guest may take to see that its transport was reset
 
 #define HDR_LEN sizeof(struct virtio_vsock_hdr)
 
@@ -110,6 +112,8 @@ static bool next_packet(struct vsock *v, struct virtio_vsock_hdr *h, struct virt
 void vsock_send(struct vsock *v)
 {
 	struct virtqueue *q = &v->vq[QUEUE_RX];
+	if (v->reset != RESET_NONE)
+		return;
 	virtqueue_kicks_off(q);
 	for (int i = 0; v->ready_first || v->rst_count; i++) {
 		if (i == ROUND) {
@@ -205,6 +209,63 @@ static void on_closing(struct evloop *l, struct evwatch *w, uint32_t events, voi
 	vsock_send(user);
 }
 
+// ---- after a restore: `carry` is TOLD and the index at which the guest gives an event's buffer back, or 0
+
+#define TOLD (1u << 16)
+
+static void reset_over(struct vsock *v)
+{
+	v->reset = RESET_NONE;
+	v->dev.carry = 0;
+	evloop_timer_set(v->reset_timer, 0, 0);
+	vsock_send(v);
+}
+
+static void on_reset_timer(struct evloop *l, struct evwatch *w, uint32_t events, void *user)
+{
+	(void)l, (void)w, (void)events;
+	log_warn("vsock", "the guest has not taken notice that its connections are gone");
+	reset_over(user);
+}
+
+static void tell_reset(struct vsock *v)
+{
+	struct virtqueue *q = &v->vq[QUEUE_EVENT];
+	struct virtio_vsock_event e = {.id = htole32(VIRTIO_VSOCK_EVENT_TRANSPORT_RESET)};
+	if (virtqueue_pop(q, &v->chain) != 1)
+		return;
+	if (v->chain.nout || v->chain.in_len < sizeof(e)) {
+		virtqueue_break(q, "a vsock event buffer is too small or not for writing");
+		return;
+	}
+	iovspan_write(v->chain.iov, v->chain.nin, 0, &e, sizeof(e));
+	v->reset = RESET_TOLD;
+	v->dev.carry = TOLD | virtqueue_kick_at_next(q);
+	virtqueue_push(q, v->chain.head, sizeof(e));
+	virtqueue_flush(q);
+}
+
+static void serve_events(struct vsock *v)
+{
+	if (v->reset == RESET_OWED)
+		tell_reset(v);
+	else if (v->reset == RESET_TOLD && v->dev.carry != (TOLD | virtqueue_kick_at_next(&v->vq[QUEUE_EVENT])))
+		reset_over(v);   // it has closed its connections
+}
+
+static void restored(struct virtio_dev *d, const void *config, size_t len)
+{
+	struct vsock *v = vsock_of(d);
+	(void)config, (void)len;
+	// Ports are counted from somewhere else: what the guest still sends to its old connections must not meet a new one.
+	uint32_t use = (uint32_t)(clock_real_ns() / 1000);
+	for (unsigned i = 0; i < VSOCK_CONNS_MAX; i++)
+		v->conn[i].use = use;
+	v->reset = v->a.nqueues <= QUEUE_EVENT ? RESET_NONE : d->carry ? RESET_TOLD : RESET_OWED;
+	if (v->reset != RESET_NONE)
+		evloop_timer_set(v->reset_timer, RESET_MS, 0);
+}
+
 // ---- the device
 
 static uint64_t features(const struct virtio_dev *d)
@@ -223,10 +284,11 @@ static size_t config(const struct virtio_dev *d, void *out, size_t len)
 static void queue_kick(struct virtio_dev *d, unsigned n)
 {
 	struct vsock *v = vsock_of(d);
+	if (n == QUEUE_EVENT)
+		return serve_events(v);
 	if (n == QUEUE_TX)
 		receive(v);
-	if (n != QUEUE_EVENT)
-		vsock_send(v);
+	vsock_send(v);
 }
 
 static void queue_stop(struct virtio_dev *d, unsigned n) { (void)d, (void)n; }   // no request outlives its call
@@ -244,11 +306,15 @@ static void reset(struct virtio_dev *d)
 		}
 	}
 	v->rst_count = 0;
+	v->reset = RESET_NONE;
+	d->carry = 0;
+	evloop_timer_set(v->reset_timer, 0, 0);
 }
 
 static const struct virtio_dev_ops ops = {
 	.name = "vsock", .id = VIRTIO_ID_VSOCK, .features = features, .config = config,
 	.queue_start = queue_kick, .queue_kick = queue_kick, .queue_stop = queue_stop, .reset = reset,
+	.restored = restored,
 };
 
 struct virtio_dev *vsock_dev(struct vsock *v) { return &v->dev; }
@@ -272,7 +338,8 @@ int vsock_new(const struct vsock_attr *a, struct vsock **out)
 	v->dev = (struct virtio_dev){.ops = &ops, .nqueues = a->nqueues, .vq = v->vq};
 	v->listen_watch = evloop_add(a->loop, a->listen_fd, EPOLLIN, conn_accept, v);
 	v->closing_timer = evloop_timer(a->loop, 0, CLOSING_SWEEP_MS, on_closing, v);
-	if (!v->listen_watch || !v->closing_timer) {
+	v->reset_timer = evloop_timer(a->loop, 0, 0, on_reset_timer, v);
+	if (!v->listen_watch || !v->closing_timer || !v->reset_timer) {
 		vsock_free(v);
 		return -ENOMEM;
 	}
@@ -290,5 +357,7 @@ void vsock_free(struct vsock *v)
 		evloop_remove(v->listen_watch);
 	if (v->closing_timer)
 		evloop_remove(v->closing_timer);
+	if (v->reset_timer)
+		evloop_remove(v->reset_timer);
 	free(v);
 }

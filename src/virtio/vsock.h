@@ -18,7 +18,7 @@ struct vsock_attr {
 	struct evloop *loop;     // of the device's thread; borrowed
 	int listen_fd;           // listening SOCK_STREAM socket; borrowed
 	uint32_t guest_cid;      // 3 and up
-	unsigned nqueues;        // 2: receive and transmit; 3: the event queue, too (it is never used)
+	unsigned nqueues;        // 2: receive and transmit; 3: the event queue, too (for a restored guest)
 };
 
 struct vsock_stats {

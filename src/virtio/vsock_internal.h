@@ -53,6 +53,10 @@ struct conn {
 	uint64_t deadline_ns;             // CONN_CLOSING
 };
 
+// After a restore the guest's connections are those of another process. It is told so by an event; until it has seen that,
+// nothing goes to it, because it would take a new connection for one of the old.
+enum vsock_reset { RESET_NONE, RESET_OWED, RESET_TOLD };
+
 #define RST_MAX 256
 
 struct vsock_rst { uint32_t src_port, dst_port; uint16_t type; };
@@ -63,6 +67,8 @@ struct vsock {
 	struct vsock_attr a;
 	struct evwatch *listen_watch;     // NULL while all slots are taken
 	struct evwatch *closing_timer;    // armed while connections are closing
+	enum vsock_reset reset;
+	struct evwatch *reset_timer;      // armed while RESET_TOLD: the guest has that long
 	struct conn *ready_first, *ready_last;   // have something for the guest
 	struct vsock_rst rst[RST_MAX];    // resets owed for packets without a connection, a ring
 	unsigned rst_first, rst_count;

@@ -591,6 +591,51 @@ static void full_table(void **state)
 	}
 }
 
+// A guest of a saved VM is told that its connections are gone; nothing reaches it before it has seen that.
+static void restored_guest(void **state)
+{
+	struct world *w = *state;
+	struct vsock *v;
+	struct virtio_dev *d;
+	struct fake_ring event;
+	struct packet p;
+	uint32_t len;
+	struct vsock_attr a = {.loop = w->loop, .listen_fd = w->listen_fd, .guest_cid = CID, .nqueues = 3};
+	vsock_free(w->v);
+	assert_int_equal(vsock_new(&a, &v), 0);
+	w->v = v;
+	d = vsock_dev(v);
+	fake_ring_init(&event, &w->ram);
+	for (int i = 0; i < 2; i++)
+		fake_offer(&event, fake_desc(&event, fake_alloc(&w->ram, 4), 4, VRING_DESC_F_WRITE));
+	assert_int_equal(fake_ring_start(&w->rx, &d->vq[0], 0), 0);
+	assert_int_equal(fake_ring_start(&w->tx, &d->vq[1], 0), 0);
+	assert_int_equal(fake_ring_start(&event, &d->vq[2], 0), 0);
+	d->ops->restored(d, NULL, 0);
+	int fd = client(w, "CONNECT 7\n");
+	d->ops->queue_start(d, 0);
+	expect_silence(w);
+	guest_send(w, VIRTIO_VSOCK_OP_RW, 7, 0x40000400, 0, "old", 3);     // of a connection that is gone
+	expect_silence(w);
+	d->ops->queue_start(d, 2);
+	int head = fake_take(&event, &len);
+	assert_int_equal(head, 0);
+	assert_int_equal(len, 4);
+	assert_int_equal(*(uint32_t *)fake_at(&w->ram, event.desc[head].addr), VIRTIO_VSOCK_EVENT_TRANSPORT_RESET);
+	assert_int_equal(event.interrupts, 1);
+	d->ops->queue_kick(d, 2);                                          // the buffer is not back
+	expect_silence(w);
+	assert_int_not_equal(d->carry, 0);
+	fake_offer(&event, (uint16_t)head);
+	d->ops->queue_kick(d, 2);
+	assert_int_equal(d->carry, 0);
+	expect_op(w, &p, VIRTIO_VSOCK_OP_RST);
+	assert_int_equal(p.h.src_port, 0x40000400);
+	expect_op(w, &p, VIRTIO_VSOCK_OP_REQUEST);
+	assert_int_equal(fake_take(&event, NULL), -1);                     // told once
+	close(fd);
+}
+
 #define T(f) cmocka_unit_test_setup_teardown(f, setup, teardown)
 
 int main(void)
@@ -601,7 +646,7 @@ int main(void)
 		T(client_vanishes_before_the_answer), T(guest_credit_is_kept), T(slow_client), T(credit_overrun_is_reset),
 		T(client_that_does_not_read_any_more), T(hostile_packets), T(second_response_is_an_error),
 		T(unknown_type_is_refused), T(reset_flood_is_bounded), T(short_packet_stops_the_queue),
-		T(small_receive_buffer_stops_the_queue), T(clients_wait_for_a_driver), T(many_clients), T(full_table),
+		T(small_receive_buffer_stops_the_queue), T(clients_wait_for_a_driver), T(many_clients), T(full_table), T(restored_guest),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -96,6 +96,8 @@ static int add_vcpu(scmp_filter_ctx f)
 	if (!rc)
 		rc = allow_first(f, CALL(ioctl), 1, KVM_IRQ_LINE);
 	if (!rc)
+		rc = allow_first(f, CALL(ioctl), 1, KVM_GET_REGS);   // to say where a guest failed
+	if (!rc)
 		rc = seccomp_syscall_priority(f, CALL(ioctl), 255);   // looked at first
 	return rc;
 }

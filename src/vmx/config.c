@@ -172,12 +172,26 @@ static int read_scalars(const json_t *o, struct vmx_config *c, struct err *e)
 		return rc;
 	if (uid && !gid)
 		return bad(e, "gid", "given with a uid, and not 0");
+	if (json_object_get(o, "cpu_model") && (rc = read_text(o, "cpu_model", 32, &c->cpu_model, e)))
+		return rc;
+	c->template = json_is_true(json_object_get(o, "template"));
 	c->vcpus = (unsigned)vcpus;
 	c->memory_mib = (unsigned)memory;
 	c->console_max_bytes = (uint64_t)console;
 	c->uid = (uid_t)uid;
 	c->gid = (gid_t)gid;
 	return 0;
+}
+
+// A saved VM: both files, or neither.
+static int read_restore(const json_t *o, struct vmx_config *c, struct err *e)
+{
+	bool state = json_object_get(o, "restore_state_fd"), memory = json_object_get(o, "restore_memory_fd");
+	c->restore_state_fd = c->restore_memory_fd = -1;
+	if (state != memory)
+		return bad(e, state ? "restore_memory_fd" : "restore_state_fd", "given, too");
+	int rc = state ? read_fd(o, "restore_state_fd", FD_FILE, &c->restore_state_fd, e) : 0;
+	return rc || !memory ? rc : read_fd(o, "restore_memory_fd", FD_FILE, &c->restore_memory_fd, e);
 }
 
 static int read_paging(const json_t *o, struct vmx_config *c, struct err *e)
@@ -198,8 +212,8 @@ static int config_parse(const json_t *o, struct vmx_config *c, struct err *e)
 	    (rc = read_fd(o, "initrd_fd", FD_FILE, &c->initrd_fd, e)) ||
 	    (rc = read_fd(o, "control_fd", FD_SEQPACKET_LISTENER, &c->control_fd, e)) ||
 	    (rc = read_fd(o, "vsock_fd", FD_STREAM_LISTENER, &c->vsock_fd, e)) ||
-	    (rc = read_fd(o, "console_fd", FD_ANY, &c->console_fd, e)) || (rc = read_paging(o, c, e)) ||
-	    (rc = read_list(o, "disks", DISKS_MAX, c, read_disk, e)) ||
+	    (rc = read_fd(o, "console_fd", FD_ANY, &c->console_fd, e)) ||
+	    (rc = read_restore(o, c, e)) || (rc = read_paging(o, c, e)) || (rc = read_list(o, "disks", DISKS_MAX, c, read_disk, e)) ||
 	    (rc = read_list(o, "nets", NETS_MAX, c, read_net, e)))
 		return rc;
 	return 0;
@@ -262,5 +276,6 @@ void vmx_config_free(struct vmx_config *c)
 	free(c->cmdline);
 	free(c->engine);
 	free(c->metrics_dir);
+	free(c->cpu_model);
 	free(c);
 }

@@ -34,6 +34,9 @@ struct vmx_config {
 	unsigned ndisks, nnets;
 	struct vmx_disk_config disk[DISKS_MAX];
 	struct vmx_net_config net[NETS_MAX];
+	char *cpu_model;               // owned; NULL: all that the host has
+	bool template;                 // every virtio slot is declared to the guest, filled or not
+	int restore_state_fd, restore_memory_fd;   // -1: the VM boots
 	bool paged;
 	int userfault_fd;              // -1: none was given
 	uid_t uid;                     // 0: stay what we are

@@ -111,7 +111,7 @@ static const struct { const char *path, *value, *says; } bad[] = {
 	{"console_max_bytes", "-1", "\"console_max_bytes\" must be a number"},
 	{"uid", "5", "\"gid\" must be given with a uid, and not 0"},
 	{"uid", "4294967295", "\"uid\" must be a number"},
-	{"disks", "{}", "\"disks\" must be a list of at most 17"},
+	{"disks", "{}", "\"disks\" must be a list of at most 16"},
 	{"disks", "[{\"serial\": \"\", \"path\": \"/a\"}]", "disks[0]: configuration: \"serial\" must be a text of 1 to 20 bytes"},
 	{"disks", "[{\"serial\": \"a\"}]", "disks[0]: configuration: \"path\" must be a text"},
 	{"disks", "[{\"serial\": \"a\", \"path\": \"/a\"}, {\"serial\": \"a\", \"path\": \"/b\"}]", "two disks have the serial \"a\""},

@@ -43,17 +43,18 @@ _Static_assert(sizeof(union message) == VMX_MSG_MAX, "every message fits");
 
 // Each handler turns the request in m into its reply. Returns the reply's length, or -errno with text in e.
 
-static int on_status(struct control *c, union message *m, struct err *e)
+static int on_status(struct control *c, union message *m, const int *fds, struct err *e)
 {
-	(void)e;
+	(void)fds, (void)e;
 	struct vmx_status s = {.head = m->head};
 	vm_status(c->vm, &s);
 	m->status = s;
 	return sizeof(s);
 }
 
-static int on_stop(struct control *c, union message *m, struct err *e)
+static int on_stop(struct control *c, union message *m, const int *fds, struct err *e)
 {
+	(void)fds;
 	switch (m->stop.how) {
 	case 0:
 		vm_kill(c->vm);
@@ -67,24 +68,27 @@ static int on_stop(struct control *c, union message *m, struct err *e)
 	}
 }
 
-static int on_resize(struct control *c, union message *m, struct err *e)
+static int on_resize(struct control *c, union message *m, const int *fds, struct err *e)
 {
+	(void)fds;
 	char serial[sizeof(m->resize.serial) + 1] = "";
 	memcpy(serial, m->resize.serial, sizeof(m->resize.serial));
 	int rc = vm_resize(c->vm, serial, m->resize.size_bytes, e);
 	return rc ? rc : (int)sizeof(m->head);
 }
 
-static int on_balloon(struct control *c, union message *m, struct err *e)
+static int on_balloon(struct control *c, union message *m, const int *fds, struct err *e)
 {
+	(void)fds;
 	int rc = vm_balloon(c->vm, m->balloon.target_bytes, e);
 	return rc ? rc : (int)sizeof(m->head);
 }
 
 #define LATER INT32_MIN   // instead of a length: the reply comes when the engine has mapped the guest's memory
 
-static int on_memory(struct control *c, union message *m, struct err *e)
+static int on_memory(struct control *c, union message *m, const int *fds, struct err *e)
 {
+	(void)fds;
 	const struct paging *p = &c->vm->paging;
 	if (!p->on)
 		return err_set(e, ENODATA, "the memory of this VM is not paged");
@@ -96,18 +100,26 @@ static int on_memory(struct control *c, union message *m, struct err *e)
 	return sizeof(m->memory);
 }
 
+static int on_save(struct control *c, union message *m, const int *fds, struct err *e)
+{
+	int rc = vm_save(c->vm, fds[0], fds[1], e);
+	return rc ? rc : (int)sizeof(m->head);
+}
+
 static const struct handler {
-	int (*fn)(struct control *c, union message *m, struct err *e);
+	int (*fn)(struct control *c, union message *m, const int *fds, struct err *e);
 	size_t size;   // of the request
+	size_t fds;    // that come with it; borrowed by the handler
 } handlers[] = {
-	[VMX_MSG_STATUS] = {on_status, sizeof(struct vmx_msg)},
-	[VMX_MSG_STOP] = {on_stop, sizeof(struct vmx_stop)},
-	[VMX_MSG_RESIZE] = {on_resize, sizeof(struct vmx_resize)},
-	[VMX_MSG_BALLOON] = {on_balloon, sizeof(struct vmx_balloon)},
-	[VMX_MSG_MEMORY] = {on_memory, sizeof(struct vmx_msg)},
+	[VMX_MSG_STATUS] = {on_status, sizeof(struct vmx_msg), 0},
+	[VMX_MSG_STOP] = {on_stop, sizeof(struct vmx_stop), 0},
+	[VMX_MSG_RESIZE] = {on_resize, sizeof(struct vmx_resize), 0},
+	[VMX_MSG_BALLOON] = {on_balloon, sizeof(struct vmx_balloon), 0},
+	[VMX_MSG_MEMORY] = {on_memory, sizeof(struct vmx_msg), 0},
+	[VMX_MSG_SAVE] = {on_save, sizeof(struct vmx_msg), 2},
 };
 
-static int handle(struct control *c, union message *m, size_t len, struct err *e)
+static int handle(struct control *c, union message *m, size_t len, const int *fds, size_t nfds, struct err *e)
 {
 	if (len < sizeof(m->head))
 		return err_set(e, EINVAL, "a message of %zu bytes is shorter than its head", len);
@@ -118,7 +130,9 @@ static int handle(struct control *c, union message *m, size_t len, struct err *e
 		return err_set(e, ENOSYS, "message type %u is not known", type);
 	if (len != handlers[type].size)
 		return err_set(e, EINVAL, "message type %u has %zu bytes, not %zu", type, len, handlers[type].size);
-	return handlers[type].fn(c, m, e);
+	if (nfds != handlers[type].fds)
+		return err_set(e, EINVAL, "message type %u comes with %zu descriptors, not %zu", type, nfds, handlers[type].fds);
+	return handlers[type].fn(c, m, fds, e);
 }
 
 static void client_drop(struct control *c, struct evwatch *w);
@@ -152,7 +166,7 @@ static void on_memory_known(void *user)
 			continue;
 		union message m = {.head = {VMX_MSG_VERSION, VMX_MSG_MEMORY, c->memory[i].id}};
 		c->memory[i].asked = false;
-		int len = on_memory(c, &m, &e);
+		int len = on_memory(c, &m, NULL, &e);
 		if (len < 0 || reply(c, evwatch_fd(c->client[i]), &m, (size_t)len))
 			client_drop(c, c->client[i]);
 	}
@@ -163,13 +177,17 @@ static void on_client(struct evloop *l, struct evwatch *w, uint32_t events, void
 	(void)l, (void)events;
 	struct control *c = user;
 	union message m = {.bytes = ""};
-	ssize_t n = recv(evwatch_fd(w), &m, sizeof(m), MSG_DONTWAIT | MSG_TRUNC);
-	if (n < 0 && (errno == EAGAIN || errno == EINTR))
+	int fds[USOCK_FDS_MAX];
+	size_t nfds = USOCK_FDS_MAX;
+	ssize_t n = usock_recv(evwatch_fd(w), &m, sizeof(m), fds, &nfds);   // the socket does not block
+	if (n == -EAGAIN || n == -EINTR)
 		return;
 	if (n <= 0)
 		return client_drop(c, w);
 	struct err e = ERR_INIT;
-	int len = handle(c, &m, (size_t)n, &e);
+	int len = handle(c, &m, (size_t)n, fds, nfds, &e);
+	while (nfds)
+		close(fds[--nfds]);
 	if (len == LATER)
 		return wait_for_memory(c, w, m.head.id);
 	if (len < 0) {

@@ -10,6 +10,7 @@
 #include "base/err.h"
 
 struct vm;
+struct vmx_status;
 struct engine;            // of one VM; each engine has its own
 
 struct engine_ops {
@@ -22,10 +23,14 @@ struct engine_ops {
 	int (*start)(struct vm *vm, struct engine **out, struct err *e);
 	void (*kill)(struct engine *g);                       // end the guest now; vm_ended follows
 	int (*power_button)(struct engine *g, struct err *e); // ask the guest to power off. 0 or -errno
+	void (*exits)(const struct engine *g, struct vmx_status *s);   // fill in the exits; NULL: not known
 	/* Take so much of its memory from the guest, which decides when it can do without. 0 or -errno; NULL: cannot. */
 	int (*balloon)(struct engine *g, uint64_t target_bytes, struct err *e);
 	uint64_t (*ballooned)(const struct engine *g);        // bytes taken by now; NULL: none
 	pid_t (*pid)(const struct engine *g);                 // of a child process; 0: none
+	/* Pause the guest and write its state and its memory (proto/vmx_msg.h, VMX_MSG_SAVE). 0: it stays paused; -errno: it runs on.
+	 * NULL: the engine cannot. */
+	int (*save)(struct engine *g, int state_fd, int memory_fd, struct err *e);
 	/* The guest is dead or dies here; the transports are taken down, on the device threads, which still run. */
 	void (*free)(struct engine *g);
 };

@@ -18,6 +18,7 @@
 #include "base/clock.h"
 #include "base/evloop.h"
 #include "base/file.h"
+#include "base/host_pid.h"
 #include "base/log.h"
 #include "base/own.h"
 #include "prda/metrics.h"
@@ -156,7 +157,7 @@ static int probe(int argc, char **argv)
 int main(int argc, char **argv)
 {
 	struct vm vm = {.start_real_ns = clock_real_ns(), .start_ns = clock_mono_ns(), .ram = GUEST_RAM_INIT,
-			.paging = PAGING_INIT};
+			.pid = host_pid_self(), .paging = PAGING_INIT};
 	tsc_mark(&vm.tsc);
 	log_init("bulkhead-vmx");
 	if (argc == 2 && !strcmp(argv[1], "--version"))

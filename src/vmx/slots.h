@@ -10,9 +10,10 @@
 #define SLOT_NET 3      // first of NETS_MAX
 #define NETS_MAX 4
 #define SLOT_DISK (SLOT_NET + NETS_MAX)   // first of DISKS_MAX
-#define DISKS_MAX 17
+#define DISKS_MAX 16
+#define SLOT_RNG (SLOT_DISK + DISKS_MAX)
 #define SLOTS 24
 
-_Static_assert(SLOT_DISK + DISKS_MAX == SLOTS, "the machine has 24 slots");
+_Static_assert(SLOT_RNG + 1 == SLOTS, "the machine has 24 slots");
 
 #endif

@@ -4,17 +4,21 @@
 
 #include <bulkhead/disk.h>
 #include <errno.h>
+#include <signal.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include "base/clock.h"
 #include "base/evloop.h"
 #include "base/file.h"
 #include "base/log.h"
+#include "virtio/balloon.h"
 #include "virtio/blk.h"
 #include "virtio/net.h"
+#include "virtio/rng.h"
 #include "virtio/vsock.h"
 #include "vmx/callfilter.h"
 #include "vmx/console.h"
@@ -54,7 +58,7 @@ static int disk_init(struct vm *vm, unsigned n, struct err *e)
 {
 	const struct vmx_disk_config *c = &vm->config->disk[n];
 	struct vm_disk *d = &vm->disk[n];
-	struct bh_disk_attr attr = {.mode = c->read_only ? BH_DISK_RDONLY : BH_DISK_RDWR};
+	struct bh_disk_attr attr = {.mode = c->read_only ? BH_DISK_RDONLY : BH_DISK_RDWR, .keep_descriptor = vm->config->uid != 0};
 	int rc = bh_disk_open(c->path, &attr, &d->disk, e);
 	if (rc) {
 		err_wrap(e, "disk \"%s\"", c->serial);
@@ -66,8 +70,10 @@ static int disk_init(struct vm *vm, unsigned n, struct err *e)
 	d->device.thread = devthread_new(name);
 	if (!d->device.thread)
 		return err_set(e, ENOMEM, "no memory or descriptors for disk \"%s\"", c->serial);
+	// A queue for each processor: one does not wait for another's lock. QEMU's own devices have one.
+	unsigned queues = vm->config->vcpus < BLK_QUEUES_MAX ? vm->config->vcpus : BLK_QUEUES_MAX;
 	struct blk_attr a = {.loop = devthread_loop(d->device.thread), .disk = d->disk, .serial = c->serial,
-			     .nqueues = 1, .read_only = c->read_only};
+			     .nqueues = vm->ops->has_transport ? queues : 1, .read_only = c->read_only};
 	rc = blk_new(&a, &d->blk);
 	if (rc)
 		return err_set(e, -rc, "the device of disk \"%s\" cannot be made", c->serial);
@@ -94,6 +100,31 @@ static int net_init(struct vm *vm, unsigned n, struct err *e)
 	return 0;
 }
 
+static void discard(void *vm, void *host, size_t len) { guest_ram_discard(&((struct vm *)vm)->ram, host, len); }
+
+static int small_init(struct vm *vm, struct err *e)
+{
+	struct balloon_attr a = {.discard = discard, .user = vm};
+	vm->small_thread = devthread_new("small");
+	vm->rng = rng_new();
+	if (!vm->small_thread || !vm->rng || balloon_new(&a, &vm->balloon))
+		return err_set(e, ENOMEM, "no memory or descriptors for balloon and random numbers");
+	vm->rng_device = (struct vm_device){.thread = vm->small_thread, .dev = rng_dev(vm->rng), .slot = SLOT_RNG};
+	vm->balloon_device = (struct vm_device){.thread = vm->small_thread, .dev = balloon_dev(vm->balloon), .slot = SLOT_BALLOON};
+	return 0;
+}
+
+static int ram_init(struct vm *vm, struct err *e)
+{
+	uint64_t size = (uint64_t)vm->config->memory_mib << 20;
+	int saved = vm->config->paged ? -1 : vm->config->restore_memory_fd;   // of a paged VM the pager knows what was saved
+	if (saved >= 0 && vm->ops->has_transport)
+		return guest_ram_open_copy(&vm->ram, size, saved, e);
+	int rc = guest_ram_open(&vm->ram, size, e);
+	vm->ram.paged = vm->config->paged;
+	return rc;
+}
+
 int vm_init(struct vm *vm, const struct vmx_config *c, struct evloop *l, struct err *e)
 {
 	vm->config = c;
@@ -103,7 +134,7 @@ int vm_init(struct vm *vm, const struct vmx_config *c, struct evloop *l, struct 
 		return err_set(e, EINVAL, "engine \"%s\" is not known; there are: qemu, kvm", c->engine);
 	int rc = vm->ops->open ? vm->ops->open(vm, &vm->engine, e) : 0;
 	if (!rc)
-		rc = guest_ram_open(&vm->ram, (uint64_t)c->memory_mib << 20, e);
+		rc = ram_init(vm, e);
 	if (!rc)
 		rc = paging_open(&vm->paging, c, &vm->ram, !vm->ops->has_transport, e);
 	if (!rc)
@@ -112,6 +143,8 @@ int vm_init(struct vm *vm, const struct vmx_config *c, struct evloop *l, struct 
 		rc = disk_init(vm, i, e);
 	for (unsigned i = 0; vm->ops->has_transport && i < c->nnets && !rc; i++)
 		rc = net_init(vm, i, e);
+	if (!rc && vm->ops->has_transport)
+		rc = small_init(vm, e);
 	return rc;
 }
 
@@ -130,7 +163,7 @@ int vm_start(struct vm *vm, struct err *e)
 		rc = devthread_start(vm->disk[i].device.thread, e);
 	for (unsigned i = 0; i < NETS_MAX && !rc; i++)
 		rc = vm->net[i].net ? devthread_start(vm->net[i].device.thread, e) : 0;
-	return rc;
+	return rc || !vm->small_thread ? rc : devthread_start(vm->small_thread, e);
 }
 
 static void vsock_fini(void *v) { vsock_free(v); }
@@ -147,10 +180,14 @@ static void disk_fini(struct vm_disk *d)
 		log_error("vmx", "close slot=%u: %s", d->device.slot, e.text);
 }
 
+static void on_alarm(int sig) { _exit(128 + sig); }
+
 void vm_fini(struct vm *vm)
 {
-	if (vm->paging.on)
-		alarm(VM_FINI_S);   // a device may wait for a page that nobody brings any more: then without goodbye
+	if (vm->paging.on) {   // a device may wait for a page that nobody brings any more: then without goodbye
+		signal(SIGALRM, on_alarm);   // without a handler the first process of a namespace would not hear it
+		alarm(VM_FINI_S);
+	}
 	if (vm->engine)
 		vm->ops->free(vm->engine);
 	if (vm->vsock_device.thread)
@@ -163,6 +200,9 @@ void vm_fini(struct vm *vm)
 			devthread_call(vm->net[i].device.thread, net_fini, vm->net[i].net);
 		devthread_free(vm->net[i].device.thread);
 	}
+	devthread_free(vm->small_thread);
+	balloon_free(vm->balloon);
+	rng_free(vm->rng);
 	console_free(vm->console);
 	paging_close(&vm->paging);
 	guest_ram_close(&vm->ram);
@@ -183,6 +223,26 @@ int vm_power_button(struct vm *vm, struct err *e)
 	vm->stop_asked = true;
 	vm->state = VMX_STOPPING;
 	return 0;
+}
+
+static bool is_same_file(int a, int b)
+{
+	struct stat x, y;
+	return a >= 0 && b >= 0 && !fstat(a, &x) && !fstat(b, &y) && x.st_dev == y.st_dev && x.st_ino == y.st_ino;
+}
+
+int vm_save(struct vm *vm, int state_fd, int memory_fd, struct err *e)
+{
+	if (!vm->ops->save)
+		return err_set(e, ENOTSUP, "the engine \"%s\" cannot save a VM", vm->ops->name);
+	if (vm->state != VMX_RUNNING)
+		return err_set(e, EBUSY, "only a running VM can be saved");
+	if (is_same_file(memory_fd, vm->config->restore_memory_fd))
+		return err_set(e, EINVAL, "the VM's own memory comes from that file");
+	int rc = vm->ops->save(vm->engine, state_fd, memory_fd, e);
+	if (!rc)
+		vm->state = VMX_PAUSED;
+	return rc;
 }
 
 struct resize {
@@ -230,7 +290,7 @@ void vm_status(const struct vm *vm, struct vmx_status *s)
 	vsock_stats(vm->vsock, &v);
 	s->state = vm->state;
 	s->engine = vm->ops == &engine_qemu ? 0 : 1;
-	s->pid = (uint32_t)getpid();
+	s->pid = (uint32_t)vm->pid;
 	s->engine_pid = (uint32_t)vm->ops->pid(vm->engine);
 	s->vcpus = vm->config->vcpus;
 	s->memory_mib = vm->config->memory_mib;
@@ -246,6 +306,16 @@ void vm_status(const struct vm *vm, struct vmx_status *s)
 		s->disk_write_bytes += d.write_bytes;
 		s->disk_ops += d.ops;
 	}
+	for (unsigned i = 0; i < NETS_MAX && vm->net[i].net; i++) {
+		struct net_stats n;
+		net_stats(vm->net[i].net, &n);
+		s->net_rx_packets += n.rx_packets;
+		s->net_tx_packets += n.tx_packets;
+		s->net_rx_bytes += n.rx_bytes;
+		s->net_tx_bytes += n.tx_bytes;
+	}
+	if (vm->ops->exits)
+		vm->ops->exits(vm->engine, s);
 	s->memory_resident_bytes = guest_ram_resident(&vm->ram);
 	s->memory_balloon_bytes = vm->ops->ballooned ? vm->ops->ballooned(vm->engine) : 0;
 }

@@ -14,6 +14,7 @@
 #include "vmx/tsc.h"
 
 struct bh_disk;
+struct balloon;
 struct blk;
 struct console;
 struct devthread;
@@ -21,6 +22,7 @@ struct engine;
 struct engine_ops;
 struct evloop;
 struct net;
+struct rng;
 struct virtio_dev;
 struct vsock;
 
@@ -45,6 +47,7 @@ struct vm {
 	const struct vmx_config *config;   // borrowed
 	struct evloop *loop;               // borrowed: the main thread's
 	enum vmx_state state;
+	pid_t pid;                         // of this process, as the host numbers it
 	uint64_t start_real_ns, start_ns;  // when vmx started; the second on the monotonic clock
 	uint64_t engine_ns;                // monotonic: when the engine was started
 	struct tsc_mark tsc;               // taken at start
@@ -54,6 +57,10 @@ struct vm {
 	struct vm_device vsock_device;
 	struct vm_disk disk[DISKS_MAX];    // config->ndisks of them
 	struct vm_net net[NETS_MAX];       // config->nnets of them, where the engine has no network cards of its own
+	struct devthread *small_thread;    // owned; of the two devices that have little to do, where the engine has none of its own
+	struct rng *rng;                   // owned
+	struct balloon *balloon;           // owned
+	struct vm_device rng_device, balloon_device;   // on small_thread
 	struct console *console;           // owned; made by the engine
 	const struct engine_ops *ops;
 	struct engine *engine;             // owned
@@ -71,6 +78,8 @@ void vm_kill(struct vm *vm);                      // on request
 int vm_power_button(struct vm *vm, struct err *e);
 /* size: 0: a raw disk's file has grown by itself. -EALREADY: the guest knows that size. May wait for I/O in flight. */
 int vm_resize(struct vm *vm, const char *serial, uint64_t size_bytes, struct err *e);
+/* Pause and save; see VMX_MSG_SAVE. 0: it stays paused, -errno: it runs on. */
+int vm_save(struct vm *vm, int state_fd, int memory_fd, struct err *e);
 int vm_balloon(struct vm *vm, uint64_t target_bytes, struct err *e);   // the guest shall do without so much. 0 or -errno
 void vm_status(const struct vm *vm, struct vmx_status *s);         // all but head
 

@@ -140,8 +140,10 @@ job() {   # job NAME EXIT [extra of spec]
 	within 5 '[ -z "$(pods job-name=late)" ]'
 	job brief 0 "ttlSecondsAfterFinished: 0"
 	within 5 '! $K get job brief'
+	job running ""
+	within 5 '[ "$(get job/running .status.active)" = 1 ]'
 	$K delete job --all
-	within 5 '[ -z "$(pods job-name)" ]'
+	within 5 '[ -z "$(pods job-name)" ]'      # also of a Job that was deleted while it ran
 }
 
 @test "a CronJob starts Jobs and keeps the latest" {

@@ -69,6 +69,14 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 				ram.base[v & (FAKE_RAM - 1)] = data[0];
 			if (data[0] & 8)
 				evloop_once(loop, 0);
+			if (data[0] == 0xff) {   // saved and gone on, here or from what was saved
+				struct virtio_mmio_state s;
+				virtio_mmio_pause(m);
+				virtio_mmio_save(m, &s);
+				if (v & 1)
+					virtio_mmio_restore(m, &s, NULL);
+				virtio_mmio_resume(m);
+			}
 		}
 		virtio_mmio_free(m);
 	}

@@ -45,7 +45,8 @@ struct pager_map {
 	uint32_t zero;
 };
 
-enum pager_vad_kind { PAGER_VAD_ZERO, PAGER_VAD_TEMPLATE, PAGER_VAD_FILE, PAGER_VAD_REMOTE };
+// TEMPLATE_SINGLE: as TEMPLATE, but only pages that were touched are loaded, none around them: to learn a working set.
+enum pager_vad_kind { PAGER_VAD_ZERO, PAGER_VAD_TEMPLATE, PAGER_VAD_FILE, PAGER_VAD_REMOTE, PAGER_VAD_TEMPLATE_SINGLE };
 
 struct pager_vad {
 	uint32_t kind;           // enum pager_vad_kind

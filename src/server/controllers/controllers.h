@@ -17,6 +17,7 @@ extern const struct unit_ops replicaset_unit;
 extern const struct unit_ops replication_controller_unit;
 extern const struct unit_ops deployment_unit;
 extern const struct unit_ops job_unit;
+extern const struct unit_ops job_strays_unit;              // finalizers of pods whose Job is gone
 extern const struct unit_ops cronjob_unit;
 extern const struct unit_ops statefulset_unit;
 extern const struct unit_ops daemonset_unit;
@@ -26,5 +27,8 @@ extern const struct unit_ops custom_definitions_unit;      // their status and e
 int custom_kinds_load(struct server *srv, struct err *e);  // before anything is served: the kinds that are there
 extern const struct unit_ops quota_unit;                   // status of ResourceQuotas
 extern const struct unit_ops endpoints_unit;               // Endpoints and EndpointSlices of Services
+
+extern const struct unit_ops volume_binder_unit;           // claims and volumes
+extern const struct unit_ops volume_protect_unit;          // their finalizers; claims of ephemeral volumes
 
 #endif

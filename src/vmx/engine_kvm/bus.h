@@ -18,7 +18,6 @@ struct bus {
 	struct serial serial;
 	struct virtio_mmio *slot[SLOTS];   // borrowed; NULL: empty
 	uint32_t events;                   // atomic: what happened since the guest looked
-	uint64_t exits;                    // atomic: accesses served
 	void (*ended)(void *user, enum machine_end how, const char *why);
 	void *user;
 };

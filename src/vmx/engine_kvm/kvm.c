@@ -12,8 +12,10 @@
 #include <unistd.h>
 
 #include "base/evloop.h"
+#include "base/file.h"
 #include "base/log.h"
 #include "base/own.h"
+#include "virtio/balloon.h"
 #include "virtio/mmio.h"
 #include "vmx/callfilter.h"
 #include "vmx/console.h"
@@ -24,6 +26,8 @@
 #include "vmx/engine_kvm/bus.h"
 #include "vmx/engine_kvm/layout.h"
 #include "vmx/engine_kvm/machine.h"
+#include "vmx/engine_kvm/save.h"
+#include "vmx/memory_file.h"
 #include "vmx/vm.h"
 
 struct transport {                      // of one device
@@ -36,7 +40,6 @@ struct engine {
 	struct vm *vm;
 	struct machine machine;
 	struct bus bus;
-	struct boot_entry entry;
 	struct transport transport[SLOTS];
 	unsigned ntransports;
 	uint32_t slots;                 // bit n: slot n holds a device
@@ -90,7 +93,16 @@ static int on_thread(void *user)
 	return callfilter_enter(CALLFILTER_VCPU, NULL);
 }
 
-static const struct machine_ops machine_ops = {.port = on_port, .mmio = on_mmio, .ended = on_ended, .thread = on_thread};
+// On the main thread: nobody else reads the console meanwhile.
+static void on_stopping(void *user)
+{
+	struct engine *g = user;
+	if (g->vm->console)
+		console_drain(g->vm->console);
+}
+
+static const struct machine_ops machine_ops = {.port = on_port, .mmio = on_mmio, .ended = on_ended, .thread = on_thread,
+					       .stopping = on_stopping};
 
 // ---- on the main thread
 
@@ -110,6 +122,16 @@ static void tell_end(struct engine *g)
 		vm_ended(g->vm, true, "%s", g->why);
 }
 
+static void transport_resume(void *t) { virtio_mmio_resume(((struct transport *)t)->mmio); }
+static void transport_pause(void *t) { virtio_mmio_pause(((struct transport *)t)->mmio); }
+
+static int go_on(struct engine *g, struct err *e)
+{
+	for (unsigned i = 0; i < g->ntransports; i++)
+		devthread_call(g->transport[i].thread, transport_resume, &g->transport[i]);
+	return machine_start(&g->machine, &machine_ops, g, e);
+}
+
 static void on_wake(struct evloop *l, struct evwatch *w, uint32_t events, void *user)
 {
 	(void)l, (void)events;
@@ -120,7 +142,7 @@ static void on_wake(struct evloop *l, struct evwatch *w, uint32_t events, void *
 		return;
 	if (!g->started) {   // by now the devices' threads run
 		g->started = true;
-		if (machine_start(&g->machine, &g->entry, &machine_ops, g, &e))
+		if (go_on(g, &e))
 			on_ended(g, MACHINE_FAILED, e.text);
 		else
 			vm_running(g->vm);
@@ -201,6 +223,10 @@ static int connect_all(struct engine *g, struct err *e)
 {
 	struct vm *vm = g->vm;
 	int rc = connect_device(g, &vm->vsock_device, e);
+	if (!rc)
+		rc = connect_device(g, &vm->rng_device, e);
+	if (!rc)
+		rc = connect_device(g, &vm->balloon_device, e);
 	for (unsigned i = 0; i < vm->config->nnets && !rc; i++)
 		rc = connect_device(g, &vm->net[i].device, e);
 	for (unsigned i = 0; i < vm->config->ndisks && !rc; i++)
@@ -208,17 +234,32 @@ static int connect_all(struct engine *g, struct err *e)
 	return rc;
 }
 
+static struct state_shape shape_of(const struct engine *g)
+{
+	return (struct state_shape){.vcpus = g->vm->config->vcpus, .memory_mib = g->vm->config->memory_mib};
+}
+
+static int restore(struct engine *g, struct err *e)
+{
+	own_buf struct buf bytes = BUF_INIT;
+	struct state_shape shape = shape_of(g);
+	int rc = state_read(g->vm->config->restore_state_fd, &bytes, e);
+	return rc ? rc : restore_vm(&g->machine, &g->bus, &shape, &bytes, e);
+}
+
 static int load(struct engine *g, struct err *e)
 {
 	const struct vmx_config *c = g->vm->config;
+	struct boot_entry entry;
 	char cmdline[2048];
 	snprintf(cmdline, sizeof(cmdline), "console=ttyS0 reboot=t panic=-1 quiet tsc=reliable cryptomgr.notests=1 "
 		 "random.trust_cpu=on rcupdate.rcu_expedited=1 8250.nr_uarts=1 nowatchdog audit=0%s%s%s",
 		 c->vcpus == 1 ? " noreplace-smp" : "", *c->cmdline ? " " : "", c->cmdline);
-	gpa_t rsdp = acpi_write(&g->machine.mem, c->vcpus, g->slots);
+	gpa_t rsdp = acpi_write(&g->machine.mem, c->vcpus, c->template ? ~0u : g->slots);
 	if (!rsdp)
 		return err_set(e, ENOMEM, "the ACPI tables do not fit");
-	return boot_load(&g->machine.mem, c->kernel_fd, c->initrd_fd, cmdline, rsdp, &g->entry, e);
+	int rc = boot_load(&g->machine.mem, c->kernel_fd, c->initrd_fd, cmdline, rsdp, &entry, e);
+	return rc ? rc : machine_boot(&g->machine, &entry, c->cpu_model, e);
 }
 
 static int kvm_start(struct vm *vm, struct engine **engine, struct err *e)
@@ -227,7 +268,7 @@ static int kvm_start(struct vm *vm, struct engine **engine, struct err *e)
 	int rc;
 	if ((rc = setup_console(g, e)) ||
 	    (rc = machine_setup(&g->machine, vm->ram.base, vm->ram.size, vm->config->vcpus, e)) ||
-	    (rc = connect_all(g, e)) || (rc = load(g, e)))
+	    (rc = connect_all(g, e)) || (rc = vm->config->restore_state_fd >= 0 ? restore(g, e) : load(g, e)))
 		return rc;
 	wake(g);
 	return 0;
@@ -241,6 +282,69 @@ static int kvm_power_button(struct engine *g, struct err *e)
 	__atomic_fetch_or(&g->bus.events, EVENT_POWER_BUTTON, __ATOMIC_SEQ_CST);
 	machine_edge(&g->machine, IRQ_EVENTS);
 	return 0;
+}
+
+// ---- save
+
+static int write_state(struct engine *g, int state_fd, int memory_fd, struct err *e)
+{
+	own_buf struct buf b = BUF_INIT;
+	struct state_shape shape = shape_of(g);
+	int rc = save_vm(&g->machine, &g->bus, &shape, &b, e);
+	if (rc)
+		return rc;
+	if (ftruncate(state_fd, 0) || lseek(state_fd, 0, SEEK_SET) < 0 || (rc = fd_write_all(state_fd, b.data, b.len)))
+		return err_sys(e, rc ? -rc : errno, "write the VM's state");
+	return memory_file_write(&g->vm->ram, memory_fd, e);
+}
+
+static int kvm_save(struct engine *g, int state_fd, int memory_fd, struct err *e)
+{
+	machine_stop(&g->machine);
+	for (unsigned i = 0; i < g->ntransports; i++)
+		devthread_call(g->transport[i].thread, transport_pause, &g->transport[i]);
+	console_drain(g->vm->console);
+	pthread_mutex_lock(&g->lock);
+	bool ended = g->ended;
+	pthread_mutex_unlock(&g->lock);
+	if (ended)   // told when the event loop turns
+		return err_set(e, ESHUTDOWN, "the guest has ended");
+	int rc = write_state(g, state_fd, memory_fd, e);
+	struct err again = ERR_INIT;
+	if (rc && go_on(g, &again))
+		on_ended(g, MACHINE_FAILED, again.text);
+	return rc;
+}
+
+struct balloon_target {
+	struct balloon *balloon;
+	uint64_t bytes;
+};
+
+static void set_balloon(void *arg)
+{
+	struct balloon_target *t = arg;
+	balloon_set(t->balloon, t->bytes);
+}
+
+static int kvm_balloon(struct engine *g, uint64_t target_bytes, struct err *e)
+{
+	struct balloon_target t = {.balloon = g->vm->balloon, .bytes = target_bytes};
+	(void)e;
+	devthread_call(g->vm->balloon_device.thread, set_balloon, &t);
+	return 0;
+}
+
+static uint64_t kvm_ballooned(const struct engine *g) { return balloon_actual(g->vm->balloon); }
+
+static void kvm_exits(const struct engine *g, struct vmx_status *s)
+{
+	uint64_t *const to[EXIT_KINDS] = {[EXIT_PORT] = &s->exits_port, [EXIT_MMIO] = &s->exits_mmio, [EXIT_HALT] = &s->exits_halt,
+					  [EXIT_SIGNAL] = &s->exits_signal, [EXIT_OTHER] = &s->exits_other};
+	for (unsigned i = 0; i < g->machine.nvcpus; i++) {
+		for (unsigned k = 0; k < EXIT_KINDS; k++)
+			*to[k] += __atomic_load_n(&g->machine.vcpu[i].exits[k], __ATOMIC_RELAXED);
+	}
 }
 
 static pid_t kvm_pid(const struct engine *g) { (void)g; return 0; }
@@ -269,5 +373,6 @@ static void kvm_free(struct engine *g)
 
 const struct engine_ops engine_kvm = {
 	.name = "kvm", .has_transport = true, .open = kvm_open, .start = kvm_start, .kill = kvm_kill,
-	.power_button = kvm_power_button, .pid = kvm_pid, .free = kvm_free,
+	.power_button = kvm_power_button, .balloon = kvm_balloon, .ballooned = kvm_ballooned, .exits = kvm_exits,
+	.pid = kvm_pid, .save = kvm_save, .free = kvm_free,
 };

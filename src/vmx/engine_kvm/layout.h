@@ -7,6 +7,7 @@
 
 // Memory
 #define BOOT_INFO 0x6000ull             // start info and command line
+#define BOOT_TABLES 0x9000ull           // six pages: page tables, for kernels that are entered in 64-bit mode
 #define LOW_RAM_END 0x9f000ull
 #define ACPI_BASE 0xe0000ull            // ACPI tables, to 1 MiB
 #define HIGH_START 0x100000ull

@@ -96,20 +96,8 @@ static int setup_vcpu(struct machine *m, unsigned n, struct err *e)
 	return 0;
 }
 
-static int setup_cpuid(struct machine *m, const struct cpuid *host, struct err *e)
-{
-	for (unsigned i = 0; i < m->nvcpus; i++) {
-		struct cpuid c = *host;
-		cpuid_number(&c, i, m->nvcpus);
-		if (ioctl(m->vcpu[i].fd, KVM_SET_CPUID2, &c))
-			return err_sys(e, errno, "say to processor %u what it is", i);
-	}
-	return 0;
-}
-
 int machine_setup(struct machine *m, void *ram, uint64_t size, unsigned nvcpus, struct err *e)
 {
-	struct cpuid host;
 	int rc;
 	uint64_t identity_map = TSS_BASE - 4096;
 	m->vm_fd = ioctl(m->kvm_fd, KVM_CREATE_VM, 0);
@@ -120,13 +108,33 @@ int machine_setup(struct machine *m, void *ram, uint64_t size, unsigned nvcpus, 
 	ioctl(m->vm_fd, KVM_SET_TSS_ADDR, TSS_BASE);
 	if (ioctl(m->vm_fd, KVM_CREATE_IRQCHIP, 0))
 		return err_sys(e, errno, "make interrupt controllers");
-	if ((rc = setup_lines(m, e)) || (rc = setup_memory(m, ram, size, e)) || (rc = cpuid_read(m->kvm_fd, &host, e)))
+	if ((rc = setup_lines(m, e)) || (rc = setup_memory(m, ram, size, e)))
 		return rc;
 	for (unsigned i = 0; i < nvcpus; i++) {
 		if ((rc = setup_vcpu(m, i, e)))
 			return rc;
 	}
-	return setup_cpuid(m, &host, e);
+	return 0;
+}
+
+int machine_identify(struct machine *m, struct err *e)
+{
+	for (unsigned i = 0; i < m->nvcpus; i++) {
+		struct cpuid c = m->cpuid;
+		cpuid_number(&c, i, m->nvcpus);
+		if (ioctl(m->vcpu[i].fd, KVM_SET_CPUID2, &c))
+			return err_sys(e, errno, "say to processor %u what it is", i);
+	}
+	return 0;
+}
+
+int machine_boot(struct machine *m, const struct boot_entry *b, const char *cpu_model, struct err *e)
+{
+	int rc;
+	if ((rc = cpuid_read(m->kvm_fd, &m->cpuid, e)) || (rc = cpuid_model(&m->cpuid, cpu_model, e)) ||
+	    (rc = machine_identify(m, e)))
+		return rc;
+	return vcpu_setup(&m->vcpu[0], b, e);
 }
 
 void machine_close(struct machine *m)
@@ -165,14 +173,12 @@ void machine_edge(struct machine *m, unsigned line)
 
 bool machine_stopping(const struct machine *m) { return __atomic_load_n(&m->stop, __ATOMIC_SEQ_CST); }
 
-int machine_start(struct machine *m, const struct boot_entry *b, const struct machine_ops *ops, void *user, struct err *e)
+int machine_start(struct machine *m, const struct machine_ops *ops, void *user, struct err *e)
 {
 	m->ops = ops;
 	m->user = user;
 	for (unsigned i = 0; i < m->nvcpus; i++) {
-		int rc = i ? 0 : vcpu_setup(&m->vcpu[i], b, e);
-		if (!rc)
-			rc = vcpu_start(&m->vcpu[i], e);
+		int rc = vcpu_start(&m->vcpu[i], e);
 		if (rc)
 			return rc;
 	}

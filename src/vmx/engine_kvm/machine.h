@@ -10,12 +10,17 @@
 
 #include "base/err.h"
 #include "virtio/guest_mem.h"
+#include "vmx/engine_kvm/cpuid.h"
 
 struct boot_entry;
+struct buf;
 struct kvm_run;
 struct machine;
+struct state;
 
 enum machine_end { MACHINE_RESET, MACHINE_POWER_OFF, MACHINE_FAILED };
+
+enum machine_exit { EXIT_PORT, EXIT_MMIO, EXIT_HALT, EXIT_SIGNAL, EXIT_OTHER, EXIT_KINDS };   // why KVM came back to us
 
 struct machine_ops {                  // on vCPU threads, several at once
 	void (*port)(void *user, uint16_t port, bool write, unsigned len, uint8_t *data);
@@ -24,6 +29,8 @@ struct machine_ops {                  // on vCPU threads, several at once
 	void (*ended)(void *user, enum machine_end how, const char *why);
 	/* The thread begins, before it runs anything of the guest's. May be NULL. 0, or -errno: it ends (MACHINE_FAILED). */
 	int (*thread)(void *user);
+	/* machine_stop waits for a processor, on the thread that called it: take what processors may be waiting to write. */
+	void (*stopping)(void *user);
 };
 
 struct vcpu {
@@ -33,6 +40,7 @@ struct vcpu {
 	struct kvm_run *run;          // owned mapping; NULL: none
 	pthread_t thread;
 	bool started;
+	uint64_t exits[EXIT_KINDS];   // relaxed atomics, written by its thread
 };
 
 #define MACHINE_VCPUS_MAX 32
@@ -41,6 +49,7 @@ struct machine {
 	int kvm_fd, vm_fd;            // owned; -1: none
 	size_t run_bytes;
 	struct guest_mem mem;         // the guest's address space
+	struct cpuid cpuid;           // what its processors are, before they are numbered
 	unsigned nvcpus;
 	struct vcpu vcpu[MACHINE_VCPUS_MAX];
 	bool stop;                    // atomic: the threads end
@@ -54,6 +63,10 @@ struct machine {
 int machine_open(struct machine *m, struct err *e);
 /* Make memory (size bytes at ram, borrowed), interrupt controllers and processors. 0 or -errno. */
 int machine_setup(struct machine *m, void *ram, uint64_t size, unsigned nvcpus, struct err *e);
+/* Then one of these: the first processor enters at b, the others wait to be woken by it; or all is as it was saved. The
+ * processors are those of the model (NULL: all that this host has), or the saved ones. 0 or -errno. */
+int machine_boot(struct machine *m, const struct boot_entry *b, const char *cpu_model, struct err *e);
+int machine_restore(struct machine *m, struct state *s, struct err *e);
 void machine_close(struct machine *m);   // stops it first
 
 /* An eventfd of the caller's: each write is an edge on the line. 0 or -errno. */
@@ -62,15 +75,24 @@ int machine_irqfd(struct machine *m, int fd, unsigned line, struct err *e);
 int machine_ioeventfd(struct machine *m, int fd, gpa_t at, uint32_t v, struct err *e);
 void machine_edge(struct machine *m, unsigned line);   // any thread
 
-/* The first processor enters at b, the others wait to be woken by it. 0 or -errno. */
-int machine_start(struct machine *m, const struct boot_entry *b, const struct machine_ops *ops, void *user, struct err *e);
-void machine_stop(struct machine *m);    // from the thread that started it; waits for the processors' threads
+/* Let the processors run, from where they are. 0 or -errno. */
+int machine_start(struct machine *m, const struct machine_ops *ops, void *user, struct err *e);
+/* From the thread that started it; waits for the processors' threads. They end between two instructions: the machine can be
+ * saved or started again. */
+void machine_stop(struct machine *m);
+int machine_save(struct machine *m, struct buf *b, struct err *e);   // stopped. 0 or -errno
 /* Whether the processors are to end: what one waits for on their behalf is not coming. */
 bool machine_stopping(const struct machine *m);
+
+int machine_identify(struct machine *m, struct err *e);   // to all processors, from m->cpuid
 
 // vcpu.c
 int vcpu_setup(struct vcpu *v, const struct boot_entry *b, struct err *e);
 int vcpu_start(struct vcpu *v, struct err *e);
 void vcpu_join(struct vcpu *v);          // m->stop is set
+
+// vcpu_state.c
+int vcpu_save(struct vcpu *v, struct buf *b, struct err *e);
+int vcpu_restore(struct vcpu *v, struct state *s, struct err *e);
 
 #endif

@@ -66,7 +66,17 @@ static void on_ended(void *user, enum machine_end how, const char *why)
 
 static void serial_irq(void *user) { machine_edge(&((struct probe *)user)->machine, IRQ_SERIAL); }
 
-static const struct machine_ops ops = {.port = on_port, .mmio = on_mmio, .ended = on_ended};
+static bool take_output(struct probe *p);
+
+static void on_stopping(void *user)
+{
+	struct probe *p = user;
+	struct pollfd f = {p->out[0], POLLIN, 0};
+	for (int i = 0; i < 64 && poll(&f, 1, 0) == 1 && take_output(p); i++)
+		;
+}
+
+static const struct machine_ops ops = {.port = on_port, .mmio = on_mmio, .ended = on_ended, .stopping = on_stopping};
 
 static void probe_free(struct probe *p)
 {
@@ -118,7 +128,9 @@ static bool take_output(struct probe *p)
 /* Run until the guest ends. Returns its enum machine_end, or -errno. */
 static int run(struct probe *p, const struct boot_entry *b, int limit_ms, struct err *e)
 {
-	int rc = machine_start(&p->machine, b, &ops, p, e);
+	int rc = machine_boot(&p->machine, b, NULL, e);
+	if (!rc)
+		rc = machine_start(&p->machine, &ops, p, e);
 	uint64_t until = clock_mono_ns() + (uint64_t)limit_ms * NS_PER_MS;
 	struct pollfd f[2] = {{p->out[0], POLLIN, 0}, {p->end_fd[0], POLLIN, 0}};
 	char text[256] = "";
@@ -144,7 +156,7 @@ static int run_tiny(int limit_ms, struct err *e)
 	if (rc)
 		return rc;
 	memcpy(p->ram + HIGH_START, tiny, sizeof(tiny));
-	struct boot_entry b = {.eip = HIGH_START};
+	struct boot_entry b = {.rip = HIGH_START};
 	rc = run(p, &b, limit_ms, e);
 	if (rc < 0)
 		err_wrap(e, "a guest of eight instructions");

@@ -2,6 +2,7 @@
 // The serial port; see serial.h. A byte is sent the moment it is written, so the transmitter is always empty.
 #include "serial.h"
 
+#include <errno.h>
 #include <linux/serial_reg.h>
 #include <unistd.h>
 
@@ -110,7 +111,27 @@ void serial_write(struct serial *s, unsigned reg, uint8_t v)
 	write_locked(s, reg, v);
 	pthread_mutex_unlock(&s->lock);
 	if (sends) {   // outside the lock: the reader of the console may make us wait
-		ssize_t n = write(s->out, &v, 1);
-		(void)n;   // interrupted: the VM ends
+		while (write(s->out, &v, 1) < 0 && errno == EINTR)   // a VM that stops still reads its console
+			;
 	}
+}
+
+void serial_save(struct serial *s, struct serial_state *to)
+{
+	*to = (struct serial_state){.ier = s->ier, .lcr = s->lcr, .mcr = s->mcr, .scr = s->scr, .fcr = s->fcr, .dll = s->dll,
+				    .dlm = s->dlm, .thr_empty = s->thr_empty};
+}
+
+void serial_restore(struct serial *s, const struct serial_state *from)
+{
+	s->ier = from->ier & 0x0f;
+	s->lcr = from->lcr;
+	s->mcr = from->mcr & 0x1f;
+	s->scr = from->scr;
+	s->fcr = from->fcr;
+	s->dll = from->dll;
+	s->dlm = from->dlm;
+	s->thr_empty = from->thr_empty;
+	if (s->thr_empty && (s->ier & UART_IER_THRI))
+		s->irq(s->user);
 }

@@ -9,7 +9,7 @@
 
 struct serial {
 	pthread_mutex_t lock;
-	int out;                      // where bytes go, borrowed; blocking writes, which a signal ends
+	int out;                      // where bytes go, borrowed; blocking writes
 	void (*irq)(void *user);      // one edge of the interrupt line
 	void *user;
 	uint8_t ier, lcr, mcr, scr, fcr, dll, dlm;
@@ -19,5 +19,11 @@ struct serial {
 void serial_init(struct serial *s, int out, void (*irq)(void *user), void *user);
 uint8_t serial_read(struct serial *s, unsigned reg);            // reg: 0 to 7; any thread
 void serial_write(struct serial *s, unsigned reg, uint8_t v);
+
+struct serial_state { uint8_t ier, lcr, mcr, scr, fcr, dll, dlm, thr_empty; };
+
+// While no processor runs.
+void serial_save(struct serial *s, struct serial_state *to);
+void serial_restore(struct serial *s, const struct serial_state *from);   // an interrupt that is due is raised again
 
 #endif

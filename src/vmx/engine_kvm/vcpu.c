@@ -16,6 +16,12 @@
 #include "vmx/engine_kvm/machine.h"
 
 #define KICK_SIGNAL SIGUSR1
+#define CR0_PE (1u << 0)
+#define CR0_ET (1u << 4)
+#define CR0_PG (1u << 31)
+#define CR4_PAE (1u << 5)
+#define EFER_LME (1u << 8)
+#define EFER_LMA (1u << 10)
 
 static void on_kick(int sig) { (void)sig; }
 
@@ -26,19 +32,27 @@ static struct kvm_segment flat(uint8_t type, uint16_t selector)
 	return (struct kvm_segment){.limit = UINT32_MAX, .selector = selector, .type = type, .present = 1, .db = 1, .s = 1, .g = 1};
 }
 
-// 32-bit protected mode, no paging, flat segments: what the PVH protocol asks for.
+// Flat segments. 32-bit protected mode without paging, or 64-bit mode with the page tables of the loader.
 int vcpu_setup(struct vcpu *v, const struct boot_entry *b, struct err *e)
 {
 	struct kvm_sregs s;
 	if (ioctl(v->fd, KVM_GET_SREGS, &s))
 		return err_sys(e, errno, "read the registers of processor %u", v->n);
-	s.cs = flat(11, 0x08);
-	s.ds = s.es = s.fs = s.gs = s.ss = flat(3, 0x10);
+	s.cs = flat(11, 0x10);
+	s.ds = s.es = s.fs = s.gs = s.ss = flat(3, 0x18);
 	s.tr = (struct kvm_segment){.limit = 0x67, .type = 11, .present = 1};
 	s.gdt.limit = s.idt.limit = 0;
-	s.cr0 = 0x11;   // PE, ET
+	s.cr0 = CR0_PE | CR0_ET;
 	s.cr3 = s.cr4 = s.efer = 0;
-	struct kvm_regs r = {.rip = b->eip, .rbx = b->ebx, .rflags = 2};
+	if (b->cr3) {
+		s.cs.db = 0;
+		s.cs.l = 1;
+		s.cr0 |= CR0_PG;
+		s.cr3 = b->cr3;
+		s.cr4 = CR4_PAE;
+		s.efer = EFER_LME | EFER_LMA;
+	}
+	struct kvm_regs r = {.rip = b->rip, .rbx = b->rbx, .rsi = b->rsi, .rflags = 2};
 	if (ioctl(v->fd, KVM_SET_SREGS, &s) || ioctl(v->fd, KVM_SET_REGS, &r))
 		return err_sys(e, errno, "set the registers of processor %u", v->n);
 	return 0;
@@ -68,20 +82,41 @@ static void on_mmio(struct vcpu *v)
 	v->m->ops->mmio(v->m->user, r->mmio.phys_addr, r->mmio.is_write, r->mmio.len, r->mmio.data);
 }
 
+static uint64_t instruction(struct vcpu *v)
+{
+	struct kvm_regs r = {.rip = 0};
+	return ioctl(v->fd, KVM_GET_REGS, &r) ? 0 : r.rip;
+}
+
 PRDA_DEFINE_COUNTER(exits_port, "bulkhead_vm_exits_port_total", "exits for an I/O port");
 PRDA_DEFINE_COUNTER(exits_mmio, "bulkhead_vm_exits_mmio_total", "exits for memory-mapped devices");
 PRDA_DEFINE_COUNTER(exits_other, "bulkhead_vm_exits_other_total", "exits for signals, interrupts and the guest's end");
 
-static void count_exit(uint32_t reason)
+static void count(struct vcpu *v, enum machine_exit kind)
 {
-	prda_add(reason == KVM_EXIT_IO ? exits_port : reason == KVM_EXIT_MMIO ? exits_mmio : exits_other, 1);
+	__atomic_store_n(&v->exits[kind], v->exits[kind] + 1, __ATOMIC_RELAXED);
+	prda_add(kind == EXIT_PORT ? exits_port : kind == EXIT_MMIO ? exits_mmio : exits_other, 1);
+}
+
+static enum machine_exit kind_of(uint32_t reason)
+{
+	switch (reason) {
+	case KVM_EXIT_IO:
+		return EXIT_PORT;
+	case KVM_EXIT_MMIO:
+		return EXIT_MMIO;
+	case KVM_EXIT_HLT:
+		return EXIT_HALT;
+	default:
+		return EXIT_OTHER;
+	}
 }
 
 // What the guest did. False: this processor is done.
 static bool serve(struct vcpu *v)
 {
 	struct kvm_run *r = v->run;
-	count_exit(r->exit_reason);
+	count(v, kind_of(r->exit_reason));
 	switch (r->exit_reason) {
 	case KVM_EXIT_IO:
 		on_port(v);
@@ -103,7 +138,7 @@ static bool serve(struct vcpu *v)
 		fail(v, "KVM cannot enter the guest (reason 0x%llx)", r->fail_entry.hardware_entry_failure_reason, 0);
 		return false;
 	case KVM_EXIT_INTERNAL_ERROR:
-		fail(v, "KVM failed (error %llu, 0x%llx)", r->internal.suberror, r->internal.ndata ? r->internal.data[0] : 0);
+		fail(v, "KVM failed (error %llu, at instruction 0x%llx)", r->internal.suberror, instruction(v));
 		return false;
 	default:
 		fail(v, "KVM left the guest for reason %llu, which is unknown here", r->exit_reason, 0);
@@ -115,10 +150,21 @@ static bool enter(struct vcpu *v)
 {
 	if (!ioctl(v->fd, KVM_RUN, 0))
 		return serve(v);
-	if (errno == EINTR || errno == EAGAIN)
+	if (errno == EINTR || errno == EAGAIN) {
+		count(v, EXIT_SIGNAL);
 		return true;
+	}
 	fail(v, "KVM cannot run the guest (errno %llu)", (unsigned)errno, 0);
 	return false;
+}
+
+// An access that was served is not over for KVM until the processor is entered again: its registers would be saved as they
+// were in the middle of an instruction.
+static void settle(struct vcpu *v)
+{
+	v->run->immediate_exit = 1;
+	while (!ioctl(v->fd, KVM_RUN, 0) && serve(v))
+		;
 }
 
 static void *run(void *arg)
@@ -133,8 +179,11 @@ static void *run(void *arg)
 		fail(v, "the thread of a processor cannot be jailed (errno %llu)", (unsigned)-rc, 0);
 		return NULL;
 	}
-	while (!machine_stopping(m) && enter(v))
-		;
+	while (!machine_stopping(m)) {
+		if (!enter(v))
+			return NULL;
+	}
+	settle(v);
 	return NULL;
 }
 
@@ -163,6 +212,8 @@ void vcpu_join(struct vcpu *v)
 		until.tv_nsec %= 1000000000;
 		if (pthread_timedjoin_np(v->thread, NULL, &until) != ETIMEDOUT)
 			break;
+		if (v->m->ops->stopping)
+			v->m->ops->stopping(v->m->user);
 	}
 	v->run->immediate_exit = 0;
 	v->started = false;

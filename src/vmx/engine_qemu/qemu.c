@@ -16,6 +16,7 @@
 #include <unistd.h>
 
 #include "base/evloop.h"
+#include "base/host_pid.h"
 #include "base/jpath.h"
 #include "base/log.h"
 #include "base/own.h"
@@ -24,7 +25,10 @@
 #include "vmx/devthread.h"
 #include "vmx/engine.h"
 #include "vmx/engine_qemu/qemu_args.h"
+#include "vmx/engine_qemu/qemu_slots.h"
+#include "vmx/engine_qemu/qemu_state.h"
 #include "vmx/engine_qemu/qmp.h"
+#include "vmx/memory_file.h"
 #include "vmx/vm.h"
 
 #define STDERR_KEEP 400   // first bytes of QEMU's stderr, for the sentence that says why it ended
@@ -32,6 +36,7 @@
 struct engine {
 	struct vm *vm;
 	pid_t pid;                       // 0: not running
+	pid_t host_pid;                  // the same, as the host numbers it
 	int pidfd;                       // owned; -1: none
 	struct evwatch *exit_watch;
 	int stderr_fd;                   // owned; our end of QEMU's stderr; -1: none
@@ -39,6 +44,7 @@ struct engine {
 	char said[STDERR_KEEP + 1];      // on stderr, its first bytes
 	size_t said_len;
 	struct qmp *qmp;
+	struct qemu_state state;
 	struct {
 		struct vhost_user *u;
 		struct devthread *thread;   // borrowed: u is used on it
@@ -51,12 +57,21 @@ struct engine {
 
 // ---- what QEMU tells
 
-static void on_ready(void *user) { vm_running(((struct engine *)user)->vm); }
+static void on_ready(void *user)
+{
+	struct engine *g = user;
+	struct err e = ERR_INIT;
+	if (g->vm->config->restore_state_fd < 0)
+		vm_running(g->vm);
+	else if (qemu_state_load(&g->state, &e))
+		vm_ended(g->vm, true, "the saved VM does not go on: %s", e.text);
+}
 
 static void on_event(void *user, const char *name, const json_t *data)
 {
 	struct engine *g = user;
 	log_debug("qemu", "event %s", name);
+	qemu_state_event(&g->state, name, data);
 	if (!strcmp(name, "SHUTDOWN")) {
 		g->shutdown = true;
 		snprintf(g->reason, sizeof(g->reason), "%s", jpath_str(data, "reason", "unknown"));
@@ -161,10 +176,11 @@ struct ends {                            // of the sockets between us and QEMU; 
 
 static void fds_close(struct qemu_fds *f, unsigned ndisks)
 {
-	own_fd int a = take_fd(f->console), b = take_fd(f->qmp), c = take_fd(f->vsock), p = take_fd(f->pager);
-	(void)a, (void)b, (void)c, (void)p;
-	for (unsigned i = 0; i < ndisks; i++) {
-		own_fd int d = take_fd(f->disk[i]);
+	own_fd int a = take_fd(f->console), b = take_fd(f->qmp), c = take_fd(f->vsock), i = take_fd(f->initrd),
+		p = take_fd(f->pager);
+	(void)a, (void)b, (void)c, (void)i, (void)p;
+	for (unsigned n = 0; n < ndisks; n++) {
+		own_fd int d = take_fd(f->disk[n]);
 		(void)d;
 	}
 }
@@ -183,6 +199,14 @@ static int ends_open(struct ends *s, unsigned ndisks, bool paged, struct err *e)
 	for (unsigned i = 0; i < ndisks && !rc; i++)
 		rc = pair(&s->ours.disk[i], &s->theirs.disk[i], e);
 	return rc;
+}
+
+static int template_initrd(const struct vmx_config *c, struct ends *s, struct err *e)
+{
+	if (!c->template)
+		return 0;
+	s->theirs.initrd = qemu_slots_initrd(c->initrd_fd, e);
+	return s->theirs.initrd < 0 ? s->theirs.initrd : 0;
 }
 
 static void ends_close(struct ends *s)
@@ -224,8 +248,9 @@ static int connect_all(struct engine *g, struct ends *s, struct err *e)
 	if (!g->qmp)
 		return err_set(e, ENOMEM, "no memory");
 	s->ours.qmp = -1;
+	g->state = (struct qemu_state){.vm = vm, .qmp = g->qmp};
 	int rc = vm->paging.on ? paging_expect(&vm->paging, vm->loop, take_fd(s->ours.pager), e) : 0;
-	if (!rc)
+	if (!rc && !vm->config->template)
 		rc = connect_device(g, &vm->vsock_device, &s->ours.vsock, e);
 	for (unsigned i = 0; i < s->ndisks && !rc; i++)
 		rc = connect_device(g, &vm->disk[i].device, &s->ours.disk[i], e);
@@ -273,12 +298,19 @@ static int spawn(struct engine *g, const struct qemu_args *a, struct err *e)
 	g->pidfd = (int)syscall(SYS_pidfd_open, g->pid, 0);
 	if (g->pidfd < 0)
 		return err_sys(e, errno, "watch the QEMU process");
+	g->host_pid = host_pid_of(g->pidfd);
 	g->exit_watch = evloop_add(g->vm->loop, g->pidfd, EPOLLIN, on_exit_, g);
 	g->stderr_watch = evloop_add(g->vm->loop, g->stderr_fd, EPOLLIN, on_stderr, g);
 	return g->exit_watch && g->stderr_watch ? 0 : err_set(e, ENOMEM, "no memory");
 }
 
 static void qemu_free(struct engine *g);
+
+// QEMU does not look at the memory before it has loaded the state, and it takes a while to start: the pages are brought meanwhile.
+static int fill_memory(struct vm *vm, struct err *e)
+{
+	return vm->config->restore_memory_fd < 0 ? 0 : memory_file_read(&vm->ram, vm->config->restore_memory_fd, e);
+}
 
 static int qemu_start(struct vm *vm, struct engine **out, struct err *e)
 {
@@ -290,11 +322,15 @@ static int qemu_start(struct vm *vm, struct engine **out, struct err *e)
 	struct qemu_args a = {.argc = 0};
 	int rc = ends_open(&s, vm->config->ndisks, vm->paging.on, e);
 	if (!rc)
+		rc = template_initrd(vm->config, &s, e);
+	if (!rc)
 		rc = qemu_args_build(&a, vm, &s.theirs, e);
 	if (!rc)
 		rc = spawn(g, &a, e);
 	if (!rc)
 		rc = connect_all(g, &s, e);
+	if (!rc)
+		rc = fill_memory(vm, e);
 	qemu_args_fini(&a);
 	ends_close(&s);
 	if (rc) {
@@ -313,6 +349,12 @@ static void qemu_kill(struct engine *g)
 
 static int qemu_power_button(struct engine *g, struct err *e) { return qmp_command(g->qmp, "system_powerdown", e); }
 
+static int qemu_save(struct engine *g, int state_fd, int memory_fd, struct err *e)
+{
+	return qemu_state_save(&g->state, state_fd, memory_fd, e);
+}
+
+static pid_t qemu_pid(const struct engine *g) { return g->pid ? g->host_pid : 0; }
 static int qemu_balloon(struct engine *g, uint64_t target_bytes, struct err *e)
 {
 	return qmp_command_number(g->qmp, "balloon", "value", g->vm->ram.size - target_bytes, e);
@@ -320,7 +362,6 @@ static int qemu_balloon(struct engine *g, uint64_t target_bytes, struct err *e)
 
 static uint64_t qemu_ballooned(const struct engine *g) { return g->ballooned; }
 
-static pid_t qemu_pid(const struct engine *g) { return g->pid; }
 
 static void vhost_free(void *u) { vhost_user_free(u); }
 
@@ -346,6 +387,5 @@ static void qemu_free(struct engine *g)
 
 const struct engine_ops engine_qemu = {
 	.name = "qemu", .start = qemu_start, .kill = qemu_kill, .power_button = qemu_power_button,
-	.balloon = qemu_balloon, .ballooned = qemu_ballooned, .pid = qemu_pid,
-	.free = qemu_free,
+	.balloon = qemu_balloon, .ballooned = qemu_ballooned, .pid = qemu_pid, .save = qemu_save, .free = qemu_free,
 };

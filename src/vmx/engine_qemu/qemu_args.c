@@ -53,13 +53,20 @@ static void add_socket_chardev(struct qemu_args *a, const char *id, int fd)
 }
 
 // The words with which a guest boots fastest under emulation; docs/performance.md tells what each is good for.
-static void add_kernel(struct qemu_args *a, const struct vm *vm)
+static void add_kernel(struct qemu_args *a, const struct vm *vm, const struct qemu_fds *fds)
 {
 	const struct vmx_config *c = vm->config;
+	if (c->restore_state_fd >= 0) {   // vmx gives it the state and what else it needs by its monitor; see qemu_state.c
+		keep(a, c->restore_state_fd);
+		add(a, "-incoming");
+		add(a, "defer");
+		add(a, "-S");
+		return;
+	}
 	add(a, "-kernel");
 	add(a, "/proc/self/fd/%d", keep(a, c->kernel_fd));
 	add(a, "-initrd");
-	add(a, "/proc/self/fd/%d", keep(a, c->initrd_fd));
+	add(a, "/proc/self/fd/%d", keep(a, fds->initrd >= 0 ? fds->initrd : c->initrd_fd));
 	char tsc[64] = "";
 	uint64_t khz = strstr(c->cmdline, "tsc_early_khz=") ? 0 : tsc_khz_since(&vm->tsc);
 	if (khz)
@@ -118,8 +125,13 @@ static void add_devices(struct qemu_args *a, const struct vm *vm, const struct q
 	add(a, "-mon");
 	add(a, "chardev=qmp,mode=control");
 	add_socket_chardev(a, "vsock", fds->vsock);
-	add(a, "-device");
-	add(a, "vhost-user-vsock-device,id=dev-vsock,chardev=vsock,bus=virtio-mmio-bus.%d", SLOT_VSOCK);
+	if (c->restore_state_fd >= 0) {
+		add(a, "-device");
+		add(a, "virtio-scsi-device,id=hp,bus=virtio-mmio-bus.0");
+	} else if (!c->template) {   // with a vsock device, nothing could be saved
+		add(a, "-device");
+		add(a, "vhost-user-vsock-device,id=dev-vsock,chardev=vsock,bus=virtio-mmio-bus.%d", SLOT_VSOCK);
+	}
 	for (unsigned i = 0; i < c->nnets; i++) {
 		add(a, "-netdev");
 		add(a, "tap,id=net%u,fd=%d,vhost=off", i, keep(a, c->net[i].tap_fd));
@@ -147,7 +159,7 @@ int qemu_args_build(struct qemu_args *a, const struct vm *vm, const struct qemu_
 	add_machine(a, vm);
 	add_pager(a, vm, fds);
 	add_devices(a, vm, fds);
-	add_kernel(a, vm);
+	add_kernel(a, vm, fds);
 	for (int i = 0; i < a->argc; i++) {
 		if (!a->argv[i])
 			return err_set(e, ENOMEM, "no memory");

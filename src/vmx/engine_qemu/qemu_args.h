@@ -9,6 +9,7 @@ struct vm;
 
 struct qemu_fds {               // QEMU's ends; the caller's
 	int console, qmp, vsock;
+	int initrd;             // instead of the configuration's; -1: none
 	int pager;              // SOCK_SEQPACKET; only of a paged VM
 	int disk[DISKS_MAX];
 };

@@ -15,13 +15,13 @@
 static struct vmx_config config(void)
 {
 	return (struct vmx_config){.userfault_fd = -1, .name = (char *)"ns/pod", .cmdline = (char *)"tsc_early_khz=1000 extra", .vcpus = 1,
-				   .memory_mib = 256, .kernel_fd = 40, .initrd_fd = 41};
+				   .memory_mib = 256, .kernel_fd = 40, .initrd_fd = 41, .restore_state_fd = -1};
 }
 
 static void build(struct qemu_args *a, const struct vmx_config *c)
 {
 	struct vm vm = {.config = c, .ram = {.fd = 42}};
-	struct qemu_fds fds = {.console = 43, .qmp = 44, .vsock = 45};
+	struct qemu_fds fds = {.initrd = -1, .console = 43, .qmp = 44, .vsock = 45};
 	struct err e = ERR_INIT;
 	for (int i = 0; i < DISKS_MAX; i++)
 		fds.disk[i] = 50 + i;
@@ -105,9 +105,41 @@ static void devices_take_their_slots(void **state)
 			    "virtio-net-device,id=dev-net3,netdev=net3,mac=02:00:00:00:00:01,bus=virtio-mmio-bus.6");
 	assert_string_equal(option(&a, "-device", 5),
 			    "vhost-user-blk,id=dev-disk0,chardev=disk0,num-queues=1,bus=virtio-mmio-bus.7");
-	assert_non_null(strstr(option(&a, "-device", 21), "id=dev-disk16,chardev=disk16,num-queues=1,bus=virtio-mmio-bus.23"));
+	assert_non_null(strstr(option(&a, "-device", 20), "id=dev-disk15,chardev=disk15,num-queues=1,bus=virtio-mmio-bus.22"));
+	assert_non_null(strstr(option(&a, "-device", 21), "virtio-balloon-device"));
 	assert_string_equal(option(&a, "-device", 22), "(absent)");
 	assert_null(strstr(option(&a, "-append", 0), "noreplace-smp"));
+	qemu_args_fini(&a);
+}
+
+static void a_template_has_no_vsock(void **state)
+{
+	(void)state;
+	struct vmx_config c = config();
+	struct qemu_args a;
+	c.template = true;
+	build(&a, &c);
+	assert_non_null(strstr(option(&a, "-device", 0), "virtio-balloon-device"));
+	assert_string_equal(option(&a, "-device", 1), "(absent)");
+	assert_string_equal(option(&a, "-kernel", 0), "/proc/self/fd/40");
+	qemu_args_fini(&a);
+}
+
+static void a_clone_waits_for_its_state(void **state)
+{
+	(void)state;
+	struct vmx_config c = config();
+	struct qemu_args a;
+	c.restore_state_fd = 46;
+	c.ndisks = 1;
+	build(&a, &c);
+	assert_string_equal(option(&a, "-kernel", 0), "(absent)");
+	assert_string_equal(option(&a, "-incoming", 0), "defer");
+	assert_string_equal(option(&a, "-device", 0), "virtio-scsi-device,id=hp,bus=virtio-mmio-bus.0");
+	assert_string_equal(option(&a, "-device", 1), "vhost-user-blk,id=dev-disk0,chardev=disk0,num-queues=1,bus=virtio-mmio-bus.7");
+	int kept[] = {42, 43, 44, 45, 50, 46};
+	assert_int_equal(a.nkeep, 6);
+	assert_memory_equal(a.keep, kept, sizeof(kept));
 	qemu_args_fini(&a);
 }
 
@@ -129,7 +161,7 @@ static void frequency_is_measured(void **state)
 	struct qemu_args a;
 	c.cmdline = (char *)"";
 	struct vm vm = {.config = &c, .ram = {.fd = 42}};
-	struct qemu_fds fds = {.console = 43};
+	struct qemu_fds fds = {.initrd = -1, .console = 43};
 	struct err e = ERR_INIT;
 	a.argc = a.nkeep = 0;
 	tsc_mark(&vm.tsc);
@@ -146,7 +178,9 @@ static void frequency_is_measured(void **state)
 
 int main(void)
 {
-	const struct CMUnitTest tests[] = {cmocka_unit_test(plain), cmocka_unit_test(a_paged_guest_announces_its_memory), cmocka_unit_test(devices_take_their_slots),
+	const struct CMUnitTest tests[] = {cmocka_unit_test(plain), cmocka_unit_test(a_paged_guest_announces_its_memory),
+					   cmocka_unit_test(devices_take_their_slots),
+					   cmocka_unit_test(a_template_has_no_vsock), cmocka_unit_test(a_clone_waits_for_its_state),
 					   cmocka_unit_test(a_name_cannot_add_options), cmocka_unit_test(frequency_is_measured)};
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -3,7 +3,7 @@
 #include "qmp.h"
 
 #include <errno.h>
-#include <stdbool.h>
+#include <poll.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -11,38 +11,62 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
+#include "base/clock.h"
 #include "base/evloop.h"
 #include "base/jpath.h"
 #include "base/log.h"
+#include "base/own.h"
+#include "base/usock.h"
 
 #define LINE_MAX_BYTES (64u << 10)
+#define WAITING_MAX 16
 
 struct qmp {
 	struct qmp_attr a;
 	struct evwatch *watch;     // NULL once the connection has ended
-	bool ready;
+	struct { qmp_done_fn *done; void *user; } waiting[WAITING_MAX];   // commands that are not answered, a ring
+	unsigned asked, answered;                                         // counted
 	size_t len;
 	char in[LINE_MAX_BYTES];
 };
+
+static void ready(void *user, const json_t *value, const char *why)
+{
+	struct qmp *q = user;
+	(void)value;
+	if (why)
+		log_warn("qmp", "QEMU refused a command: %s", why);
+	else
+		q->a.ready(q->a.user);
+}
+
+static void answer(struct qmp *q, const json_t *value, const char *why)
+{
+	if (q->answered == q->asked)
+		return;   // of what nobody asked
+	unsigned n = q->answered++ % WAITING_MAX;
+	if (q->waiting[n].done)
+		q->waiting[n].done(q->waiting[n].user, value, why);
+	else if (why)
+		log_warn("qmp", "QEMU refused a command: %s", why);
+}
 
 static void line(struct qmp *q, const char *text, size_t len)
 {
 	own_json json_t *o = json_loadb(text, len, 0, NULL);
 	const char *event = jpath_str(o, "event", NULL);
+	struct err e = ERR_INIT;
 	if (event)
 		return q->a.event(q->a.user, event, json_object_get(o, "data"));
 	if (json_object_get(o, "QMP")) {
-		struct err e = ERR_INIT;
-		if (qmp_command(q, "qmp_capabilities", &e))
+		if (qmp_send(q, "qmp_capabilities", NULL, -1, ready, q, &e))
 			log_warn("qmp", "%s", e.text);
 		return;
 	}
 	if (json_object_get(o, "error"))
-		log_warn("qmp", "QEMU refused a command: %s", jpath_str(o, "error.desc", "no reason given"));
-	if (json_object_get(o, "return") && !q->ready) {
-		q->ready = true;
-		q->a.ready(q->a.user);
-	}
+		answer(q, NULL, jpath_str(o, "error.desc", "no reason given"));
+	else if (json_object_get(o, "return"))
+		answer(q, json_object_get(o, "return"), NULL);
 }
 
 static void lines(struct qmp *q)
@@ -86,25 +110,38 @@ void qmp_drain(struct qmp *q)
 		;
 }
 
-static int say(struct qmp *q, const char *name, const char *text, int len, struct err *e)
+int qmp_send(struct qmp *q, const char *name, json_t *args, int fd, qmp_done_fn *done, void *user, struct err *e)
 {
-	if (send(q->a.fd, text, (size_t)len, MSG_NOSIGNAL | MSG_DONTWAIT) != len)
+	own_json json_t *o = args ? json_pack("{s:s, s:o}", "execute", name, "arguments", args) : json_pack("{s:s}", "execute", name);
+	own_free char *text = o ? json_dumps(o, JSON_COMPACT) : NULL;
+	if (!text)
+		return err_set(e, ENOMEM, "no memory");
+	size_t len = strlen(text);
+	text[len] = '\n';   // the command's end takes the place of the text's
+	if (q->asked - q->answered == WAITING_MAX || usock_send(q->a.fd, text, len + 1, &fd, fd >= 0))
 		return err_set(e, EIO, "QEMU does not take the command %s", name);
+	unsigned n = q->asked++ % WAITING_MAX;
+	q->waiting[n].done = done;
+	q->waiting[n].user = user;
 	return 0;
 }
 
-int qmp_command(struct qmp *q, const char *name, struct err *e)
-{
-	char text[128];
-	return say(q, name, text, snprintf(text, sizeof(text), "{\"execute\":\"%s\"}\n", name), e);
-}
+int qmp_command(struct qmp *q, const char *name, struct err *e) { return qmp_send(q, name, NULL, -1, NULL, NULL, e); }
 
 int qmp_command_number(struct qmp *q, const char *name, const char *argument, uint64_t value, struct err *e)
 {
-	char text[192];
-	int len = snprintf(text, sizeof(text), "{\"execute\":\"%s\",\"arguments\":{\"%s\":%llu}}\n", name, argument,
-			   (unsigned long long)value);
-	return say(q, name, text, len, e);
+	return qmp_send(q, name, json_pack("{s:I}", argument, (json_int_t)value), -1, NULL, NULL, e);
+}
+
+int qmp_wait(struct qmp *q, const bool *flag, int timeout_ms)
+{
+	uint64_t end = clock_mono_ns() + (uint64_t)timeout_ms * NS_PER_MS;
+	for (uint64_t now; !*flag && q->watch && (now = clock_mono_ns()) < end;) {
+		struct pollfd p = {.fd = q->a.fd, .events = POLLIN};
+		if (poll(&p, 1, (int)((end - now) / NS_PER_MS) + 1) > 0)
+			receive(q);
+	}
+	return *flag ? 0 : q->watch ? -ETIMEDOUT : -EPIPE;
 }
 
 struct qmp *qmp_new(const struct qmp_attr *a)

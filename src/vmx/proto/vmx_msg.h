@@ -16,6 +16,11 @@
 //     "disks": [ { "serial": "img0", "path": "/path/of/disk", "read_only": true } ],     opened before the jail is closed
 //     "nets": [ { "tap_fd": N, "mac": "02:...", "vnet_hdr": true } ],
 //     "metrics_dir": "/path",    optional: where to link its counters, NAME.PID (src/prda/metrics.h)
+//     "restore_state_fd": N, "restore_memory_fd": N,   both or neither: go on as a VM that VMX_MSG_SAVE wrote, with the same
+//                           vcpus, memory and engine; kernel, initramfs and command line are not used. A device that is not in
+//                           the state appears fresh in its slot; one that is in the state must be here.
+//     "template": true,     left out: false. Declare every virtio slot to the guest, so that clones can have more devices
+//     "cpu_model": "host" | "x86-64-v2" | "x86-64-v3" | "x86-64-v4",   engine kvm; left out: host
 //     "paged": true,        left out: false. Nothing of the guest's memory is there until somebody attaches what VMX_MSG_MEMORY
 //                           hands out to pagerd; who touches it waits until then, and the guest does not run before.
 //     "userfault_fd": N,    an open /dev/userfaultfd; left out: vmx makes userfaultfds with the system call (engine kvm only)
@@ -32,7 +37,8 @@
 enum vmx_msg_type {
 	VMX_MSG_STATUS = 1,    // request: no payload. reply: struct vmx_status
 	VMX_MSG_STOP = 2,      // request: struct vmx_stop. reply: no payload, at once; the end shows as end of stream
-	VMX_MSG_RESIZE = 3,    // request: struct vmx_resize: give a disk a new size. reply: no payload
+	VMX_MSG_RESIZE = 3,    // request: struct vmx_resize: give a disk a new size; with a uid of its own vmx cannot write the
+	                       // descriptor: whoever asks has done so. reply: no payload
 	VMX_MSG_BALLOON = 4,   // request: struct vmx_balloon. reply: no payload, at once; the guest takes its time
 	VMX_MSG_MEMORY = 5,    // request: no payload. reply: struct vmx_memory with descriptors, held back until the engine has
 	                       // mapped the memory; answered at any time after that, too. ENODATA: this VM is not paged
@@ -63,6 +69,9 @@ struct vmx_status {
 	uint64_t disk_read_bytes, disk_write_bytes, disk_ops;
 	uint64_t vsock_rx_bytes, vsock_tx_bytes;
 	uint64_t memory_resident_bytes;   // of the guest memory memfd
+	// Engine kvm: how often the guest's processors came back to vmx, by what for. 0 with qemu.
+	uint64_t exits_port, exits_mmio, exits_halt, exits_signal, exits_other;
+	uint64_t net_rx_packets, net_tx_packets, net_rx_bytes, net_tx_bytes;   // rx: to the guest; engine kvm
 	uint64_t memory_balloon_bytes;    // taken from the guest
 };
 

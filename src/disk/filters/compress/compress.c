@@ -18,6 +18,7 @@
 
 #define ENTRIES (MAP_BITS_BYTES / 8)      // of one table sector
 #define CLUSTER_DEFAULT (64u << 10)
+#define FLUSHES_FOR_ROOM 16             // before a write fails; others may take the room that each of them makes
 
 struct compress {
 	struct meta meta;
@@ -315,7 +316,42 @@ static void write_done(struct iof_req *c, int result)
 
 static bool all_zero(const unsigned char *p, size_t len) { return p[0] == 0 && !memcmp(p, p + 1, len - 1); }
 
-static void write_part(struct iof_layer *l, struct iof_req *r, uint64_t off, uint64_t len)
+static void write_try(struct iof_layer *l, struct iof_req *r, uint64_t off, uint64_t len, unsigned flushes);
+
+static void made_room(struct iof_req *f, int result)
+{
+	struct iof_req *r = f->user;
+	struct iof_layer *l = (struct iof_layer *)f->data[0];
+	uint64_t off = f->data[1], len = f->data[2], flushes = f->data[3];
+
+	iof_free(f);
+	if (result < 0) part_end(r, result);
+	else write_try(l, r, off, len, (unsigned)flushes + 1);
+}
+
+/* Every place is taken, most by clusters written anew since the last flush: a flush of our own gives those back. */
+static void make_room(struct iof_layer *l, struct iof_req *r, uint64_t off, uint64_t len, unsigned flushes)
+{
+	struct iof_req *f = flushes < FLUSHES_FOR_ROOM ? iof_child(l, r) : NULL;
+
+	if (!f) {
+		part_end(r, -ENOSPC);
+		return;
+	}
+	f->op = IOF_FLUSH;
+	f->flags = 0;
+	f->off = f->len = 0;
+	f->iovcnt = 0;
+	f->done = made_room;
+	f->user = r;
+	f->data[0] = (uintptr_t)l;
+	f->data[1] = off;
+	f->data[2] = len;
+	f->data[3] = flushes;
+	meta_flush(l, f);
+}
+
+static void write_try(struct iof_layer *l, struct iof_req *r, uint64_t off, uint64_t len, unsigned flushes)
 {
 	struct compress *x = iof_state(l);
 	struct iof_req *c = part(l, r, off, len);
@@ -360,7 +396,7 @@ static void write_part(struct iof_layer *l, struct iof_req *r, uint64_t off, uin
 	if (unit < 0) {
 		iof->buf_put(r->queue, out, x->cluster);
 		iof_free(c);
-		part_end(r, -ENOSPC);
+		make_room(l, r, off, len, flushes);
 		return;
 	}
 	c->data[2] = entry((uint64_t)unit, units, packed ? x->codec : CODEC_NONE, x->table[off >> x->shift]);
@@ -372,6 +408,8 @@ static void write_part(struct iof_layer *l, struct iof_req *r, uint64_t off, uin
 	if (packed || gathered) iof_use_buf(c, out);
 	iof_pass(l, c);
 }
+
+static void write_part(struct iof_layer *l, struct iof_req *r, uint64_t off, uint64_t len) { write_try(l, r, off, len, 0); }
 
 /* With FUA the request is a token that flushes once its parts are written. */
 static void fua_done(struct iof_req *c, int result)

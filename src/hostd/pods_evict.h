@@ -1,0 +1,17 @@
+// SPDX-License-Identifier: Apache-2.0
+// Choosing a pod to evict; pods.c holds the list's lock.
+#ifndef BH_HOSTD_PODS_EVICT_H
+#define BH_HOSTD_PODS_EVICT_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+struct pod;
+
+struct evict_rank { int class_; long long priority; uint64_t takes; };   // class: 0 BestEffort, 1 Burstable, 2 Guaranteed
+
+bool pods_evict_before(const struct evict_rank *a, const struct evict_rank *b);   // a goes before b
+struct pod *pods_evict_choose(struct pod *head, bool memory);                     // NULL: none, or one is going already
+void pods_evict_mark(struct pod *p, const char *resource);
+
+#endif

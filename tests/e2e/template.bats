@@ -1,0 +1,215 @@
+#!/usr/bin/env bats
+# Pods that start as clones of a template: what they share, what they must not share, and templates that are no good.
+# TEMPLATE_CLONES: how many clones start at once (4; the nightly run takes 10).
+
+load lib
+
+setup_file() {
+	load lib
+	need qemu-system-x86_64 jq skopeo umoci mkfs.erofs
+	cluster_up template
+	image busybox >&2
+	"$BIN/bulkhead" template build --root "$ROOT" >&2
+}
+
+teardown_file() {
+	load lib
+	cluster_down
+}
+
+teardown() {
+	[ "${BATS_TEST_COMPLETED:-}" = 1 ] || { what_happened; "$BIN/bulkhead" template ls --root "$ROOT" >&2; } || true
+	$K delete pod --all --grace-period=0 --force >/dev/null 2>&1 || true
+}
+
+bh() { "$BIN/bulkhead" "$@" --root "$ROOT"; }
+templates() { bh template ls -o json | jq -r ".templates[] | $1"; }
+ready() { [ "$(templates 'select(.vcpus == 1) | .state')" = Ready ]; }
+start_of() { bh vm ls -o json | jq -r ".vms[] | select(.pod == \"$1\") | .start"; }
+running() { wait_for 120 phase_is "$1" Running; }
+pod_in() { $K exec "$1" -- sh -c "$2"; }
+folder() { echo "$ROOT"/templates/[0-9a-f]*; }
+logged() { grep -q "$1" "$ROOT/log/hostd.log"; }
+hostd_pid() { pgrep -f "bulkhead-hostd --root $ROOT "; }
+hostd_answers() { bh template ls; }
+
+hostd_killed() {   # SIGKILL, and wait for the next one
+	local was; was=$(hostd_pid)
+	kill -9 "$was"
+	wait_for 30 hostd_is_not "$was"
+	wait_for 30 hostd_answers
+}
+hostd_is_not() { local now; now=$(hostd_pid) && [ "$now" != "$1" ]; }
+
+@test "a template is there after up, and ls tells what it is" {
+	wait_for 120 ready
+	run bh template ls
+	[ "$status" = 0 ]
+	[[ "$output" == *NAME*STATE*ENGINE* ]]
+	[[ "$output" == *" Ready "* ]]
+	templates '.key' | grep -Eq '^[0-9a-f]{64}$'
+	# Compressed, and no page twice.
+	templates 'select(.fileBytes < .distinctBytes and .distinctBytes <= .usedBytes and .usedBytes < 200000000) | .name' | grep -q .
+}
+
+@test "a pod starts from it; an annotation asks for a boot" {
+	busybox_pod clone Never 'sleep 1000'
+	running clone
+	[ "$(start_of clone)" = template ]
+	bh vm ls -o json | jq -e '.vms[] | select(.pod == "clone") | .stagesMs | has("template") and (has("boot") | not)'
+	$K run boot --image=bulkhead.example/busybox:latest --image-pull-policy=IfNotPresent --restart=Never \
+		--overrides='{"metadata":{"annotations":{"bulkhead.dev/start":"boot"}}}' -- sleep 1000
+	running boot
+	[ "$(start_of boot)" = boot ]
+}
+
+@test "logs, exec, volumes, network and port-forward work in a clone" {
+	$K create configmap words --from-literal=greeting=hello
+	$K apply -f - <<-END
+	apiVersion: v1
+	kind: Pod
+	metadata: {name: full}
+	spec:
+	  terminationGracePeriodSeconds: 1
+	  initContainers:
+	  - {name: first, image: bulkhead.example/busybox:latest, imagePullPolicy: IfNotPresent, command: [sh, -c, "echo from-init > /data/x"],
+	     volumeMounts: [{name: data, mountPath: /data}]}
+	  containers:
+	  - name: main
+	    image: bulkhead.example/busybox:latest
+	    imagePullPolicy: IfNotPresent
+	    command: [sh, -c, "mkdir /www; cat /words/greeting /data/x > /www/index.html; echo serving; exec httpd -f -p 80 -h /www"]
+	    volumeMounts: [{name: data, mountPath: /data}, {name: words, mountPath: /words}]
+	  volumes:
+	  - {name: data, emptyDir: {}}
+	  - {name: words, configMap: {name: words}}
+	END
+	running full
+	[ "$(start_of full)" = template ]
+	wait_for 30 has_log full serving
+	[ "$(pod_in full 'cat /data/x')" = from-init ]
+	ip=$($K get pod full -o jsonpath='{.status.podIP}')
+	[ "$(curl -s --max-time 20 "http://$ip/")" = hellofrom-init ]
+	port=$((20000 + RANDOM % 10000))
+	$K port-forward full $port:80 >/dev/null 3>&- &
+	forward=$!
+	wait_for 20 curl -sf --max-time 5 "http://127.0.0.1:$port/"
+	kill $forward
+	$K delete configmap words
+}
+has_log() { $K logs "$1" | grep -q "$2"; }
+
+@test "clones share no secret, and each is a machine of its own" {
+	n=${TEMPLATE_CLONES:-4}
+	for i in $(seq "$n"); do
+		# What a container sees first: kernel identifiers, the generator's output, what a TLS key would be made from.
+		busybox_pod "c$i" Never 'cat /proc/sys/kernel/random/boot_id; head -c 32 /dev/urandom | sha256sum; cat /proc/sys/kernel/random/uuid; cat /sys/class/net/eth0/address; hostname; hostname -i; sleep 1000' &
+	done
+	wait
+	for i in $(seq "$n"); do running "c$i"; wait_for 30 six_lines "c$i"; done
+	for line in 1 2 3 4 5 6; do
+		[ "$(for i in $(seq "$n"); do $K logs "c$i" | sed -n ${line}p; done | sort -u | grep -c .)" = "$n" ]
+	done
+	for i in $(seq "$n"); do
+		[ "$(start_of "c$i")" = template ]
+		[ "$($K logs "c$i" | sed -n 5p)" = "c$i" ]
+		now=$(pod_in "c$i" 'date +%s') here=$(date +%s)
+		[ $((here - now)) -lt 30 ] && [ $((now - here)) -lt 5 ]
+		# The kernel keeps its word about the boot id, and later numbers differ too.
+		[ "$(pod_in "c$i" 'cat /proc/sys/kernel/random/boot_id')" = "$($K logs "c$i" | sed -n 1p)" ]
+	done
+	[ "$(for i in $(seq "$n"); do pod_in "c$i" 'head -c 16 /dev/random | md5sum'; done | sort -u | wc -l)" = "$n" ]
+	# Their hostd dies and comes back: they stay what they are.
+	id=$(pod_in c1 'cat /proc/sys/kernel/random/boot_id')
+	hostd_killed
+	wait_for 60 pod_in c1 true
+	[ "$(pod_in c1 'cat /proc/sys/kernel/random/boot_id')" = "$id" ]
+}
+six_lines() { [ "$($K logs "$1" | wc -l)" = 6 ]; }
+
+@test "a template that was altered, cut or robbed of a file is refused, and made again" {
+	for harm in 'printf x | dd of=memory bs=1 seek=100000 conv=notrunc status=none' 'truncate -s -1 memory' 'truncate -s 100 state' \
+		'rm state' 'echo {} > template.json'; do
+		wait_for 120 ready
+		(cd "$(folder)" && eval "$harm")
+		hostd_killed                        # the next one has nothing in memory
+		wait_for 120 logged 'warn hostd template: \(refused and \)\?removed'
+		: > "$ROOT/log/hostd.log"
+		wait_for 120 ready
+	done
+	busybox_pod after Never 'sleep 1000'
+	running after
+	[ "$(start_of after)" = template ]
+}
+
+@test "a clone gets its untouched pages after pagerd, hostd and the template are gone" {
+	wait_for 120 ready
+	busybox_pod keeps Never 'sleep 1000'
+	running keeps
+	[ "$(start_of keeps)" = template ]
+	was=$(pgrep -f "bulkhead-pagerd.*$ROOT")
+	kill -9 "$was"
+	bh template rm all
+	hostd_killed
+	wait_for 60 pod_in keeps true
+	# What has never run in this guest: kernel code and data that only the template's image has.
+	pod_in keeps 'seq 20000 | sort -r | md5sum; find / -xdev >/dev/null 2>&1; ps; df; ping -c 1 127.0.0.1; dmesg; awk "BEGIN { for (i = 0; i < 99999; i++) x = x i }"' >/dev/null
+	! pod_in keeps dmesg | grep -E 'BUG|Oops|general protection|segfault'
+	[ "$(start_of keeps)" = template ]
+	[ "$($K get pod keeps -o jsonpath='{.status.containerStatuses[0].restartCount}')" = 0 ]
+}
+
+@test "SIGKILL of hostd while it makes one leaves nothing behind" {
+	bh template rm all
+	bh template build >/dev/null 2>&1 3>&- &
+	wait_for 30 making
+	hostd_killed
+	wait_for 120 ready
+	! making
+	[ "$(pgrep -fc "qemu-system.*-name template ")" = 0 ]
+}
+making() { [ -e "$(echo "$ROOT"/templates/.new-*/vm/control.sock)" ]; }
+
+@test "SIGKILL of the template's VM is told, and the next build is as good as any" {
+	bh template rm all
+	bh template build >"$BATS_TEST_TMPDIR/out" 2>&1 3>&- &
+	job=$!
+	wait_for 30 making
+	kill -9 $(pgrep -f "$ROOT.*bulkhead-vmx" || pgrep -P "$(hostd_pid)" bulkhead-vmx | head -1)
+	! wait $job
+	grep -q "VM" "$BATS_TEST_TMPDIR/out"
+	bh template build
+	wait_for 60 ready
+}
+
+@test "SIGKILL of a clone's vmx while it comes up: the pod runs nevertheless" {
+	wait_for 120 ready
+	busybox_pod hit Always 'sleep 1000'
+	wait_for 30 vm_of hit
+	kill -9 "$(vm_of hit)"
+	wait_for 120 pod_in hit true
+}
+vm_of() { bh vm ls -o json | jq -e -r ".vms[] | select(.pod == \"$1\" and .pid > 0) | .pid"; }
+
+@test "bad sizes and names are refused" {
+	run bh template build --vcpus 0
+	[ "$status" = 1 ]
+	[[ "$output" == *"a number from 1 to 32"* ]]
+	run bh template rm nosuch
+	[ "$status" = 1 ]
+	[[ "$output" == *"no template 'nosuch'"* ]]
+	run bh template frob
+	[ "$status" = 2 ]
+}
+
+@test "with --templates off every VM is booted" {
+	bh down
+	bh up --templates off
+	busybox_pod plain Never 'sleep 1000'
+	running plain
+	[ "$(start_of plain)" = boot ]
+	[ -z "$(templates .name)" ]
+	run bh template build
+	[ "$status" = 1 ]
+	[[ "$output" == *"--templates off"* ]]
+}

@@ -305,7 +305,7 @@ static json_t *step_update(struct reg_write *w, bool *nothing)
 {
 	own_json json_t *cur = w->cur ? current_json(w) : NULL, *next = NULL;
 	json_t *s;
-	bool gone, noting;
+	bool gone, noting = false;
 
 	if (!cur && !w->create_if_missing)
 		return w->cur ? status_errno(-ENOMEM) : status_not_found(w->kind, w->name);

@@ -90,7 +90,7 @@ static int reload(void *user)
 {
 	struct follow *f = user;
 	struct store *st = f->st;
-	struct history *history;
+	struct history *history = NULL;
 	struct index *x = NULL;
 	struct err e = ERR_INIT;
 	uint64_t rv = 0;

@@ -170,7 +170,8 @@ static int etcd_load(void *handle, int (*each)(void *user, struct obj *o), void 
 	}
 	if (r)
 		return r;
-	d->loaded = d->seen = d->old_revision = first;
+	d->loaded = d->old_revision = first;
+	d->seen = first;
 	*rv = first + d->offset;
 	return 0;
 }

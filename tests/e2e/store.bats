@@ -69,7 +69,9 @@ etcd_up() {   # sets ETCD
 	k "$other" get serviceaccount -n after default
 	holder=$(k "$other" get lease -n kube-system bulkhead-controllers -o jsonpath='{.spec.holderIdentity}')
 	[ "${holder%_*}" = "$other" ]
-	run "$BIN/bulkhead-server" --root "$WORK/torture/s0" --listen 127.0.0.1:1 --store "etcd=$ETCD"   # another cluster's folder
+	serve stranger
+	unserve stranger
+	run timeout 60 "$BIN/bulkhead-server" --root "$WORK/stranger" --listen 127.0.0.1:1 --store "etcd=$ETCD"   # another cluster's folder
 	[ "$status" = 1 ]
 	[[ $output == *"is not the one of the cluster in etcd"* ]]
 	unserve "$other"

@@ -449,7 +449,7 @@ static void restore_network(struct pod *p)
 /* If the VM is a paged clone: where the pages come from that it has not touched yet. */
 static int clone_memory(const char *dir, struct vm_paging *paging, struct pager_vad *vad, int *image, struct err *e)
 {
-	uint64_t bytes;
+	uint64_t bytes = 0;
 	int fd = paging ? template_linked(dir, &bytes, e) : -ENOENT;
 	if (fd == -ENOENT)
 		return 0;

@@ -44,6 +44,8 @@ static int find(const char *name, bool create)
 			return i;
 	for (int i = 0; create && i < FILES; i++)
 		if (!seen[i].exists) {
+			free(seen[i].data);
+			free(disk[i].data);
 			seen[i] = (struct image){ .exists = true };
 			disk[i] = (struct image){ 0 };
 			strcpy(seen[i].name, base);
@@ -315,5 +317,7 @@ int main(void)
 	vfs.xCurrentTime = real->xCurrentTime;
 	vfs.xGetLastError = real->xGetLastError;
 	sqlite3_vfs_register(&vfs, 1);
-	return cmocka_run_group_tests(tests, NULL, NULL);
+	int failed = cmocka_run_group_tests(tests, NULL, NULL);
+	forget_all();
+	return failed;
 }

@@ -95,7 +95,7 @@ log_is_whole() {
 }
 
 @test "vmx while its guest boots: the pod starts again at once and says why" {
-	busybox_pod early Always 'while :; do sleep 1; done'
+	busybox_pod early Always 'while :; do sleep 1; done' 'bulkhead.dev/start: boot'    # a clone would be up before it is hit
 	vmx() { vm_field early pid | grep -q '[1-9]'; }
 	wait_for 30 vmx
 	kill -9 "$(vm_field early pid)"

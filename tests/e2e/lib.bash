@@ -59,11 +59,11 @@ phase_is() { [ "$($K get pod "$1" -o jsonpath='{.status.phase}')" = "$2" ]; }
 waiting_is() { [ "$($K get pod "$1" -o jsonpath='{.status.containerStatuses[0].state.waiting.reason}')" = "$2" ]; }
 gone() { ! $K get "$@" >/dev/null 2>&1; }
 
-busybox_pod() {   # busybox_pod NAME RESTART_POLICY COMMAND: a pod from the busybox image
+busybox_pod() {   # busybox_pod NAME RESTART_POLICY COMMAND [ANNOTATIONS]: a pod from the busybox image
 	$K apply -f - <<-END
 	apiVersion: v1
 	kind: Pod
-	metadata: {name: $1}
+	metadata: {name: $1, annotations: {${4:-}}}
 	spec:
 	  restartPolicy: $2
 	  terminationGracePeriodSeconds: 1

@@ -226,7 +226,8 @@ no_disks() { [ "$(disks)" = 0 ]; }
 	$K exec victim -- sh -c 'echo synced > /data/file; sync; stat -c %g /data/file' | grep -qx 1234
 	kill -9 "$(pgrep -f "bulkhead-hostd.*$ROOT")"
 	wait_for 30 hostd_answers
-	[ "$($K exec victim -- cat /data/file)" = synced ]
+	reads() { [ "$($K exec victim -- cat /data/file)" = synced ]; }
+	wait_for 30 reads      # the new hostd adopts the VM
 	run $K exec victim -- dd if=/dev/zero of=/data/fill bs=1M
 	[[ $output == *"No space left on device"* ]]
 	kill -9 "$(vm_pid victim)"

@@ -48,7 +48,8 @@ vm_pid() { "$BIN/bulkhead" vm ls --root "$ROOT" -o json | jq -r ".. | objects | 
 event_says() { $K get events -o jsonpath='{range .items[*]}{.message}{"\n"}{end}' | grep -q "$1"; }
 disks() { find "$ROOT/volumes/disks" -name '*.bhd' | wc -l; }
 no_volumes() { [ -z "$($K get pv -o name)" ]; }
-no_disks() { [ "$(disks)" = 0 ]; }
+records() { find "$ROOT/volumes" -name '*.volume.json' | wc -l; }
+only_recorded_disks() { [ "$(disks)" = "$(records)" ]; }     # a class that says Retain keeps its disk and record
 
 @test "there is a default class, and a claim waits for its first consumer" {
 	run $K get storageclass
@@ -242,12 +243,14 @@ no_disks() { [ "$(disks)" = 0 ]; }
 @test "a claim that a pod uses is deleted only when the pod is gone, and its disk with it" {
 	user holder first 'sleep 1000'
 	wait_for 90 phase_is holder Running
+	pv=$($K get pvc first -o jsonpath='{.spec.volumeName}')
 	$K delete pvc first --wait=false
 	[ -n "$($K get pvc first -o jsonpath='{.metadata.deletionTimestamp}')" ]
 	$K exec holder -- cat /data/file
 	[ "$(disks)" -ge 1 ]
 	$K delete pod holder
 	wait_for 20 gone pvc first
-	wait_for 30 no_disks
 	wait_for 20 no_volumes
+	[ ! -e "$ROOT/volumes/$pv.volume.json" ]
+	wait_for 30 only_recorded_disks
 }

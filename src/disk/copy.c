@@ -199,6 +199,7 @@ int disk_commit(const char *path, copy_progress *p, void *user, struct err *e)
 	if (rc < 0) return err_sys(e, -rc, "disk '%s': cannot write to the parent; run commit again", path);
 	rc = disk_close(take(parent), e);
 	if (rc < 0) return rc;
+	d->desc->parent.limit = d->size;   // what the clone had behind it is the parent's now, or zeroes there too
 	rc = disk_accept_open(d, parent_path, e);
 	if (rc == 0 && (rc = empty_clone(&c, link)) < 0) err_sys(e, -rc, "disk '%s': cannot give its space back", path);
 	return rc < 0 ? rc : disk_close(take(d), e);

@@ -165,6 +165,7 @@ static int set_locked(struct bh_disk *d, struct iof_layer *l, json_t *changes, s
 {
 	struct descriptor_filter *df = &d->desc->filters[descriptor_filter_find(d->desc, l->name)];
 	struct iof_settings s = { .json = json_deep_copy(df->settings.json) }, old;
+	bool quiet = l->filter->flags & IOF_QUIET_SET;
 	const char *key;
 	json_t *v;
 	int rc = 0;
@@ -177,7 +178,9 @@ static int set_locked(struct bh_disk *d, struct iof_layer *l, json_t *changes, s
 	if (rc == 0 && !l->filter->reconfigure) rc = err_set(e, EINVAL, "filter '%s' has no setting that can be changed", l->name);
 	if (rc == 0) rc = chain_settings_known(l->filter, &s, e);
 	if (rc == 0 && l->filter->attach) rc = l->filter->attach(&s, d->path, e);
+	if (quiet) queue_pause(d);
 	if (rc == 0) rc = l->filter->reconfigure(l, &s, e);
+	if (quiet) queue_resume(d);
 	if (rc == 0) {
 		old = df->settings;
 		df->settings = s;

@@ -329,6 +329,35 @@ static void test_commit_regrown(void **state)
 	}
 }
 
+/* A clone that ends inside a block leaves what its parent has behind that end. */
+static void test_commit_short(void **state)
+{
+	struct bh_disk_new n = { .size_bytes = 32 << 10 }, c = { .size_bytes = 32 << 10 };
+	unsigned char want[32 << 10], got[32 << 10];
+	struct err e = ERR_INIT;
+	struct bh_disk *d;
+
+	(void)state;
+	memset(want, 'b', sizeof(want));
+	ok(bh_disk_create(at("b.bhd"), &n, &e), e);
+	d = open_disk(at("b.bhd"), NULL);
+	ok(bh_disk_rw(d, BH_DISK_WRITE, 0, want, sizeof(want), 0, &e), e);
+	close_disk(d);
+	c.parent = at("b.bhd");
+	ok(bh_disk_create(at("c.bhd"), &c, &e), e);
+	d = open_disk(at("c.bhd"), NULL);
+	ok(bh_disk_resize(d, 16 << 10, &e), e);
+	ok(bh_disk_resize(d, (16 << 10) + 512, &e), e);
+	memset(want + (14 << 10), 'c', (2 << 10) + 512);
+	ok(bh_disk_rw(d, BH_DISK_WRITE, 14 << 10, want + (14 << 10), (2 << 10) + 512, 0, &e), e);
+	close_disk(d);
+	ok(disk_commit(at("c.bhd"), NULL, NULL, &e), e);
+	d = open_disk(at("b.bhd"), &(struct bh_disk_attr){ .mode = BH_DISK_RDONLY });
+	ok(bh_disk_rw(d, BH_DISK_READ, 0, got, sizeof(got), 0, &e), e);
+	assert_memory_equal(got, want, sizeof(got));
+	close_disk(d);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -337,6 +366,7 @@ int main(void)
 		cmocka_unit_test_setup_teardown(test_filters, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_compress_room, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_commit_regrown, setup, teardown),
+		cmocka_unit_test_setup_teardown(test_commit_short, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_refused, setup, teardown),
 	};
 

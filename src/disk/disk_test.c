@@ -356,6 +356,13 @@ static void test_commit_short(void **state)
 	ok(bh_disk_rw(d, BH_DISK_READ, 0, got, sizeof(got), 0, &e), e);
 	assert_memory_equal(got, want, sizeof(got));
 	close_disk(d);
+	c.parent = at("c.bhd");   // a larger clone of it, which is one that grows, does not see that either
+	ok(bh_disk_create(at("d.bhd"), &c, &e), e);
+	memset(want + (16 << 10) + 512, 0, sizeof(want) - (16 << 10) - 512);
+	d = open_disk(at("d.bhd"), NULL);
+	ok(bh_disk_rw(d, BH_DISK_READ, 0, got, sizeof(got), 0, &e), e);
+	assert_memory_equal(got, want, sizeof(got));
+	close_disk(d);
 }
 
 int main(void)

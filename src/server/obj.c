@@ -143,6 +143,8 @@ int obj_encode(const char *key, const json_t *j, struct obj **out)
 
 	if (r)
 		return r;
+	if (b.len > OBJ_TEXT_MAX)
+		return -EFBIG;
 	o = obj_alloc(key, b.data, b.len);
 	if (!o)
 		return -ENOMEM;

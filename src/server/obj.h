@@ -27,13 +27,14 @@ struct obj {
 };
 
 #define OBJ_RV_DIGITS 20
+#define OBJ_TEXT_MAX ((1536u << 10) - 4096)   // what etcd takes, less its own part; the same with every store
 #define OBJ_NODE_MAX 254        // a node's name, with the NUL
 
 static inline const char *obj_key(const struct obj *o) { return o->data; }
 static inline const char *obj_text(const struct obj *o) { return o->data + o->key_len + 1; }
 
 /* Make an uncommitted object from a JSON object with kind, apiVersion and metadata. Top-level order becomes kind,
- * apiVersion, metadata, the rest as it is. Returns 0, -EINVAL (no metadata object) or -ENOMEM. */
+ * apiVersion, metadata, the rest as it is. Returns 0, -EINVAL (no metadata object), -EFBIG (OBJ_TEXT_MAX) or -ENOMEM. */
 int obj_encode(const char *key, const json_t *j, struct obj **o);
 
 /* Make a committed object from what the store kept. rv_off: where the digits of rv stand in text; -EINVAL if they do not. */

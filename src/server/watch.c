@@ -16,8 +16,8 @@
 #define FETCH_MAX 16          // events copied from the history at a time
 #define RESOURCE_GROUPS 64    // lists of watches: by resource,
 #define EVERYTHING RESOURCE_GROUPS   // of everything,
-#define NODE_GROUPS 512       // and of one node's pods, by node
-#define GROUPS (RESOURCE_GROUPS + 1 + NODE_GROUPS)
+#define NAME_GROUPS 1024      // and of one object or one node's pods, by key or node
+#define GROUPS (RESOURCE_GROUPS + 1 + NAME_GROUPS)
 
 struct watch {
 	struct store *st;
@@ -252,14 +252,14 @@ static unsigned resource_group(const char *key)
 	return *key ? hash(key, '/') % RESOURCE_GROUPS : EVERYTHING;
 }
 
-static unsigned node_group(const char *node)
+static unsigned name_group(const char *name)
 {
-	return EVERYTHING + 1 + hash(node, '\0') % NODE_GROUPS;
+	return EVERYTHING + 1 + hash(name, '\0') % NAME_GROUPS;
 }
 
 static unsigned group_of(const struct watch *w)
 {
-	return w->node ? node_group(w->node) : resource_group(w->prefix);
+	return w->exact ? name_group(w->prefix) : w->node ? name_group(w->node) : resource_group(w->prefix);
 }
 
 static void offer(struct watch *group, const struct event *e, struct parsed *now, struct parsed *before)
@@ -271,16 +271,20 @@ static void offer(struct watch *group, const struct event *e, struct parsed *now
 		}
 }
 
-/* Those that look at the node where it is and the one where it was. */
-static void offer_nodes(struct watch_set *s, const struct event *e, struct parsed *now, struct parsed *before)
+/* Those that look at the object, at the node where it is and at the one where it was. */
+static void offer_by_name(struct watch_set *s, const struct event *e, struct parsed *now, struct parsed *before)
 {
 	char node[OBJ_NODE_MAX];
-	unsigned is = e->obj->node_len ? node_group(obj_node(e->obj, node)) : 0;
-	unsigned was = e->prev && e->prev->node_len ? node_group(obj_node(e->prev, node)) : 0;
+	unsigned key = name_group(obj_key(e->obj)), is = key, was = key;
 
-	if (is)
+	offer(s->groups[key], e, now, before);
+	if (e->obj->node_len)
+		is = name_group(obj_node(e->obj, node));
+	if (e->prev && e->prev->node_len)
+		was = name_group(obj_node(e->prev, node));
+	if (is != key)
 		offer(s->groups[is], e, now, before);
-	if (was && was != is)
+	if (was != key && was != is)
 		offer(s->groups[was], e, now, before);
 }
 
@@ -292,7 +296,7 @@ void watch_publish(struct watch_set *s, const struct event *events, size_t count
 		struct parsed now = { .obj = e->obj }, before = { .obj = e->prev };
 		offer(s->groups[resource_group(obj_key(e->obj))], e, &now, &before);
 		offer(s->groups[EVERYTHING], e, &now, &before);
-		offer_nodes(s, e, &now, &before);
+		offer_by_name(s, e, &now, &before);
 		json_decref(now.labels);
 		json_decref(before.labels);
 		s->published = e->rv;

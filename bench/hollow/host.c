@@ -165,7 +165,7 @@ static void see_line(struct follower *f, const char *line, size_t len)
 	j = json_loadb(line, len, 0, NULL);
 	if (!j || !strcmp(jpath_str(j, "type", "ERROR"), "ERROR"))
 		give_up("%s: watch: %.*s", f->host->name, len > 400 ? 400 : (int)len, line);
-	if (strcmp(jpath_str(j, "type", ""), "DELETED"))
+	if (!strcmp(jpath_str(j, "type", ""), "ADDED") || !strcmp(jpath_str(j, "type", ""), "MODIFIED"))
 		see_pod(f->host, jpath_get(j, "object"));
 }
 

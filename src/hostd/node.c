@@ -45,6 +45,7 @@ struct node {
 	uint64_t renewed_mono_ns;  // the lease, last
 	bool registered;
 	bool starting;             // not Ready yet
+	bool unheard;              // the last report failed: the server may have said something else since
 };
 
 static char *word_of_file(const char *path)
@@ -195,7 +196,7 @@ static int report(struct node *n, struct err *e)
 	own_json json_t *st = status(n);
 	json_t *digest = digest_of(st);
 	uint64_t now = clock_mono_ns();
-	bool silent = now - n->renewed_mono_ns > SILENT_NS;   // the server may have declared this host's state unknown
+	bool silent = n->unheard || now - n->renewed_mono_ns > SILENT_NS;   // the server may have declared this host's state unknown
 	if (n->registered && !silent && json_equal(digest, n->reported) && now - n->reported_mono_ns < STATUS_PERIOD_NS) {
 		json_decref(digest);
 		return 0;
@@ -205,6 +206,7 @@ static int report(struct node *n, struct err *e)
 	int rc = k8s_client_call(n->host->api, "PATCH", path, "application/strategic-merge-patch+json", patch, 10000, NULL, e);
 	if (rc == -ENOENT)
 		rc = create(n, e);
+	n->unheard = rc != 0;
 	if (rc) {
 		json_decref(digest);
 		return rc;

@@ -40,6 +40,7 @@
 #include "pressure.h"
 #include "routes.h"
 #include "services.h"
+#include "static_pods.h"
 #include "streaming.h"
 #include "template.h"
 #include "vm.h"
@@ -49,7 +50,7 @@
 
 struct options {
 	struct host host;
-	const char *tag, *pod_cidr, *cluster_cidr, *cni_conf, *cni_bin, *bootstrap, *pager;
+	const char *tag, *pod_cidr, *cluster_cidr, *cni_conf, *cni_bin, *bootstrap, *pager, *manifests;
 	bool shutdown, no_templates;
 	struct pressure *pressure;
 };
@@ -59,7 +60,7 @@ static const char usage[] =
 	"                      [--vmx PROGRAM] [--guest DIR] [--engine qemu|kvm] [--tag TAG] [--pod-cidr CIDR]\n"
 	"                      [--cluster-cidr CIDR] [--cni-conf FILE]\n"
 	"                      [--bootstrap KUBECONFIG] [--cluster-dns IP] [--cluster-domain NAME] [--vm-uid-base N] [--max-pods N]\n"
-	"                      [--templates on|off] [--pager SOCKET]\n"
+	"                      [--templates on|off] [--pager SOCKET] [--pod-manifest-path DIR]\n"
 	"       bulkhead-hostd --root DIR --tag TAG --shutdown     end all VMs of DIR, remove its network\n";
 
 static char *default_path(const char *fmt, const char *root)
@@ -112,7 +113,7 @@ static void parse(int argc, char **argv, struct options *o)
 		{"pod-cidr", 1, 0, 'c'}, {"cni-conf", 1, 0, 'C'}, {"cni-bin", 1, 0, 'B'}, {"cluster-cidr", 1, 0, 'Q'},
 		{"bootstrap", 1, 0, 'b'}, {"cluster-dns", 1, 0, 'd'}, {"cluster-domain", 1, 0, 'D'}, {"vm-uid-base", 1, 0, 'u'},
 		{"max-pods", 1, 0, 'm'}, {"templates", 1, 0, 'T'}, {"pager", 1, 0, 'P'}, {"shutdown", 0, 0, 'S'},
-		{"help", 0, 0, 'h'}, {0, 0, 0, 0}};
+		{"pod-manifest-path", 1, 0, 'M'}, {"help", 0, 0, 'h'}, {0, 0, 0, 0}};
 	static char hostname[256];
 	gethostname(hostname, sizeof(hostname) - 1);
 	*o = (struct options){.host = {.node_name = hostname, .node_addr = "127.0.0.1", .kubelet_port = 10250, .engine = "qemu",
@@ -141,6 +142,7 @@ static void parse(int argc, char **argv, struct options *o)
 		case 'm': h->max_pods = number("max-pods", optarg, 4000); break;
 		case 'T': o->no_templates = !on_or_off("templates", optarg); break;
 		case 'P': o->pager = optarg; break;
+		case 'M': o->manifests = optarg; break;
 		case 'S': o->shutdown = true; break;
 		case 'h': fputs(usage, stdout); exit(0);
 		default: fputs(usage, stderr); exit(2);
@@ -236,6 +238,7 @@ struct parts {                  // what main stops again
 	struct kubelet_auth *auth;
 	struct certs *certs;
 	struct routes *routes;
+	struct static_pods *static_pods;
 	char *cert, *key, *ca;
 };
 
@@ -283,6 +286,15 @@ static int start_network(struct options *o, struct parts *p, struct err *e)
 	return rc ? rc : routes_start(h, o->pod_cidr, &p->routes, e);
 }
 
+/* Those that an earlier hostd left, those of the folder, those of the API: in this order, each may know those before. */
+static int start_pods(struct options *o, struct parts *p, struct err *e)
+{
+	own_free char *dir = default_path("%s/manifests", o->host.root);
+	pods_adopt(o->host.pods);
+	int rc = static_pods_start(&o->host, o->manifests ? o->manifests : dir, &p->static_pods, e);
+	return rc ? rc : pods_watch(o->host.pods, e);
+}
+
 static int start(struct options *o, struct parts *p, struct err *e)
 {
 	struct host *h = &o->host;
@@ -310,7 +322,7 @@ static int start(struct options *o, struct parts *p, struct err *e)
 	if (!rc)
 		rc = admin_start(h, &p->admin, e);
 	if (!rc)
-		rc = pods_watch(h->pods, e);
+		rc = start_pods(o, p, e);
 	if (!rc)
 		rc = claims_start(h, &h->claims, e);
 	if (!rc)
@@ -407,6 +419,7 @@ int main(int argc, char **argv)
 	streaming_stop(p.streaming);
 	kubelet_auth_free(p.auth);
 	pressure_stop(o.pressure);
+	static_pods_stop(p.static_pods);
 	claims_stop(take(o.host.claims));
 	pods_close(o.host.pods);
 	templates_close(o.host.templates);

@@ -171,7 +171,15 @@ void pod_report(struct pod *p)
 		json_decref(status);
 		return;
 	}
-	json_t *patch = json_pack("{s:{s:s}, s:O}", "metadata", "uid", p->uid, "status", status);
+	char uid[64];
+	pthread_mutex_lock(&p->lock);
+	snprintf(uid, sizeof(uid), "%s", p->is_static ? p->mirror_uid : p->uid);
+	pthread_mutex_unlock(&p->lock);
+	if (!*uid) {   // the API does not show it yet
+		json_decref(status);
+		return;
+	}
+	json_t *patch = json_pack("{s:{s:s}, s:O}", "metadata", "uid", uid, "status", status);
 	own_free char *stages = start_stages(p);
 	if (stages)
 		jpath_set(patch, "metadata.annotations", json_pack("{s:s}", "bulkhead.io/start-stages-ms", stages));

@@ -66,6 +66,8 @@ static bool delete_object(struct pod *p)
 {
 	char path[512];
 	struct err e = ERR_INIT;
+	if (p->is_static)
+		return pod_mirror_delete(p);
 	snprintf(path, sizeof(path), "/api/v1/namespaces/%s/pods/%s", p->ns, p->name);
 	json_t *options = json_pack("{s:s, s:s, s:i, s:{s:s}}", "kind", "DeleteOptions", "apiVersion", "v1",
 				    "gracePeriodSeconds", 0, "preconditions", "uid", p->uid);
@@ -121,6 +123,7 @@ static bool terminate(struct pod *p, bool gone)
 static void retire(struct pod *p)
 {
 	uint64_t now = clock_mono_ns();
+	pod_mirror_ensure(p);
 	if (p->agent && !pod_containers_stop(p, false)) {
 		if (!p->term_deadline_mono_ns)
 			p->term_deadline_mono_ns = now + grace_ns(p);
@@ -188,6 +191,7 @@ static void run(struct pod *p)
 {
 	struct err e = ERR_INIT;
 	p->known = true;
+	pod_mirror_ensure(p);
 	if (deadline_passed(p) || evicted(p)) {
 		strcpy(p->phase, "Failed");
 		pod_state_save(p, NULL);

@@ -19,6 +19,7 @@
 #include "netw.h"
 #include "pod.h"
 #include "pods_internal.h"
+#include "static_manifest.h"
 
 #define WORKER_STACK (256 * 1024)
 
@@ -165,7 +166,7 @@ static int start_worker(struct pod *p)
 }
 
 /* With ps->lock held. */
-static void admit(struct pods *ps, json_t *obj)
+static void admit(struct pods *ps, json_t *obj, bool is_static)
 {
 	struct pod *p = pod_new(ps->host, obj);
 	if (!p) {
@@ -173,6 +174,7 @@ static void admit(struct pods *ps, json_t *obj)
 			 jpath_str(obj, "metadata.name", "?"));
 		return;
 	}
+	p->is_static = is_static;
 	p->known = !pod_state_load(p);
 	const char *phase = jpath_str(obj, "status.phase", "");
 	if (!p->known && (!strcmp(phase, "Succeeded") || !strcmp(phase, "Failed")))
@@ -204,6 +206,40 @@ static void update(struct pod *p, json_t *obj, bool gone)
 	pthread_mutex_unlock(&p->lock);
 }
 
+/* With ps->lock held: a static pod that has not ended, by its name. */
+static struct pod *find_static(struct pods *ps, const char *ns, const char *name)
+{
+	for (struct pod *p = ps->head; p; p = p->next) {
+		pthread_mutex_lock(&p->lock);
+		bool it = p->is_static && !p->mirror_over && !p->finished && !strcmp(p->ns, ns) && !strcmp(p->name, name);
+		pthread_mutex_unlock(&p->lock);
+		if (it)
+			return p;
+	}
+	return NULL;
+}
+
+static json_t *as_deleted(const json_t *obj)
+{
+	char now[CLOCK_TEXT_MAX];
+	json_t *copy = json_deep_copy(obj);
+	jpath_set(copy, "metadata.deletionTimestamp", json_string(clock_text(clock_real_ns(), 0, now)));
+	return copy;
+}
+
+/* With ps->lock held. An object that shows a static pod; one that shows none is deleted. */
+static void mirror_event(struct pods *ps, json_t *obj, bool gone)
+{
+	struct pod *p = find_static(ps, jpath_str(obj, "metadata.namespace", ""), jpath_str(obj, "metadata.name", ""));
+	if (p) {
+		pod_mirror_seen(p, obj, gone);
+		return;
+	}
+	own_json json_t *orphan = gone ? NULL : as_deleted(obj);
+	if (orphan)
+		admit(ps, orphan, false);
+}
+
 static void on_event(void *user, const char *type, json_t *obj)
 {
 	struct pods *ps = user;
@@ -214,8 +250,10 @@ static void on_event(void *user, const char *type, json_t *obj)
 	struct pod *p = find_uid(ps, uid);
 	if (p)
 		update(p, obj, gone);
+	else if (*static_annotation(obj, STATIC_MIRROR_KEY))
+		mirror_event(ps, obj, gone);
 	else if (!gone)
-		admit(ps, obj);
+		admit(ps, obj, false);
 	pthread_mutex_unlock(&ps->lock);
 }
 
@@ -232,7 +270,9 @@ static void on_sync(void *user, json_t *items)
 		bool there = false;
 		json_array_foreach(items, i, obj)
 			there |= !strcmp(jpath_str(obj, "metadata.uid", ""), p->uid);
-		if (!there)
+		if (p->is_static)
+			pod_mirror_listed(p, items);
+		else if (!there)
 			update(p, NULL, true);
 	}
 	pthread_mutex_unlock(&ps->lock);
@@ -264,7 +304,7 @@ static void adopt_folders(struct pods *ps)
 			return;
 		own_json json_t *obj = file_read(path, 8 << 20, &text, NULL) ? NULL : json_loadb(text.data, text.len, 0, NULL);
 		if (obj && !strcmp(jpath_str(obj, "metadata.uid", ""), ent->d_name)) {
-			admit(ps, obj);
+			admit(ps, obj, false);   // its state says whether it is static
 		} else {
 			log_warn("pods", "folder %s/%s has no readable pod.json, removed", dir, ent->d_name);
 			netw_teardown(ps->host->net, ent->d_name, NULL);
@@ -294,13 +334,78 @@ int pods_open(const struct host *h, struct pods **out, struct err *e)
 	return 0;
 }
 
+void pods_adopt(struct pods *ps)
+{
+	pthread_mutex_lock(&ps->lock);
+	adopt_folders(ps);
+	pthread_mutex_unlock(&ps->lock);
+}
+
+/* --- static pods --- */
+
+static bool has_uid(const json_t *objects, const char *uid)
+{
+	size_t i;
+	json_t *obj;
+	json_array_foreach((json_t *)objects, i, obj)
+		if (!strcmp(jpath_str(obj, "metadata.uid", ""), uid))
+			return true;
+	return false;
+}
+
+/* With the pod's lock held: its file is there, but nobody can say what is in it. */
+static bool is_unclear(const struct pod *p, const json_t *unclear)
+{
+	size_t i;
+	json_t *file;
+	json_array_foreach((json_t *)unclear, i, file)
+		if (!strcmp(json_string_value(file), static_annotation(p->obj, STATIC_FILE_KEY)))
+			return true;
+	return false;
+}
+
+/* With ps->lock held: the file is gone or says something else. The pod has its grace period like any other. */
+static void static_end(struct pod *p)
+{
+	own_json json_t *deleted = NULL;
+	pthread_mutex_lock(&p->lock);
+	if (!jpath_get(p->obj, "metadata.deletionTimestamp"))
+		deleted = as_deleted(p->obj);
+	pthread_mutex_unlock(&p->lock);
+	if (deleted)
+		update(p, deleted, false);
+}
+
+bool pods_static_set(struct pods *ps, const json_t *wanted, const json_t *unclear)
+{
+	bool some_wait = false;
+	size_t i;
+	json_t *obj;
+	pthread_mutex_lock(&ps->lock);
+	reap(ps);
+	for (struct pod *p = ps->head; p; p = p->next) {
+		pthread_mutex_lock(&p->lock);
+		bool stays = !p->is_static || has_uid(wanted, p->uid) || is_unclear(p, unclear);
+		pthread_mutex_unlock(&p->lock);
+		if (!stays)
+			static_end(p);
+	}
+	json_array_foreach((json_t *)wanted, i, obj) {
+		const struct pod *p = find_uid(ps, jpath_str(obj, "metadata.uid", ""));
+		if (p ? jpath_get(p->obj, "metadata.deletionTimestamp") != NULL :
+			find_static(ps, jpath_str(obj, "metadata.namespace", ""), jpath_str(obj, "metadata.name", "")) != NULL)
+			some_wait = true;   // for the end of what it replaces
+		else if (!p)
+			admit(ps, obj, true);
+	}
+	pthread_mutex_unlock(&ps->lock);
+	return some_wait;
+}
+
 int pods_watch(struct pods *ps, struct err *e)
 {
 	static const struct k8s_informer_ops ops = {.on_sync = on_sync, .on_event = on_event, .on_state = on_state};
 	char path[512];
-	pthread_mutex_lock(&ps->lock);
-	adopt_folders(ps);
-	pthread_mutex_unlock(&ps->lock);
 	snprintf(path, sizeof(path), "/api/v1/pods?fieldSelector=spec.nodeName%%3D%s", ps->host->node_name);
 	return k8s_informer_start(ps->host->api, path, &ops, ps, &ps->informer, e);
 }

@@ -178,10 +178,10 @@ static int find_container(void *ctx, const char *ns, const char *name, const cha
 	int rc = -1;
 	pthread_mutex_lock(&ps->lock);
 	for (struct pod *p = ps->head; p && rc == -1; p = p->next) {
-		if (strcmp(p->ns, ns) || strcmp(p->name, name) || (uid && *uid && strcmp(p->uid, uid)))
-			continue;
+		if (strcmp(p->ns, ns) || strcmp(p->name, name) || (!p->is_static && uid && *uid && strcmp(p->uid, uid)))
+			continue;   // a static pod goes by its name, and by the uid of whatever shows it
 		pthread_mutex_lock(&p->lock);
-		if (!p->finished)
+		if (!p->finished && !p->mirror_over)
 			rc = fill_target(p, container, out, e);
 		pthread_mutex_unlock(&p->lock);
 	}

@@ -23,6 +23,7 @@
 #include "image.h"
 #include "k8s/client.h"
 #include "pager_client.h"
+#include "pods_shutdown.h"
 #include "pressure.h"
 
 #define LEASE_PERIOD_S 10
@@ -119,8 +120,9 @@ static json_t *conditions(const struct node *n)
 	json_array_append_new(c, condition(n, "DiskPressure", disk_low, disk_low ? "KubeletHasDiskPressure" : "KubeletHasNoDiskPressure",
 		disk_low ? "kubelet has disk pressure" : "kubelet has no disk pressure"));
 	json_array_append_new(c, condition(n, "PIDPressure", false, "KubeletHasSufficientPID", "kubelet has sufficient PID available"));
-	json_array_append_new(c, condition(n, "Ready", !n->starting, n->starting ? "KubeletNotReady" : "KubeletReady",
-		n->starting ? "the host is starting" : "kubelet is posting ready status"));
+	const char *not_ready = n->starting ? "the host is starting" : pods_shutting_down(n->host->pods) ? "node is shutting down" : NULL;
+	json_array_append_new(c, condition(n, "Ready", !not_ready, not_ready ? "KubeletNotReady" : "KubeletReady",
+		not_ready ? not_ready : "kubelet is posting ready status"));
 	return c;
 }
 
@@ -315,6 +317,13 @@ int node_start(const struct host *h, struct node **out, struct err *e)
 	}
 	*out = n;
 	return 0;
+}
+
+void node_poke(struct node *n)
+{
+	pthread_mutex_lock(&n->lock);
+	pthread_cond_signal(&n->wake);
+	pthread_mutex_unlock(&n->lock);
 }
 
 void node_stop(struct node *n)

@@ -72,6 +72,8 @@ struct pod {
 	bool quit;                      // hostd is stopping: leave everything as it is
 	bool finished;                  // the worker has ended; pods.c reaps
 	char evicted[96];               // the host is short of something: why this pod must go; ""
+	int shutdown_grace_s;           // the host goes down: so long at most; -1: it stays
+	char shut_reason[16];           // why the pod is not to run then
 	volatile int cancel;            // long steps give up: deleted, gone or quit
 	volatile int boot_cancel;       // the same, or the VM that boots has ended
 	volatile int leave;             // hostd is stopping

@@ -16,7 +16,7 @@
 
 #define RETRY_NS (2 * NS_PER_S)
 #define OCCUPIED_RETRY_NS (20 * NS_PER_S)
-#define API_MS 10000
+#define API_MS 2000        // a pod does not wait long for being shown
 
 static void copy_uid(char out[64], const char *uid) { snprintf(out, 64, "%s", uid); }
 

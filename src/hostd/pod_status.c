@@ -120,6 +120,15 @@ static json_t *conditions(const struct pod *p)
 	return all;
 }
 
+/* A pod that is to end has not ended while a container runs: whoever makes another one waits for that. */
+static const char *phase_shown(const struct pod *p)
+{
+	for (size_t i = 0; pod_terminal(p) && i < p->containers_count; i++)
+		if (p->containers[i].phase == CONTAINER_RUNNING && p->agent)
+			return "Running";
+	return p->phase;
+}
+
 json_t *pod_status(struct pod *p)
 {
 	json_t *init = json_array(), *app = json_array(), *eph = json_array();
@@ -128,7 +137,7 @@ json_t *pod_status(struct pod *p)
 		json_t *list = c->kind == CONTAINER_APP ? app : c->kind == CONTAINER_EPHEMERAL ? eph : init;
 		json_array_append_new(list, container_status(p, c));
 	}
-	json_t *st = json_pack("{s:s, s:s, s:[{s:s}], s:o, s:o, s:o}", "phase", p->phase, "hostIP", p->host_ip, "hostIPs", "ip",
+	json_t *st = json_pack("{s:s, s:s, s:[{s:s}], s:o, s:o, s:o}", "phase", phase_shown(p), "hostIP", p->host_ip, "hostIPs", "ip",
 			       p->host_ip, "startTime", time_json(p->start_ns), "conditions", conditions(p),
 			       "containerStatuses", app);
 	if (json_array_size(init))

@@ -47,10 +47,15 @@ static bool wait_for_work(struct pod *p, bool *gone, bool *vm_ended, bool *agent
 	return go_on;
 }
 
-static uint64_t grace_ns(const struct pod *p)
+static uint64_t grace_ns(struct pod *p)
 {
 	long long s = jpath_int(p->seen, "metadata.deletionGracePeriodSeconds",
 				jpath_int(p->seen, "spec.terminationGracePeriodSeconds", DEFAULT_GRACE_S));
+	pthread_mutex_lock(&p->lock);
+	long long most = p->shutdown_grace_s;
+	pthread_mutex_unlock(&p->lock);
+	if (most >= 0 && s > most)
+		s = most;
 	return (s < 0 ? 0 : (uint64_t)s) * NS_PER_S;
 }
 
@@ -170,6 +175,21 @@ static bool evicted(struct pod *p)
 	return true;
 }
 
+/* The host goes down, or went down before the pod came. */
+static bool shut_down(struct pod *p)
+{
+	pthread_mutex_lock(&p->lock);
+	bool yes = p->shutdown_grace_s >= 0;
+	pthread_mutex_unlock(&p->lock);
+	if (!yes)
+		return false;
+	snprintf(p->reason, sizeof(p->reason), "%s", p->shut_reason);
+	free(p->message);
+	p->message = strdup(!strcmp(p->shut_reason, "NodeShutdown") ? "Pod was rejected as the node is shutting down." :
+			    "Pod was terminated in response to imminent node shutdown.");
+	return true;
+}
+
 /* activeDeadlineSeconds. True when it has passed. */
 static bool deadline_passed(struct pod *p)
 {
@@ -192,7 +212,7 @@ static void run(struct pod *p)
 	struct err e = ERR_INIT;
 	p->known = true;
 	pod_mirror_ensure(p);
-	if (deadline_passed(p) || evicted(p)) {
+	if (deadline_passed(p) || evicted(p) || shut_down(p)) {
 		strcpy(p->phase, "Failed");
 		pod_state_save(p, NULL);
 		retire(p);

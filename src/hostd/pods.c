@@ -19,6 +19,7 @@
 #include "netw.h"
 #include "pod.h"
 #include "pods_internal.h"
+#include "pods_shutdown.h"
 #include "static_manifest.h"
 
 #define WORKER_STACK (256 * 1024)
@@ -106,6 +107,7 @@ static struct pod *pod_new(const struct host *h, json_t *obj)
 	}
 	p->host = h;
 	p->net.tap_fd = -1;
+	p->shutdown_grace_s = -1;
 	strcpy(p->uid, uid);
 	strcpy(p->ns, ns);
 	strcpy(p->name, name);
@@ -179,6 +181,10 @@ static void admit(struct pods *ps, json_t *obj, bool is_static)
 	const char *phase = jpath_str(obj, "status.phase", "");
 	if (!p->known && (!strcmp(phase, "Succeeded") || !strcmp(phase, "Failed")))
 		strcpy(p->phase, phase);   // it has run before, not from this folder: it does not run again
+	if (ps->shutdown && !p->known) {
+		p->shutdown_grace_s = 0;
+		strcpy(p->shut_reason, "NodeShutdown");
+	}
 	if (p->vm_number)
 		ps->numbers[p->vm_number % VM_NUMBERS] = true;
 	if (start_worker(p)) {
@@ -287,6 +293,17 @@ static void on_state(void *user, int connected, const char *why)
 		log_limited(LOG_LEVEL_WARN, "pods", "API server not reachable: %s", why ? why : "?");
 }
 
+/* A static pod that ended because the host went down: its file starts it anew. */
+static bool went_down(const char *dir, const char *uid)
+{
+	own_free char *path = NULL;
+	own_buf struct buf text = BUF_INIT;
+	if (asprintf(&path, "%s/%s/state.json", dir, uid) < 0 || file_read(path, 16 << 20, &text, NULL))
+		return false;
+	own_json json_t *state = json_loadb(text.data, text.len, 0, NULL);
+	return jpath_bool(state, "static", false) && !jpath_int(state, "vmNumber", 0) && !strcmp(jpath_str(state, "reason", ""), "Terminated");
+}
+
 /* Pods that an earlier hostd left: known before the API answers, so that their VMs are watched at once. */
 static void adopt_folders(struct pods *ps)
 {
@@ -303,10 +320,10 @@ static void adopt_folders(struct pods *ps)
 		if (asprintf(&path, "%s/%s/pod.json", dir, ent->d_name) < 0)
 			return;
 		own_json json_t *obj = file_read(path, 8 << 20, &text, NULL) ? NULL : json_loadb(text.data, text.len, 0, NULL);
-		if (obj && !strcmp(jpath_str(obj, "metadata.uid", ""), ent->d_name)) {
+		if (obj && !strcmp(jpath_str(obj, "metadata.uid", ""), ent->d_name) && !went_down(dir, ent->d_name)) {
 			admit(ps, obj, false);   // its state says whether it is static
 		} else {
-			log_warn("pods", "folder %s/%s has no readable pod.json, removed", dir, ent->d_name);
+			log_info("pods", "folder %s/%s %s, removed", dir, ent->d_name, obj ? "starts anew" : "has no readable pod.json");
 			netw_teardown(ps->host->net, ent->d_name, NULL);
 			char *at = strrchr(path, '/');
 			*at = '\0';
@@ -416,6 +433,7 @@ void pods_close(struct pods *ps)
 		return;
 	if (ps->informer)
 		k8s_informer_stop(ps->informer);
+	pods_shutdown_end(ps);
 	for (struct pod *p = ps->head; p; p = p->next) {
 		pthread_mutex_lock(&p->lock);
 		p->quit = p->dirty = true;

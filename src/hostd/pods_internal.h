@@ -11,6 +11,7 @@
 struct host;
 struct pod;
 struct k8s_informer;
+struct shutdown;
 
 struct pods {
 	const struct host *host;
@@ -18,6 +19,7 @@ struct pods {
 	struct pod *head;
 	struct k8s_informer *informer;
 	bool numbers[VM_NUMBERS];
+	struct shutdown *shutdown;   // pods_shutdown.c; NULL: the host stays
 	bool synced;              // the API's list has been seen once
 };
 

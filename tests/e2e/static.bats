@@ -110,3 +110,69 @@ pid_of() { pgrep -f "bulkhead-$1 --root $ROOT( |\$)" | head -1; }
 	END
 	wait_for 20 gone pod false-$NODE
 }
+
+ending_pod() {   # ending_pod NAME CLASS: ends two seconds after SIGTERM, with 7
+	$K apply -f - <<-END
+	apiVersion: v1
+	kind: Pod
+	metadata: {name: $1}
+	spec:
+	  priorityClassName: $2
+	  restartPolicy: OnFailure
+	  terminationGracePeriodSeconds: 60
+	  containers:
+	  - name: main
+	    image: bulkhead.example/busybox:latest
+	    imagePullPolicy: IfNotPresent
+	    command: [sh, -c, "trap 'sleep 2; exit 7' TERM; while :; do sleep 0.1; done"]
+	END
+}
+status_of() { $K get pod "$1" -o jsonpath="{.status.$2}"; }
+ready() { $K get node "$NODE" -o json | jq -r '.status.conditions[] | select(.type == "Ready") | .status + " " + .message'; }
+ready_is() { [[ "$(ready)" == $1 ]]; }
+
+@test "the host goes down: pods end by priority, within their time, and say why; new ones are refused" {
+	manifest web 'echo three; exec sleep 1000'
+	ending_pod plain ''
+	ending_pod critical system-cluster-critical
+	for p in web-$NODE plain critical; do wait_for 90 phase_is $p Running; done
+	sleep 1    # their traps are set
+	hostd=$(pid_of hostd) before=$(boot_id web-$NODE)
+	kill -PWR "$hostd"
+	wait_for 20 ready_is "False node is shutting down"
+	busybox_pod late Never 'true'
+	$K get pod late -o json | jq -e '.spec.nodeName' || $K create --raw "/api/v1/namespaces/default/pods/late/binding" -f - <<-END
+	{"apiVersion": "v1", "kind": "Binding", "metadata": {"name": "late"}, "target": {"kind": "Node", "name": "$NODE"}}
+	END
+	refused() { [ "$(status_of late reason)" = NodeShutdown ]; }
+	wait_for 20 refused
+	wait_for 60 phase_is critical Failed
+	for p in plain critical; do
+		[ "$(status_of $p reason)" = Terminated ]
+		[ "$(status_of $p message)" = "Pod was terminated in response to imminent node shutdown." ]
+		[ "$(status_of $p 'containerStatuses[0].state.terminated.exitCode')" = 7 ]
+	done
+	[[ "$(status_of plain 'containerStatuses[0].state.terminated.finishedAt')" < "$(status_of critical 'containerStatuses[0].state.terminated.finishedAt')" ]]
+	$K get events -o json | jq -e '[.items[] | select(.reason == "Shutdown" and .involvedObject.kind == "Node")] | length >= 1'
+	# It ends when they have; the next one is Ready again, and starts what is in its folder.
+	another() { [ -n "$(pid_of hostd)" ] && [ "$(pid_of hostd)" != "$hostd" ]; }
+	wait_for 30 another
+	wait_for 30 ready_is "True *"
+	anew() { [ "$(boot_id web-$NODE)" != "$before" ]; }
+	wait_for 90 anew
+	wait_for 30 phase_is web-$NODE Running
+	[ "$(vms)" = 1 ]
+	$K delete pod plain critical late
+}
+
+@test "down --drain does the same before it stops everything" {
+	ending_pod plain ''
+	wait_for 90 phase_is plain Running
+	sleep 1
+	"$BIN/bulkhead" down --drain --root "$ROOT"
+	[ -z "$(pgrep -f "(bulkhead|qemu-system).*$ROOT")" ]
+	"$BIN/bulkhead" up --root "$ROOT"
+	[ "$(status_of plain reason)" = Terminated ]
+	[ "$(status_of plain 'containerStatuses[0].state.terminated.exitCode')" = 7 ]
+	wait_for 90 phase_is web-$NODE Running
+}

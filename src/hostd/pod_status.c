@@ -10,6 +10,7 @@
 #include "base/jpath.h"
 #include "base/log.h"
 #include "base/own.h"
+#include "die.h"
 #include "k8s/client.h"
 #include "pod.h"
 
@@ -195,6 +196,7 @@ void pod_report(struct pod *p)
 	snprintf(path, sizeof(path), "/api/v1/namespaces/%s/pods/%s/status", p->ns, p->name);
 	int rc = k8s_client_call(p->host->api, "PATCH", path, "application/strategic-merge-patch+json", patch, 10000, NULL, &e);
 	json_decref(patch);
+	die_at(!strcmp(p->phase, "Running") ? "running-told" : "told");
 	if (!rc) {
 		pthread_mutex_lock(&p->lock);
 		json_decref(p->reported);

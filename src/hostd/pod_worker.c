@@ -11,6 +11,7 @@
 #include "base/file.h"
 #include "base/jpath.h"
 #include "base/log.h"
+#include "die.h"
 #include "events.h"
 #include "k8s/client.h"
 #include "pod.h"
@@ -89,6 +90,7 @@ static void clean_up(struct pod *p)
 {
 	struct err e = ERR_INIT;
 	pod_release(p);
+	die_at("released");
 	if (dir_remove(p->dir, &e))
 		log_warn("pods", "%s/%s: %s", p->ns, p->name, e.text);
 }
@@ -101,6 +103,7 @@ static bool terminate(struct pod *p, bool gone)
 		p->term_deadline_mono_ns = now + grace_ns(p);
 		log_info("pods", "stopping pod=%s/%s grace_s=%llu gone=%d", p->ns, p->name,
 			 (unsigned long long)(grace_ns(p) / NS_PER_S), gone);
+		die_at("stopping");
 	} else if (now + grace_ns(p) < p->term_deadline_mono_ns) {
 		p->term_deadline_mono_ns = now + grace_ns(p);   // deleted again with a shorter period
 	}
@@ -111,7 +114,9 @@ static bool terminate(struct pod *p, bool gone)
 		return false;
 	}
 	pod_containers_vm_lost(p, NULL);   // what the kill below ends counts as ended by it
+	die_at("stopped");
 	pod_vm_stop(p);
+	die_at("vm-killed");
 	pod_phase_update(p);
 	if (!gone) {
 		report_known(p);
@@ -119,6 +124,7 @@ static bool terminate(struct pod *p, bool gone)
 			pod_wake_at(p, now + 2 * NS_PER_S);
 			return false;
 		}
+		die_at("deleted");
 	}
 	clean_up(p);
 	return true;
@@ -219,7 +225,9 @@ static void run(struct pod *p)
 		return;
 	}
 	uint64_t t = clock_mono_ns();
+	die_at("admitted");
 	int rc = pod_images_ensure(p, &e);
+	die_at("image");
 	if (!rc && !p->configured)
 		pod_stage_add(p, "image", clock_mono_ns() - t);
 	if (!rc)

@@ -77,6 +77,17 @@ static void test_messages(void **state)
 	golden_message("autoscaling/v2 HorizontalPodAutoscaler", "{'spec':{'maxReplicas':1,'minReplicas':2,'scaleTargetRef':{'kind':'D'}}}", NULL,
 		       "[spec.maxReplicas: Invalid value: 1: must be greater than or equal to `minReplicas`, spec.scaleTargetRef.name: Required "
 		       "value]");
+#define HPA(more) "{'spec':{'maxReplicas':3,'scaleTargetRef':{'kind':'D','name':'d'}," more "}}"
+	golden_message("autoscaling/v2 HorizontalPodAutoscaler", HPA("'behavior':{'scaleDown':{'policies':[{'type':'Pods','value':0,"
+		       "'periodSeconds':1801}],'selectPolicy':'Most'},'scaleUp':{'stabilizationWindowSeconds':3601}}"), NULL,
+		       "[spec.behavior.scaleUp.stabilizationWindowSeconds: Invalid value: 3601: must be less than or equal to 3600, "
+		       "spec.behavior.scaleDown.selectPolicy: Unsupported value: \"Most\": supported values: \"Disabled\", \"Max\", \"Min\", "
+		       "spec.behavior.scaleDown.policies[0].value: Invalid value: 0: must be greater than zero, "
+		       "spec.behavior.scaleDown.policies[0].periodSeconds: Invalid value: 1801: must be less than or equal to 1800]");
+	golden_message("autoscaling/v2 HorizontalPodAutoscaler", HPA("'metrics':[{'type':'Resource','resource':{'name':'cpu','target':{"
+		       "'type':'Utilization','averageUtilization':50,'averageValue':'1'}}},{'type':'Resource'}]"), NULL,
+		       "[spec.metrics[0].resource.target.averageValue: Forbidden: may not set both a target raw value and a target utilization, "
+		       "spec.metrics[1].resource: Required value: must populate information for the given metric source]");
 	golden_message("policy/v1 PodDisruptionBudget", "{'spec':{'minAvailable':'101%'}}", NULL,
 		       "spec.minAvailable: Invalid value: \"101%\": must not be greater than 100%");
 }
@@ -120,6 +131,17 @@ static void test_conversions(void **state)
 	convert("autoscaling/v2 HorizontalPodAutoscaler", "autoscaling/v1 HorizontalPodAutoscaler",
 		"{'spec':{'metrics':[{'type':'Resource','resource':{'name':'cpu','target':{'type':'Utilization','averageUtilization':70}}}]}}",
 		"{'apiVersion':'autoscaling/v1','kind':'HorizontalPodAutoscaler','spec':{'targetCPUUtilizationPercentage':70}}");
+#define MEMORY "{'type':'Resource','resource':{'name':'memory','target':{'type':'AverageValue','averageValue':'1Gi'}}}"
+	const char *const v1 = "{'apiVersion':'autoscaling/v1','kind':'HorizontalPodAutoscaler','metadata':{'annotations':{"
+			       "'autoscaling.alpha.kubernetes.io/metrics':'[{\\u0022type\\u0022:\\u0022Resource\\u0022,\\u0022resource\\u0022:{"
+			       "\\u0022name\\u0022:\\u0022memory\\u0022,\\u0022target\\u0022:{\\u0022type\\u0022:\\u0022AverageValue\\u0022,"
+			       "\\u0022averageValue\\u0022:\\u00221Gi\\u0022}}}]'}},'spec':{}}";
+	const char *const v2 = "{'apiVersion':'autoscaling/v2','kind':'HorizontalPodAutoscaler','metadata':{},'spec':{'metrics':[" MEMORY "]}}";
+	convert("autoscaling/v2 HorizontalPodAutoscaler", "autoscaling/v1 HorizontalPodAutoscaler", v2, v1);
+	convert("autoscaling/v1 HorizontalPodAutoscaler", "autoscaling/v2 HorizontalPodAutoscaler", v1, v2);
+	convert("autoscaling/v1 HorizontalPodAutoscaler", "autoscaling/v2 HorizontalPodAutoscaler",
+		"{'metadata':{'annotations':{'autoscaling.alpha.kubernetes.io/metrics':'[5]','autoscaling.alpha.kubernetes.io/behavior':'x'}},'spec':{}}",
+		"{'apiVersion':'autoscaling/v2','kind':'HorizontalPodAutoscaler','metadata':{},'spec':{}}");
 	convert("batch/v1 CronJob", "batch/v1beta1 CronJob", "{'spec':{}}", "{'apiVersion':'batch/v1beta1','kind':'CronJob','spec':{}}");
 }
 

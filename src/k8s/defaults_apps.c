@@ -148,6 +148,18 @@ void k8s_defaults_cronjob(json_t *obj)
 
 /* ---- autoscaling ---- */
 
+/* What a given behavior leaves open. The window on the way down stays open: the controller's own is five minutes. */
+static void default_behavior(json_t *behavior)
+{
+	json_t *up = object_at(behavior, "scaleUp"), *down = object_at(behavior, "scaleDown");
+	k8s_default(up, "stabilizationWindowSeconds", json_integer(0));
+	k8s_default(up, "selectPolicy", json_string("Max"));
+	k8s_default(down, "selectPolicy", json_string("Max"));
+	k8s_default(up, "policies", json_pack("[{s:s,s:i,s:i},{s:s,s:i,s:i}]", "type", "Pods", "value", 4, "periodSeconds", 15,
+					      "type", "Percent", "value", 100, "periodSeconds", 15));
+	k8s_default(down, "policies", json_pack("[{s:s,s:i,s:i}]", "type", "Percent", "value", 100, "periodSeconds", 15));
+}
+
 void k8s_defaults_hpa(json_t *obj)
 {
 	json_t *spec = json_object_get(obj, "spec");
@@ -156,4 +168,6 @@ void k8s_defaults_hpa(json_t *obj)
 	k8s_default(spec, "minReplicas", json_integer(1));
 	k8s_default(spec, "metrics", json_pack("[{s:s,s:{s:s,s:{s:s,s:i}}}]", "type", "Resource", "resource", "name", "cpu", "target",
 					       "type", "Utilization", "averageUtilization", 80));
+	if (json_is_object(json_object_get(spec, "behavior")))
+		default_behavior(json_object_get(spec, "behavior"));
 }

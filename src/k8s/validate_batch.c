@@ -1,12 +1,14 @@
 // SPDX-License-Identifier: Apache-2.0
 // Validation of Job and CronJob.
 #include <string.h>
+#include <strings.h>
 
 #include "base/jpath.h"
 #include "cron.h"
 #include "hooks.h"
 #include "selector.h"
 #include "validate.h"
+#include "zone.h"
 
 static void check_job_spec(const struct k8s_path *path, const json_t *spec, struct k8s_errors *e)
 {
@@ -50,6 +52,19 @@ void k8s_validate_job(const json_t *obj, const json_t *old, struct k8s_errors *e
 	}
 }
 
+static void check_time_zone(const struct k8s_path *path, const char *name, struct k8s_errors *e)
+{
+	struct err why = ERR_INIT;
+	struct zone *zone = NULL;
+	if (!*name)
+		k8s_invalid_str(e, path, name, "timeZone must be nil or non-empty string");
+	else if (!strcasecmp(name, "Local"))
+		k8s_invalid_str(e, path, name, "timeZone must be an explicit time zone as defined in https://www.iana.org/time-zones");
+	else if (zone_open(name, &zone, &why))
+		k8s_invalid_str(e, path, name, "%s", why.text);
+	zone_free(zone);
+}
+
 void k8s_validate_cronjob(const json_t *obj, const json_t *old, struct k8s_errors *e)
 {
 	static const char *const policies[] = {"Allow", "Forbid", "Replace", NULL};
@@ -66,8 +81,8 @@ void k8s_validate_cronjob(const json_t *obj, const json_t *old, struct k8s_error
 		k8s_invalid_str(e, PATH(path, "schedule"), schedule, "cannot use TZ or CRON_TZ in schedule, use timeZone field instead");
 	else if (cron_parse(schedule, &cron, &why))
 		k8s_invalid_str(e, PATH(path, "schedule"), schedule, "%s", why.text);
-	if (zone && !*zone)
-		k8s_invalid_str(e, PATH(path, "timeZone"), zone, "timeZone must be nil or non-empty string");
+	if (zone)
+		check_time_zone(PATH(path, "timeZone"), zone, e);
 	for (size_t i = 0; i < sizeof(numbers) / sizeof(*numbers); i++)
 		k8s_check_not_negative(e, PATH(path, numbers[i]), json_object_get(spec, numbers[i]));
 	k8s_check_enum(e, PATH(path, "concurrencyPolicy"), jpath_str(spec, "concurrencyPolicy", ""), policies, true);

@@ -5,6 +5,8 @@
 
 #include "server/audit_policy.h"
 
+int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
+
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
 	static const char *const uris[] = { "/api/v1/namespaces/d/secrets/s", "/apis/apps/v1/deployments", "/healthz" };

@@ -69,6 +69,20 @@ static void test_messages(void **state)
 	golden_message("apps/v1 StatefulSet", "{'spec':{'replicas':5," TEMPLATE "}}", "{'spec':{" TEMPLATE "}}", "");
 	golden_message("batch/v1 Job", "{'spec':{'template':{" POD "}}}", NULL,
 		       "spec.template.spec.restartPolicy: Required value: valid values: \"OnFailure\", \"Never\"");
+#define JOB(more) "{'spec':{" more ",'template':{'spec':{'restartPolicy':'Never','containers':[{'name':'a','image':'i'}]}}}}"
+	golden_message("batch/v1 Job", JOB("'completionMode':'Indexed','completions':3,'backoffLimitPerIndex':1,'successPolicy':{'rules':[{"
+					   "'succeededIndexes':'0-3'},{},{'succeededCount':4},{'succeededIndexes':'0,2'}]}"), NULL,
+		       "[spec.successPolicy.rules[0].succeededIndexes: Invalid value: \"0-3\": error parsing succeededIndexes, "
+		       "spec.successPolicy.rules[1]: Required value: at least one of succeededCount or succeededIndexes must be specified, "
+		       "spec.successPolicy.rules[2].succeededCount: Invalid value: 4: must be less than or equal to 3 (the number of specified "
+		       "completions)]");
+	golden_message("batch/v1 Job", JOB("'maxFailedIndexes':2,'podFailurePolicy':{'rules':[{'action':'FailIndex','onPodConditions':[{'type':'X'}]},"
+					   "{'action':'Count','onExitCodes':{'operator':'In','values':[0,0]}}]}"), NULL,
+		       "[spec.backoffLimitPerIndex: Required value: when maxFailedIndexes is specified, spec.maxFailedIndexes: Invalid value: 2: "
+		       "must be less than or equal to completions, spec.podFailurePolicy.rules[0].action: Unsupported value: \"FailIndex\": "
+		       "supported values: \"Count\", \"FailJob\", \"Ignore\", spec.podFailurePolicy.rules[1].onExitCodes.values[0]: Invalid value: 0: "
+		       "must not be 0 for the In operator, spec.podFailurePolicy.rules[1].onExitCodes.values[1]: Invalid value: 0: must not be 0 "
+		       "for the In operator, spec.podFailurePolicy.rules[1].onExitCodes.values[1]: Duplicate value: 0]");
 	golden_message("batch/v1 CronJob", "{'spec':{'schedule':'x','jobTemplate':{'spec':{'template':{'spec':{'restartPolicy':'Never',"
 		       "'containers':[{'name':'a','image':'i'}]}}}}}}", NULL,
 		       "spec.schedule: Invalid value: \"x\": expected exactly 5 fields, found 1: [x]");

@@ -102,6 +102,8 @@ void k8s_defaults_daemonset(json_t *obj)
 
 void k8s_defaults_job(json_t *obj)
 {
+	json_t *rule, *condition;
+	size_t i, k;
 	json_t *spec = workload_spec(obj), *labels = jpath_get(spec, "template.metadata.labels"), *meta = json_object_get(obj, "metadata");
 	if (!spec)
 		return;
@@ -112,6 +114,9 @@ void k8s_defaults_job(json_t *obj)
 	k8s_default(spec, "backoffLimit", json_integer(json_object_get(spec, "backoffLimitPerIndex") ? 2147483647 : 6));
 	k8s_default(spec, "suspend", json_false());
 	k8s_default(spec, "podReplacementPolicy", json_string(json_object_get(spec, "podFailurePolicy") ? "Failed" : "TerminatingOrFailed"));
+	json_array_foreach(jpath_get(spec, "podFailurePolicy.rules"), i, rule)
+		json_array_foreach(json_object_get(rule, "onPodConditions"), k, condition)
+			k8s_default(condition, "status", json_string("True"));
 	if (labels && json_is_object(meta) && !json_object_size(json_object_get(meta, "labels")))
 		json_object_set_new(meta, "labels", json_deep_copy(labels));
 }

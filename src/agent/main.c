@@ -97,7 +97,7 @@ static int run_guest(void)
 		rc = runtime_prepare(&a, &e);
 	a.cloned = !rc && template_wanted();
 	if (a.cloned)
-		rc = template_wait(&e);
+		rc = template_wait(&a.slots, &e);
 	if (!rc)
 		rc = serve(&a, NULL, &e);
 	if (rc)

@@ -25,6 +25,7 @@
 #include "base/own.h"
 #include "machine.h"
 #include "quota.h"
+#include "template.h"
 
 #define ENTROPY_MIN 32
 #define ENTROPY_MAX 4096
@@ -137,15 +138,15 @@ static int refresh(struct agent *a, const Bulkhead__Agent__ConfigurePod *c, stru
 	snprintf(dir, sizeof(dir), "%s/pod", a->run_dir);
 	if (buf_printf(&hostname, "%s\n", c->hostname))
 		return err_set(e, ENOMEM, "no memory");
-	int rc = dir_make(dir, 0755, e);
+	int rc = a->machine->add_entropy(c->entropy.data, c->entropy.len, e);   // before anything else: a clone has had its template's
+	if (!rc)
+		rc = dir_make(dir, 0755, e);
 	if (!rc)
 		rc = write_file(a, POD_FILE_RESOLV_CONF, c->resolv_conf, e);
 	if (!rc)
 		rc = write_file(a, POD_FILE_HOSTS, c->hosts, e);
 	if (!rc)
 		rc = write_file(a, POD_FILE_HOSTNAME, hostname.data, e);
-	if (!rc)
-		rc = a->machine->add_entropy(c->entropy.data, c->entropy.len, e);
 	if (!rc && c->clock_real_ns)
 		rc = a->machine->set_clock(c->clock_real_ns, e);
 	return rc;
@@ -243,6 +244,8 @@ void pod_configure(struct agent *a, const Bulkhead__Agent__Request *rq, struct c
 	int rc = check(a->pod, c, &e);
 	if (!rc)
 		rc = refresh(a, c, &e);
+	if (!rc && a->slots)
+		rc = template_plug(take(a->slots), &e);
 	if (!rc && !a->pod->uid)
 		rc = configure_once(a, c, &e);
 	call_end(call, rc, &e);

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // Waiting to be cloned; see template.h. A template has virtio-mmio slots without devices, which no driver took at boot.
-// Nobody says that the VM is a clone now; it is found out by trying to bind the slot that every clone has a device in.
+// Nobody says that the VM is a clone now; it is found out by trying to bind the slots that a clone has a device in: a clone of a
+// pod has a disk from the beginning, one that waits for its pod has nothing but a vsock device.
 #include "template.h"
 
 #include <dirent.h>
@@ -23,7 +24,17 @@
 #define WAITING "bulkhead-agent: waiting to be cloned\n"    // hostd looks for this line (src/hostd/template_build.c)
 #define POLL_NS 2000000
 
-struct slots { char name[SLOTS][32]; int bind; };   // names of the platform devices; "": none
+struct template_slots {
+	char name[SLOTS][32];   // of the platform devices; "": none
+	int bind;               // owned
+};
+
+static void slots_free(struct template_slots **s)
+{
+	if (*s && (*s)->bind >= 0)
+		close((*s)->bind);
+	free(*s);
+}
 
 bool template_wanted(void)
 {
@@ -37,7 +48,7 @@ bool template_wanted(void)
 	return false;
 }
 
-static int slots_find(struct slots *s, struct err *e)
+static int slots_find(struct template_slots *s, struct err *e)
 {
 	own_dir DIR *d = opendir(DEVICES);
 	struct dirent *de;
@@ -60,37 +71,54 @@ static int slots_find(struct slots *s, struct err *e)
 }
 
 /* True: the slot has a device, and its driver has it now. */
-static bool bind_slot(const struct slots *s, unsigned slot)
+static bool bind_slot(const struct template_slots *s, unsigned slot)
 {
 	const char *name = s->name[slot];
 	return *name && pwrite(s->bind, name, strlen(name), 0) == (ssize_t)strlen(name);
 }
 
-static void bind_all(const struct slots *s)
+/* Network cards, and disks from that slot on: the slots are filled from the first one. */
+static void bind_all(const struct template_slots *s, unsigned disk)
 {
-	bind_slot(s, SLOT_VSOCK);   // not when the template had it
 	for (unsigned n = SLOT_NET; n < SLOT_NET + NETS_MAX && bind_slot(s, n); n++)
 		;
-	for (unsigned n = SLOT_DISK + 1; n < SLOT_DISK + DISKS_MAX && bind_slot(s, n); n++)
+	for (unsigned n = disk; n < SLOT_DISK + DISKS_MAX && bind_slot(s, n); n++)
 		;
 }
 
-int template_wait(struct err *e)
+int template_wait(struct template_slots **later, struct err *e)
 {
-	struct slots s = {.bind = -1};
+	__attribute__((cleanup(slots_free))) struct template_slots *s = calloc(1, sizeof(*s));
+	if (!s)
+		return err_set(e, ENOMEM, "no memory");
+	s->bind = -1;
 	int rc = boot_load_module("quota_v2", e);   // clones need it for their scratch disk
 	if (!rc)
-		rc = slots_find(&s, e);
+		rc = slots_find(s, e);
 	if (rc)
 		return rc;
-	own_fd int bind = s.bind, console = open("/dev/console", O_WRONLY | O_NOCTTY | O_CLOEXEC);
-	(void)bind;
-	if (!*s.name[SLOT_DISK])
+	own_fd int console = open("/dev/console", O_WRONLY | O_NOCTTY | O_CLOEXEC);
+	if (!*s->name[SLOT_DISK])
 		return err_set(e, ENODEV, "this VM has no slot to put a disk in: it cannot be a template");
 	if (console < 0 || fd_write_all(console, WAITING, strlen(WAITING)))
 		return err_sys(e, errno, "write to the console");
-	while (!bind_slot(&s, SLOT_DISK))
+	bool disk, vsock;
+	while (!(disk = bind_slot(s, SLOT_DISK)) && !(vsock = bind_slot(s, SLOT_VSOCK)))
 		nanosleep(&(struct timespec){.tv_nsec = POLL_NS}, NULL);
-	bind_all(&s);
+	if (!disk) {
+		*later = take(s);
+		return 0;
+	}
+	bind_slot(s, SLOT_VSOCK);   // not when the template had it
+	bind_all(s, SLOT_DISK + 1);
+	return 0;
+}
+
+int template_plug(struct template_slots *slots, struct err *e)
+{
+	__attribute__((cleanup(slots_free))) struct template_slots *s = slots;
+	if (!bind_slot(s, SLOT_DISK))
+		return err_set(e, ENODEV, "this VM waited for its pod, which came without a disk");
+	bind_all(s, SLOT_DISK + 1);
 	return 0;
 }

@@ -16,6 +16,7 @@ struct pods;
 struct services;
 struct templates;
 struct volume_store;
+struct waiting;
 struct claims;
 
 struct host {
@@ -34,6 +35,7 @@ struct host {
 	const char *cluster_domain;
 	unsigned vm_uid_base;      // VM number n runs as uid vm_uid_base + n
 	unsigned max_pods;
+	unsigned waiting_count;    // clones that wait for a pod, of each template
 
 	struct k8s_client *api;
 	struct image_store *images;
@@ -44,6 +46,7 @@ struct host {
 	struct pods *pods;
 	struct services *services;
 	struct templates *templates;   // NULL: every VM is booted
+	struct waiting *waiting;       // NULL: no clone waits for a pod
 	struct volume_store *volumes;
 	struct claims *claims;
 };

@@ -155,6 +155,11 @@ void pod_vm_lost(struct pod *p);                               // the VM has end
 void pod_vm_stop(struct pod *p);                               // end the VM, keep network and logs
 void pod_release(struct pod *p);                               // end VM, network, disks, image holds; logs stay
 
+/* pod_size.c: of the VM and its scratch disk */
+unsigned pod_memory_mib(const struct pod *p);
+unsigned pod_vcpus(const struct pod *p);
+uint64_t pod_scratch_bytes(const struct pod *p);
+
 /* pod_paging.c: what a VM of so much memory reserves and may have of the host's; NULL: this host pages nothing. */
 #define POD_MEMORY_OVERHEAD_MIB 96      // guest kernel, agent, page tables
 const struct vm_paging *pod_paging(const struct pod *p, unsigned memory_mib, struct vm_paging *out);

@@ -16,6 +16,8 @@ int pods_watch(struct pods *ps, struct err *e);                          // foll
 void pods_close(struct pods *ps);                                       // workers end, VMs go on
 
 json_t *pods_vms(struct pods *ps);      // for `bulkhead vm ls`: array of VMs with state, memory, start stages; new reference
+struct vm;
+void pods_vm_ask(json_t *row, struct vm *vm);        // add what the VM says; blocks for a round trip
 unsigned pods_number_take(struct pods *ps);          // a VM number (1...), unique among living VMs; 0: none left
 void pods_number_mark(struct pods *ps, unsigned n);
 void pods_number_drop(struct pods *ps, unsigned n);

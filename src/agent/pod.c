@@ -152,9 +152,11 @@ static int refresh(struct agent *a, const Bulkhead__Agent__ConfigurePod *c, stru
 	return rc;
 }
 
-static int mount_scratch(struct agent *a, const char *serial, struct err *e)
+int pod_mount_scratch(struct agent *a, const char *serial, struct err *e)
 {
 	char device[MACHINE_DISK_PATH_MAX];
+	if (a->scratch_mounted)
+		return 0;
 	if (!*serial)
 		return a->machine->mount("scratch", a->scratch_dir, "tmpfs", MS_NODEV, "mode=0755", e);
 	int rc = a->machine->find_disk(a->machine, serial, device, e);
@@ -163,8 +165,10 @@ static int mount_scratch(struct agent *a, const char *serial, struct err *e)
 	bool quota = quota_on_device(device);
 	if (quota)
 		rc = a->machine->load_module("quota_v2", e);
-	return rc ? rc : a->machine->mount(device, a->scratch_dir, "ext4", MS_NOATIME | MS_NODEV,
-					   quota ? "discard,prjquota" : "discard", e);
+	if (!rc)
+		rc = a->machine->mount(device, a->scratch_dir, "ext4", MS_NOATIME | MS_NODEV, quota ? "discard,prjquota" : "discard", e);
+	a->scratch_mounted = !rc;
+	return rc;
 }
 
 /* The first process of the shared process namespace: it reaps what its containers leave, and does nothing else. */
@@ -225,7 +229,7 @@ static int configure_once(struct agent *a, const Bulkhead__Agent__ConfigurePod *
 		rc = a->machine->set_sysctl(path, c->sysctls[i]->value, e);
 	}
 	if (!rc)
-		rc = mount_scratch(a, c->scratch_serial, e);
+		rc = pod_mount_scratch(a, c->scratch_serial, e);
 	if (!rc && remember_addresses(p, c))
 		rc = err_set(e, ENOMEM, "no memory");
 	if (!rc && c->share_process_namespace)
@@ -245,7 +249,7 @@ void pod_configure(struct agent *a, const Bulkhead__Agent__Request *rq, struct c
 	if (!rc)
 		rc = refresh(a, c, &e);
 	if (!rc && a->slots)
-		rc = template_plug(take(a->slots), &e);
+		template_plug(take(a->slots));
 	if (!rc && !a->pod->uid)
 		rc = configure_once(a, c, &e);
 	call_end(call, rc, &e);

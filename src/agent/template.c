@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // Waiting to be cloned; see template.h. A template has virtio-mmio slots without devices, which no driver took at boot.
-// Nobody says that the VM is a clone now; it is found out by trying to bind the slots that a clone has a device in: a clone of a
-// pod has a disk from the beginning, one that waits for its pod has nothing but a vsock device.
+// Nobody says that the VM is a clone now; it is found out by trying to bind the slot that every clone has a device in. A clone that
+// waits for its pod is known by a network card in a slot where no pod has one.
 #include "template.h"
 
 #include <dirent.h>
@@ -21,6 +21,7 @@
 #define WORD "bulkhead.template"
 #define DEVICES "/sys/bus/platform/devices"
 #define BIND "/sys/bus/platform/drivers/virtio-mmio/bind"
+#define UNBIND "/sys/bus/platform/drivers/virtio-mmio/unbind"
 #define WAITING "bulkhead-agent: waiting to be cloned\n"    // hostd looks for this line (src/hostd/template_build.c)
 #define POLL_NS 2000000
 
@@ -70,19 +71,21 @@ static int slots_find(struct template_slots *s, struct err *e)
 	return s->bind < 0 ? err_sys(e, errno, "open " BIND) : 0;
 }
 
-/* True: the slot has a device, and its driver has it now. */
-static bool bind_slot(const struct template_slots *s, unsigned slot)
+static bool write_slot(const struct template_slots *s, int fd, unsigned slot)
 {
 	const char *name = s->name[slot];
-	return *name && pwrite(s->bind, name, strlen(name), 0) == (ssize_t)strlen(name);
+	return *name && pwrite(fd, name, strlen(name), 0) == (ssize_t)strlen(name);
 }
 
-/* Network cards, and disks from that slot on: the slots are filled from the first one. */
-static void bind_all(const struct template_slots *s, unsigned disk)
+/* True: the slot has a device, and its driver has it now. */
+static bool bind_slot(const struct template_slots *s, unsigned slot) { return write_slot(s, s->bind, slot); }
+
+/* The other disks, and network cards: the slots are filled from the first one. */
+static void bind_all(const struct template_slots *s)
 {
 	for (unsigned n = SLOT_NET; n < SLOT_NET + NETS_MAX && bind_slot(s, n); n++)
 		;
-	for (unsigned n = disk; n < SLOT_DISK + DISKS_MAX && bind_slot(s, n); n++)
+	for (unsigned n = SLOT_DISK + 1; n < SLOT_DISK + DISKS_MAX && bind_slot(s, n); n++)
 		;
 }
 
@@ -102,23 +105,22 @@ int template_wait(struct template_slots **later, struct err *e)
 		return err_set(e, ENODEV, "this VM has no slot to put a disk in: it cannot be a template");
 	if (console < 0 || fd_write_all(console, WAITING, strlen(WAITING)))
 		return err_sys(e, errno, "write to the console");
-	bool disk, vsock;
-	while (!(disk = bind_slot(s, SLOT_DISK)) && !(vsock = bind_slot(s, SLOT_VSOCK)))
+	while (!bind_slot(s, SLOT_DISK))
 		nanosleep(&(struct timespec){.tv_nsec = POLL_NS}, NULL);
-	if (!disk) {
-		*later = take(s);
+	bind_slot(s, SLOT_VSOCK);   // not when the template had it
+	if (!bind_slot(s, SLOT_REHEARSAL)) {
+		bind_all(s);
 		return 0;
 	}
-	bind_slot(s, SLOT_VSOCK);   // not when the template had it
-	bind_all(s, SLOT_DISK + 1);
+	own_fd int unbind = open(UNBIND, O_WRONLY | O_CLOEXEC);
+	if (unbind < 0 || !write_slot(s, unbind, SLOT_REHEARSAL))
+		return err_sys(e, errno, "give back the network card of the rehearsal");
+	*later = take(s);
 	return 0;
 }
 
-int template_plug(struct template_slots *slots, struct err *e)
+void template_plug(struct template_slots *slots)
 {
 	__attribute__((cleanup(slots_free))) struct template_slots *s = slots;
-	if (!bind_slot(s, SLOT_DISK))
-		return err_set(e, ENODEV, "this VM waited for its pod, which came without a disk");
-	bind_all(s, SLOT_DISK + 1);
-	return 0;
+	bind_all(s);
 }

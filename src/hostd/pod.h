@@ -144,6 +144,7 @@ void pod_shares_release(struct pod *p);
 
 /* pod_identity.c */
 #define POD_SCRATCH_SERIAL "scratch"                           // virtio serial of the pod's writable disk
+#define POD_SCRATCH_BYTES (10ull << 30)                        // of a pod that does not ask for more
 int pod_configure(struct pod *p, struct err *e);               // give the agent the pod's identity; repeatable
 
 /* pod_vm.c: from images to a configured agent, and back. All from the worker. */

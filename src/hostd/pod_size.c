@@ -8,7 +8,6 @@
 #include "k8s/quantity.h"
 #include "pod.h"
 
-#define SCRATCH_DEFAULT_BYTES (10ull << 30)
 #define MEMORY_DEFAULT_MIB 512          // of a pod without memory limits
 #define MEMORY_MIN_MIB 192
 
@@ -72,5 +71,5 @@ uint64_t pod_scratch_bytes(const struct pod *p)
 		sum += every ? k8s_quantity_value(spec_limit, 0) : 0;
 	}
 	uint64_t want = (uint64_t)sum + (1ull << 30);
-	return want > SCRATCH_DEFAULT_BYTES ? want : SCRATCH_DEFAULT_BYTES;
+	return want > POD_SCRATCH_BYTES ? want : POD_SCRATCH_BYTES;
 }

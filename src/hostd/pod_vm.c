@@ -5,6 +5,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "base/buf.h"
 #include "base/clock.h"
@@ -137,6 +138,11 @@ static int disks_collect(struct pod *p, struct disk_list *l, struct err *e)
 		if (rc)
 			return rc;
 	}
+	return 0;
+}
+
+static int scratch_collect(struct pod *p, struct disk_list *l, struct err *e)
+{
 	char *path;
 	if (asprintf(&path, "%s/scratch.bhd", p->dir) < 0)
 		return err_sys(e, ENOMEM, "scratch disk");
@@ -180,13 +186,27 @@ static int move_in(struct pod *p, struct waiting_clone *w, const struct vm_confi
 	rc = pod_state_save(p, e);
 	if (!rc && c->paging && vm_memory_id(w->vm))
 		rc = pager_client_limit(c->paging->client, vm_memory_id(w->vm), c->paging->limit_bytes, c->paging->reserve_bytes, c->paging->shares, e);
+	own_free char *from = NULL, *to = NULL;
+	if (!rc && (asprintf(&from, "%s/scratch.bhd", w->dir) < 0 || asprintf(&to, "%s/scratch.bhd", p->dir) < 0))
+		rc = err_sys(e, ENOMEM, "move in");
+	if (!rc)
+		rc = scratch_move(from, to, e);
 	return rc ? rc : vm_plug(w->vm, c, e);
+}
+
+/* It has a scratch disk of the usual size already; a pod that has been here before has its own. */
+static bool can_move_in(const struct pod *p)
+{
+	own_free char *path = NULL;
+	return !asks_for(p, "template") && pod_scratch_bytes(p) == POD_SCRATCH_BYTES && asprintf(&path, "%s/scratch.bhd", p->dir) >= 0 &&
+	       access(path, F_OK);
 }
 
 static int start_waiting(struct pod *p, const struct vm_config *c, struct vm **vm)
 {
+	own_free char *scratch = NULL;
 	struct err e = ERR_INIT;
-	struct waiting_clone *w = asks_for(p, "template") ? NULL : waiting_take(p->host->waiting, p->template);
+	struct waiting_clone *w = can_move_in(p) ? waiting_take(p->host->waiting, p->template) : NULL;
 	if (!w)
 		return -ENOENT;
 	int rc = move_in(p, w, c, &e);
@@ -201,11 +221,13 @@ static int start_waiting(struct pod *p, const struct vm_config *c, struct vm **v
 		pthread_mutex_unlock(&p->lock);
 	}
 	waiting_end(p->host->waiting, w);
+	if (rc && asprintf(&scratch, "%s/scratch.bhd", p->dir) >= 0)
+		scratch_remove(scratch);           // only a VM that is no more has used it
 	return rc;
 }
 
 /* A clone that has waited for a pod, where there is one; else one that is made now; else a boot. */
-static int start(struct pod *p, const struct vm_config *wish, struct vm **vm, struct err *e)
+static int start(struct pod *p, const struct vm_config *wish, struct disk_list *disks, struct vm **vm, struct err *e)
 {
 	struct vm_config c = *wish;
 	bool sampled;
@@ -213,6 +235,10 @@ static int start(struct pod *p, const struct vm_config *wish, struct vm **vm, st
 	p->template = p->boot_next || asks_for(p, "boot") ? NULL : template_take(p->host->templates, c.vcpus, c.memory_mib);
 	if (p->template && !start_waiting(p, &c, vm))
 		return 0;
+	int rc = scratch_collect(p, disks, e);
+	if (rc)
+		return rc;
+	c.disks_count = disks->count;
 	c.uid = p->host->vm_uid_base + p->vm_number;
 	if (p->template && !clone_start(p->template, &c, on_vm_end, p, &sampled, vm, e)) {
 		snprintf(p->sample, sizeof(p->sample), "%s", sampled ? template_name(p->template) : "");
@@ -278,7 +304,7 @@ static int vm_bring_up(struct pod *p, struct err *e)
 		p->vm_ended = p->agent_ended = false;
 		p->boot_cancel = p->cancel;
 		pthread_mutex_unlock(&p->lock);
-		rc = start(p, &c, &vm, e);
+		rc = start(p, &c, &disks, &vm, e);
 	}
 	disks_free(&disks);
 	if (p->net.tap_fd >= 0)

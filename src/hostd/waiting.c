@@ -16,8 +16,10 @@
 #include "base/own.h"
 #include "clone.h"
 #include "pager_client.h"
+#include "pod.h"
 #include "pods.h"
 #include "pressure.h"
+#include "scratch.h"
 
 #define QUIET_NS (1 * NS_PER_S)            // no pod has started for so long: nobody is disturbed
 #define USED_NS (600 * NS_PER_S)           // a template that no pod has asked for since is not "used lately"
@@ -86,16 +88,20 @@ static struct waiting_clone *clone_new(struct waiting *w, const char *template, 
 static int bring_up(struct waiting *w, struct waiting_clone *c, struct template *t, const struct size *s, struct err *e)
 {
 	const struct host *h = w->host;
-	char vm_dir[sizeof(c->dir) + 4], id[32];
+	char vm_dir[sizeof(c->dir) + 4], scratch[sizeof(c->dir) + 16], id[32];
+	const struct vm_disk disk = {.serial = POD_SCRATCH_SERIAL, .path = scratch};
 	snprintf(vm_dir, sizeof(vm_dir), "%s/vm", c->dir);
+	snprintf(scratch, sizeof(scratch), "%s/scratch.bhd", c->dir);
 	snprintf(id, sizeof(id), "waiting-%u", c->number);
 	struct vm_paging paging = {.client = h->pager, .limit_bytes = (uint64_t)s->memory_mib << 20, .shares = SHARES};
 	bool paged = h->pager && pager_client_usable(h->pager, NULL, 0);
 	struct vm_config v = {.dir = vm_dir, .id = id, .name = "waiting", .vmx_path = h->vmx_path, .guest_dir = h->guest_dir, .engine = h->engine,
-			      .vcpus = s->vcpus, .memory_mib = s->memory_mib, .tap_fd = -1, .mac = "", .metrics_dir = h->metrics_dir,
+			      .vcpus = s->vcpus, .memory_mib = s->memory_mib, .disks = &disk, .disks_count = 1, .tap_fd = -1, .mac = "", .metrics_dir = h->metrics_dir,
 			      .uid = h->vm_uid_base + c->number, .waiting = true, .restore_state_fd = -1, .restore_memory_fd = -1,
 			      .paging = paged ? &paging : NULL};
-	int rc = clone_start(t, &v, nobody_ends, NULL, &c->sampled, &c->vm, e);
+	int rc = scratch_make(h->root, scratch, POD_SCRATCH_BYTES, e);
+	if (!rc)
+		rc = clone_start(t, &v, nobody_ends, NULL, &c->sampled, &c->vm, e);
 	if (!rc)
 		rc = agent_client_open(vm_vsock_path(c->vm), ANSWER_MS, &w->quit, nobody_hears, NULL, &c->agent, NULL, e);
 	if (rc && c->vm && !vm_alive(c->vm)) {

@@ -92,8 +92,10 @@ static int read_fd(const json_t *o, const char *field, enum fd_kind kind, int *o
 
 static int read_disk(const json_t *o, struct vmx_config *c, struct err *e)
 {
-	struct vmx_disk_config *d = &c->disk[c->ndisks];
 	own_free char *serial = NULL;
+	if (c->ndisks == DISKS_MAX)
+		return err_set(e, EINVAL, "configuration: a VM can have %d disks, and has them", DISKS_MAX);
+	struct vmx_disk_config *d = &c->disk[c->ndisks];
 	int rc = read_text(o, "serial", sizeof(d->serial) - 1, &serial, e);
 	if (!rc && !*serial)
 		rc = bad(e, "serial", "a text of 1 to 20 bytes");
@@ -217,8 +219,8 @@ static int config_parse(const json_t *o, struct vmx_config *c, struct err *e)
 	    (rc = read_restore(o, c, e)) || (rc = read_paging(o, c, e)) || (rc = read_list(o, "disks", DISKS_MAX, c, read_disk, e)) ||
 	    (rc = read_list(o, "nets", NETS_MAX, c, read_net, e)))
 		return rc;
-	if (c->waiting && (c->restore_state_fd < 0 || c->ndisks || c->nnets))
-		return bad(e, "waiting", "said of a saved VM only, without disks and nets");
+	if (c->waiting && (c->restore_state_fd < 0 || c->nnets))
+		return bad(e, "waiting", "said of a saved VM only, without nets");
 	return 0;
 }
 
@@ -321,7 +323,7 @@ int vmx_config_plug(struct vmx_config *c, const int *fds, size_t nfds, struct vm
 		return err_set(e, EINVAL, "what is plugged is not a JSON object: %s (line %d)", je.text, je.line);
 	if ((rc = read_text(o, "name", 512, &name, e)) || (rc = plug_files(o, fds, nfds, files, nfiles, e)) ||
 	    (rc = plug_nets(o, fds, nfds, e)) || (rc = read_list(o, "disks", DISKS_MAX, c, read_disk, e)) ||
-	    (rc = read_list(o, "nets", NETS_MAX, c, read_net, e))) {
+	    (rc = read_list(o, "nets", SLOT_REHEARSAL - SLOT_NET, c, read_net, e))) {
 		free(name);
 		return rc;
 	}

@@ -36,7 +36,7 @@ struct vmx_config {
 	struct vmx_disk_config disk[DISKS_MAX];
 	struct vmx_net_config net[NETS_MAX];
 	char *cpu_model;               // owned; NULL: all that the host has
-	bool waiting;                  // disks and network cards come later, by vmx_config_plug
+	bool waiting;                  // network cards and further disks come later, by vmx_config_plug
 	bool template;                 // every virtio slot is declared to the guest, filled or not
 	int restore_state_fd, restore_memory_fd;   // -1: the VM boots
 	bool paged;

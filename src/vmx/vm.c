@@ -266,11 +266,11 @@ static int handed_open(void *user, const char *path, bool writable)
 	return -ENOENT;
 }
 
-static int plug_disks(struct vm *vm, struct err *e)
+static int plug_disks(struct vm *vm, unsigned first, struct err *e)
 {
 	unsigned n = vm->config->ndisks;
 	int rc = 0;
-	vm->config->ndisks = 0;
+	vm->config->ndisks = first;
 	while (!rc && vm->config->ndisks < n) {
 		unsigned i = vm->config->ndisks;
 		rc = disk_init(vm, i, e);
@@ -286,19 +286,20 @@ int vm_plug(struct vm *vm, const int *fds, size_t nfds, struct err *e)
 	struct handed h = {.count = 0};
 	if (vm->state != VMX_WAITING)
 		return err_set(e, EALREADY, "this VM does not wait for disks and network cards");
+	unsigned first = vm->config->ndisks;       // those that it has waited with
 	vm->state = VMX_STARTING;                  // nobody plugs twice
 	int rc = vmx_config_plug(vm->config, fds, nfds, h.file, &h.count, e);
 	if (!rc) {
 		bh_disk_set_opener(handed_open, &h);
-		rc = plug_disks(vm, e);
+		rc = plug_disks(vm, first, e);
 		bh_disk_set_opener(NULL, NULL);
 	} else {
-		vm->config->ndisks = 0;
+		vm->config->ndisks = first;
 	}
 	for (unsigned i = 0; i < h.count; i++)
 		free(h.file[i].path);
 	if (!rc)
-		rc = vm->ops->plug(vm->engine, e);
+		rc = vm->ops->plug(vm->engine, first, e);
 	if (rc)
 		return rc;
 	vm->state = VMX_RUNNING;

@@ -362,16 +362,16 @@ static void connect_there(void *arg)
 }
 
 // The devices' threads run by now: each takes up its own connection.
-static int qemu_plug(struct engine *g, struct err *e)
+static int qemu_plug(struct engine *g, unsigned first_disk, struct err *e)
 {
-	for (unsigned i = 0; i < g->vm->config->ndisks; i++) {
+	for (unsigned i = first_disk; i < g->vm->config->ndisks; i++) {
 		struct vm_device *d = &g->vm->disk[i].device;
 		struct connection c = {.g = g, .device = d, .fd = &g->spare[i], .e = e};
 		devthread_call(d->thread, connect_there, &c);
 		if (c.rc)
 			return c.rc;
 	}
-	return qemu_state_plug(&g->state, e);
+	return qemu_state_plug(&g->state, first_disk, e);
 }
 
 static int qemu_save(struct engine *g, int state_fd, int memory_fd, struct err *e)

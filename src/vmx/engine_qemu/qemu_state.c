@@ -46,6 +46,7 @@ STEP(on_capabilities, "leave out memory")
 STEP(on_handler, "prepare a device's slot")
 STEP(on_incoming, "load its state")
 STEP(on_vsock, "add the vsock device")
+STEP(on_rehearsal, "add a network card")
 
 static void on_cont(void *user, const json_t *value, const char *why)
 {
@@ -112,6 +113,15 @@ int qemu_state_load(struct qemu_state *s, struct err *e)
 	return rc ? rc : qmp_send(s->qmp, "qom-list", json_pack("{s:s}", "path", PATH_UNATTACHED), -1, on_list, s, e);
 }
 
+// On it the guest does for the first time, which is slow, what it will have to do with its pod's network card.
+static int add_rehearsal(struct qemu_state *s, struct err *e)
+{
+	char bus[32];
+	snprintf(bus, sizeof(bus), "virtio-mmio-bus.%d", SLOT_REHEARSAL);
+	return qmp_send(s->qmp, "device_add", json_pack("{s:s, s:s, s:s}", "driver", "virtio-net-device", "id", "dev-rehearsal", "bus", bus), -1,
+			on_rehearsal, s, e);
+}
+
 static void loaded(struct qemu_state *s)
 {
 	struct err e = ERR_INIT;
@@ -119,7 +129,7 @@ static void loaded(struct qemu_state *s)
 	snprintf(bus, sizeof(bus), "virtio-mmio-bus.%d", SLOT_VSOCK);
 	json_t *vsock = json_pack("{s:s, s:s, s:s, s:s}", "driver", "vhost-user-vsock-device", "id", "dev-vsock", "chardev", "vsock",
 				  "bus", bus);
-	if (qmp_send(s->qmp, "device_add", vsock, -1, on_vsock, s, &e) || qmp_send(s->qmp, "cont", NULL, -1, on_cont, s, &e))
+	if (qmp_send(s->qmp, "device_add", vsock, -1, on_vsock, s, &e) || (s->vm->config->waiting && add_rehearsal(s, &e)) || qmp_send(s->qmp, "cont", NULL, -1, on_cont, s, &e))
 		failed(s, "run", e.text);
 }
 
@@ -165,7 +175,7 @@ static int plug_disk(struct qemu_state *s, unsigned n, struct err *e)
 						    "num-queues", 1, "bus", bus), -1, e);
 }
 
-int qemu_state_plug(struct qemu_state *s, struct err *e)
+int qemu_state_plug(struct qemu_state *s, unsigned first_disk, struct err *e)
 {
 	const struct vmx_config *c = s->vm->config;
 	int rc = 0;
@@ -173,7 +183,7 @@ int qemu_state_plug(struct qemu_state *s, struct err *e)
 	s->why[0] = '\0';
 	for (unsigned i = 0; i < c->nnets && !rc; i++)
 		rc = plug_net(s, i, e);
-	for (unsigned i = 0; i < c->ndisks && !rc; i++)
+	for (unsigned i = first_disk; i < c->ndisks && !rc; i++)
 		rc = plug_disk(s, i, e);
 	if (rc || !s->waiting)
 		return rc;

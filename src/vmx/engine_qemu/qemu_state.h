@@ -25,8 +25,8 @@ struct qemu_state {
  * state may hold, and let the guest run. vm_running or vm_ended follows. Returns 0 or -errno. */
 int qemu_state_load(struct qemu_state *s, struct err *e);
 
-/* The disks and network cards of a guest that waited: into their slots. Waits for QEMU. 0 or -errno. */
-int qemu_state_plug(struct qemu_state *s, struct err *e);
+/* The network cards of a guest that waited, and its disks from that one on: into their slots. Waits for QEMU. 0 or -errno. */
+int qemu_state_plug(struct qemu_state *s, unsigned first_disk, struct err *e);
 
 /* Pause the guest, write QEMU's state and the memory. Waits for QEMU. 0: it stays paused; -errno: it runs on. */
 int qemu_state_save(struct qemu_state *s, int state_fd, int memory_fd, struct err *e);

@@ -19,7 +19,7 @@
 //     "restore_state_fd": N, "restore_memory_fd": N,   both or neither: go on as a VM that VMX_MSG_SAVE wrote, with the same
 //                           vcpus, memory and engine; kernel, initramfs and command line are not used. A device that is not in
 //                           the state appears fresh in its slot; one that is in the state must be here.
-//     "waiting": true,      left out: false. A saved VM that goes on without disks and network cards and gets them by VMX_MSG_PLUG
+//     "waiting": true,      left out: false. A saved VM that goes on without network cards; these and further disks come by VMX_MSG_PLUG
 //     "template": true,     left out: false. Declare every virtio slot to the guest, so that clones can have more devices
 //     "cpu_model": "host" | "x86-64-v2" | "x86-64-v3" | "x86-64-v4",   engine kvm; left out: host
 //     "paged": true,        left out: false. Nothing of the guest's memory is there until somebody attaches what VMX_MSG_MEMORY

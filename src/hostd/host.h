@@ -18,6 +18,8 @@ struct templates;
 struct volume_store;
 struct waiting;
 struct claims;
+struct node;
+struct shutdown_plan;
 
 struct host {
 	const char *root;          // the cluster's folder
@@ -49,6 +51,8 @@ struct host {
 	struct waiting *waiting;       // NULL: no clone waits for a pod
 	struct volume_store *volumes;
 	struct claims *claims;
+	struct node *node;
+	const struct shutdown_plan *plan;   // of a host that goes down
 };
 
 #endif

@@ -16,6 +16,7 @@
 #include "bulkhead/prda.h"
 #include "claims.h"
 #include "clone.h"
+#include "die.h"
 #include "events.h"
 #include "image.h"
 #include "pod.h"
@@ -178,6 +179,7 @@ static int move_in(struct pod *p, struct waiting_clone *w, const struct vm_confi
 		rc = err_set(e, EPIPE, "its agent has ended");
 	if (rc)
 		return rc;
+	die_at("moving");
 	unsigned number = p->vm_number;
 	pthread_mutex_lock(&p->lock);
 	p->vm_number = w->number;
@@ -191,6 +193,7 @@ static int move_in(struct pod *p, struct waiting_clone *w, const struct vm_confi
 		rc = err_sys(e, ENOMEM, "move in");
 	if (!rc)
 		rc = scratch_move(from, to, e);
+	die_at("moved");
 	return rc ? rc : vm_plug(w->vm, c, e);
 }
 
@@ -278,13 +281,16 @@ static int vm_bring_up(struct pod *p, struct err *e)
 	p->volumes_written = false;
 	forget_start(p);
 	rc = pod_state_save(p, e);
+	die_at("saved");
 	if (!rc)
 		rc = network_ensure(p, e);
 	if (rc)
 		return rc;
+	die_at("network");
 	uint64_t t_net = clock_mono_ns();
 	pod_stage_add(p, "network", t_net - t);
 	rc = disks_collect(p, &disks, e);
+	die_at("disks");
 	uint64_t t_disk = clock_mono_ns();
 	pod_stage_add(p, "disks", t_disk - t_net);
 	snprintf(mac, sizeof(mac), "%s", p->net.mac);
@@ -305,6 +311,7 @@ static int vm_bring_up(struct pod *p, struct err *e)
 		p->boot_cancel = p->cancel;
 		pthread_mutex_unlock(&p->lock);
 		rc = start(p, &c, &disks, &vm, e);
+		die_at("vm");
 	}
 	disks_free(&disks);
 	if (p->net.tap_fd >= 0)
@@ -360,13 +367,16 @@ static int bring_up(struct pod *p, struct err *e)
 		template_done(p, true);        // its agent has answered long ago
 	}
 	t = clock_mono_ns();
+	die_at("agent");
 	if (!rc)
 		rc = pod_configure(p, e);
+	die_at("configured");
 	if (!rc)
 		rc = pod_shares_ensure(p, e);
 	if (!rc)
 		rc = pod_volumes_write(p, true, e);
 	p->volumes_written = !rc;
+	die_at("volumes");
 	pod_stage_add(p, "configure", clock_mono_ns() - t);
 	p->configured = !rc;
 	return rc;
@@ -576,12 +586,15 @@ void pod_release(struct pod *p)
 	own_free char *path = NULL, *dir = NULL;
 	pod_vm_stop(p);
 	if (p->have_net || p->vm_generation || p->vm_number) {
+		die_at("vm-ended");
 		if (netw_teardown(p->host->net, p->uid, &e))
 			log_warn("pods", "%s/%s: network: %s", p->ns, p->name, e.text);
 		p->have_net = false;
 	}
+	die_at("network-removed");
 	if (asprintf(&path, "%s/scratch.bhd", p->dir) >= 0)
 		scratch_remove(path);
+	die_at("disk-removed");
 	if (asprintf(&dir, "%s/vm", p->dir) >= 0)
 		dir_remove(dir, NULL);
 	pod_shares_release(p);

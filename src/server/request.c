@@ -98,14 +98,19 @@ static void free_obj(void *o)
 	obj_unref(o);
 }
 
-void reply_obj(struct request *r, unsigned code, struct obj *o)
+void reply_shared(struct request *r, unsigned code, const char *type, const char *data, size_t len, void (*free_fn)(void *user),
+		  void *user)
 {
-	struct MHD_Response *m =
-		MHD_create_response_from_buffer_with_free_callback_cls(o->text_len, (void *)obj_text(o), free_obj, o);
+	struct MHD_Response *m = MHD_create_response_from_buffer_with_free_callback_cls(len, (void *)data, free_fn, user);
 
 	if (!m)
-		obj_unref(o);
-	set_reply(r, code, "application/json", m);
+		free_fn(user);
+	set_reply(r, code, type, m);
+}
+
+void reply_obj(struct request *r, unsigned code, struct obj *o)
+{
+	reply_shared(r, code, "application/json", obj_text(o), o->text_len, free_obj, o);
 }
 
 void reply_stream(struct request *r, unsigned code, const char *type, MHD_ContentReaderCallback read,

@@ -260,8 +260,6 @@ static int start_clone(struct pod *p, const struct vm_config *boot, struct vm **
 {
 	struct clone k = {.state = -1, .memory = -1, .image = -1};
 	struct vm_config c = *boot;
-	if (strcmp(c.engine, "qemu"))
-		c.paging = NULL;   // kvm maps the template's memory copy-on-write
 	int rc = clone_open(p, &c, &k, e);
 	if (!rc) {
 		c.restore_state_fd = k.state;

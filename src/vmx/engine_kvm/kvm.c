@@ -243,7 +243,10 @@ static int restore(struct engine *g, struct err *e)
 {
 	own_buf struct buf bytes = BUF_INIT;
 	struct state_shape shape = shape_of(g);
-	int rc = state_read(g->vm->config->restore_state_fd, &bytes, e);
+	const struct vmx_config *c = g->vm->config;
+	int rc = state_read(c->restore_state_fd, &bytes, e);
+	if (!rc && c->paged)   // else it is a mapping of the file (vm.c)
+		rc = memory_file_read(&g->vm->ram, c->restore_memory_fd, e);
 	return rc ? rc : restore_vm(&g->machine, &g->bus, &shape, &bytes, e);
 }
 

@@ -18,7 +18,8 @@
 //     "metrics_dir": "/path",    optional: where to link its counters, NAME.PID (src/prda/metrics.h)
 //     "restore_state_fd": N, "restore_memory_fd": N,   both or neither: go on as a VM that VMX_MSG_SAVE wrote, with the same
 //                           vcpus, memory and engine; kernel, initramfs and command line are not used. A device that is not in
-//                           the state appears fresh in its slot; one that is in the state must be here.
+//                           the state appears fresh in its slot; one that is in the state must be here. Of a paged VM the
+//                           memory's holes come from whoever pages it.
 //     "template": true,     left out: false. Declare every virtio slot to the guest, so that clones can have more devices
 //     "cpu_model": "host" | "x86-64-v2" | "x86-64-v3" | "x86-64-v4",   engine kvm; left out: host
 //     "paged": true,        left out: false. Nothing of the guest's memory is there until somebody attaches what VMX_MSG_MEMORY

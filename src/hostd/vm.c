@@ -27,12 +27,17 @@
 #include "base/own.h"
 #include "base/usock.h"
 #include "pager_client.h"
+#include "vm_cgroup.h"
 
 #define CONSOLE_MAX_BYTES (1 << 20)
 #define START_TIMEOUT_MS 20000
 #define REPLY_TIMEOUT_MS 5000
 #define SAVE_TIMEOUT_S 90
 #define WATCHER_STACK (64 * 1024)
+// Beside the guest's memory: vmx itself; QEMU, which may fill a gibibyte with translated code before it begins anew.
+#define OWN_BYTES_KVM (128ull << 20)
+#define OWN_BYTES_QEMU (1280ull << 20)
+#define THREADS_MAX 256
 
 struct vm {
 	char *dir, *vsock_path;
@@ -153,6 +158,7 @@ static void *watch_end(void *arg)
 	waitpid(vm->pid, NULL, WNOHANG);               // reaps it where it is our child
 	if (vm->pager)
 		pager_client_detach(vm->pager, vm->memory_id);
+	vm_cgroup_remove(vm->dir);
 	atomic_store(&vm->ended, true);
 	vm->on_end(vm->user);
 	return NULL;
@@ -225,7 +231,10 @@ static int attach(const char *dir, const struct vm_paging *paging, vm_end_fn *on
 int vm_adopt(const char *dir, const struct vm_paging *paging, vm_end_fn *on_end, void *user, struct vm **out, struct err *e)
 {
 	int rc = attach(dir, paging, on_end, user, out, e);
-	return rc == -ECONNREFUSED ? -ENOENT : rc;
+	if (rc != -ECONNREFUSED && rc != -ENOENT)
+		return rc;
+	vm_cgroup_remove(dir);   // it ended while nobody watched
+	return -ENOENT;
 }
 
 /* Descriptors that vmx inherits, by the names they have in its configuration. */
@@ -329,7 +338,21 @@ static pid_t fork_alone(void)
 	return pid < 0 && (errno == EPERM || errno == EINVAL) ? fork() : pid;
 }
 
-static pid_t spawn(const struct vm_config *c, const struct inherited *in)
+/* What the VM's processes may use of the host, were they to do something else than their work. */
+static void make_cgroup(const struct vm_config *c, struct vm_cgroup *g)
+{
+	uint64_t guest = (uint64_t)c->memory_mib << 20;
+	struct vm_cgroup_limits l = {
+		// A template is written to a memory file, which counts as its writer's.
+		.memory_bytes = (c->template ? 2 * guest : guest) + (strcmp(c->engine, "qemu") ? OWN_BYTES_KVM : OWN_BYTES_QEMU),
+		.pids = THREADS_MAX, .cpus = c->vcpus + 1,   // and the devices
+	};
+	struct err e = ERR_INIT;
+	if (vm_cgroup_make(c->dir, &l, g, &e))
+		log_limited(LOG_LEVEL_WARN, "vm", "%s", e.text);
+}
+
+static pid_t spawn(const struct vm_config *c, const struct inherited *in, const struct vm_cgroup *g)
 {
 	own_fd int log = open_in(c->dir, "vmx.log", O_WRONLY | O_CREAT | O_TRUNC | O_APPEND, 0600);
 	char config_fd[16];
@@ -339,6 +362,7 @@ static pid_t spawn(const struct vm_config *c, const struct inherited *in)
 	if (pid)
 		return pid;
 	setsid();
+	vm_cgroup_join(g);
 	signal(SIGPIPE, SIG_DFL);
 	sigset_t none;
 	sigemptyset(&none);
@@ -418,11 +442,16 @@ static int start_once(const struct vm_config *c, vm_end_fn *on_end, void *user, 
 		return rc ? (e && e->code ? -e->code : -EIO) : err_sys(e, ENOMEM, "start VM");
 	}
 	in.fds[in.count++] = config_fd;
-	pid_t pid = spawn(c, &in);
+	struct vm_cgroup g = VM_CGROUP_INIT;
+	make_cgroup(c, &g);
+	pid_t pid = spawn(c, &in, &g);
 	int fork_errno = errno;
 	inherited_close(&in);
-	if (pid < 0)
+	vm_cgroup_close(&g);
+	if (pid < 0) {
+		vm_cgroup_remove(c->dir);
 		return err_sys(e, fork_errno, "start VM: fork");
+	}
 	rc = c->paging ? start_memory(c, e) : 0;
 	if (!rc)
 		rc = wait_ready(ready_r, c, e);
@@ -431,6 +460,7 @@ static int start_once(const struct vm_config *c, vm_end_fn *on_end, void *user, 
 	if (rc) {
 		kill(pid, SIGKILL);
 		waitpid(pid, NULL, 0);
+		vm_cgroup_remove(c->dir);
 	}
 	return rc;
 }

@@ -238,18 +238,24 @@ int vm_adopt(const char *dir, const struct vm_paging *paging, vm_end_fn *on_end,
 }
 
 /* Descriptors that vmx inherits, by the names they have in its configuration. */
-struct inherited { int fds[16]; size_t count; };
+struct inherited { int fds[24]; size_t count; };
 
-static int inherit(struct inherited *in, json_t *config, const char *name, int fd)
+/* In the child they stand one after another from 3 on. Returns where, or -1. */
+static int inherit_at(struct inherited *in, int fd)
 {
 	if (fd < 0 || in->count == sizeof(in->fds) / sizeof(in->fds[0])) {
 		if (fd >= 0)
 			close(fd);
 		return -1;
 	}
-	in->fds[in->count] = fd;
-	/* In the child they stand one after another from 3 on. */
-	return json_object_set_new(config, name, json_integer(3 + (json_int_t)in->count++));
+	in->fds[in->count++] = fd;
+	return 2 + (int)in->count;
+}
+
+static int inherit(struct inherited *in, json_t *config, const char *name, int fd)
+{
+	int at = inherit_at(in, fd);
+	return at < 0 ? -1 : json_object_set_new(config, name, json_integer(at));
 }
 
 static void inherited_close(struct inherited *in)
@@ -318,6 +324,13 @@ static int prepare(const struct vm_config *c, int ready_w, json_t *config, struc
 	json_t *net = json_pack("{s:s, s:b}", "mac", c->mac, "vnet_hdr", c->vnet_hdr);
 	if (!net || inherit(in, net, "tap_fd", fcntl(c->tap_fd, F_DUPFD_CLOEXEC, 3)))
 		return err_sys(e, EMFILE, "start VM");
+	json_t *more = json_array();
+	for (size_t i = 0; i < c->queue_fds; i++) {
+		int at = inherit_at(in, fcntl(c->queue_fd[i], F_DUPFD_CLOEXEC, 3));
+		if (at < 0 || json_array_append_new(more, json_integer(at)))
+			return err_sys(e, EMFILE, "start VM");
+	}
+	json_object_set_new(net, "queue_fds", more);
 	return json_object_set_new(config, "nets", json_pack("[o]", net));
 }
 
@@ -368,7 +381,7 @@ static pid_t spawn(const struct vm_config *c, const struct inherited *in, const 
 	sigemptyset(&none);
 	sigprocmask(SIG_SETMASK, &none, NULL);
 	/* First out of the way of 0..2+count, then into place. */
-	int high[16];
+	int high[24];
 	for (size_t i = 0; i < in->count; i++)
 		high[i] = fcntl(in->fds[i], F_DUPFD_CLOEXEC, 64);
 	int null = open("/dev/null", O_RDONLY);

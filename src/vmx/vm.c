@@ -91,7 +91,8 @@ static int net_init(struct vm *vm, unsigned n, struct err *e)
 	d->device.thread = devthread_new(name);
 	if (!d->device.thread)
 		return err_set(e, ENOMEM, "no memory or descriptors for network card %u", n);
-	struct net_attr a = {.loop = devthread_loop(d->device.thread), .tap_fd = c->tap_fd, .vnet_hdr = c->vnet_hdr};
+	struct net_attr a = {.loop = devthread_loop(d->device.thread), .ntaps = c->ntaps, .vnet_hdr = c->vnet_hdr};
+	memcpy(a.tap_fd, c->tap_fd, sizeof(a.tap_fd));
 	sscanf(c->mac, "%hhx:%hhx:%hhx:%hhx:%hhx:%hhx", &a.mac[0], &a.mac[1], &a.mac[2], &a.mac[3], &a.mac[4], &a.mac[5]);
 	int rc = net_new(&a, &d->net);
 	if (rc)

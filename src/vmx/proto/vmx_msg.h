@@ -14,7 +14,8 @@
 //     "ready_fd": N,        write end of a pipe: one line of JSON when running ({"state":"running"}) or failed
 //                           ({"state":"failed","error":"sentence"}), then closed
 //     "disks": [ { "serial": "img0", "path": "/path/of/disk", "read_only": true } ],     opened before the jail is closed
-//     "nets": [ { "tap_fd": N, "mac": "02:...", "vnet_hdr": true } ],
+//     "nets": [ { "tap_fd": N, "mac": "02:...", "vnet_hdr": true,
+//                 "queue_fds": [N, ...] } ],      optional, engine kvm: further queues of a TAP made with IFF_MULTI_QUEUE, at most 6
 //     "metrics_dir": "/path",    optional: where to link its counters, NAME.PID (src/prda/metrics.h)
 //     "restore_state_fd": N, "restore_memory_fd": N,   both or neither: go on as a VM that VMX_MSG_SAVE wrote, with the same
 //                           vcpus, memory and engine; kernel, initramfs and command line are not used. A device that is not in

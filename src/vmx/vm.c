@@ -24,6 +24,7 @@
 #include "vmx/console.h"
 #include "vmx/devthread.h"
 #include "vmx/engine.h"
+#include "vmx/shed.h"
 
 #define GUEST_CID 3
 #define VM_FINI_S 20
@@ -329,6 +330,7 @@ void vm_running(struct vm *vm)
 	vm->state = VMX_RUNNING;
 	fd_write_all(vm->config->ready_fd, line, sizeof(line) - 1);
 	close(vm->config->ready_fd);
+	shed_start_pages();
 	log_info("vmx", "running engine=%s engine_pid=%d setup_us=%llu", vm->ops->name, (int)vm->ops->pid(vm->engine),
 		 (unsigned long long)(vm->engine_ns - vm->start_ns) / 1000);
 }

@@ -26,6 +26,7 @@
 #include "base/log.h"
 #include "base/own.h"
 #include "base/usock.h"
+#include "die.h"
 #include "pager_client.h"
 #include "vm_cgroup.h"
 
@@ -459,6 +460,7 @@ static int start_once(const struct vm_config *c, vm_end_fn *on_end, void *user, 
 	make_cgroup(c, &g);
 	pid_t pid = spawn(c, &in, &g);
 	int fork_errno = errno;
+	die_at("forked");
 	inherited_close(&in);
 	vm_cgroup_close(&g);
 	if (pid < 0) {

@@ -242,6 +242,7 @@ busy() {   # DIR OPERATIONS: waits until its disk has done so many
 	killed "$DIR/0"
 	wait $!
 	[ "$(cat "$DIR/faults")" -gt 3 ]
+	cp "$DIR/a.raw" "$DIR/then.raw"   # the guest's memory says what is on its disk
 	# A clone: what is brought at once is the memory's file, here none of it; the rest comes from the pager.
 	ln "$DIR/s.state" "$DIR/none.state"
 	truncate -s 32M "$DIR/none.memory"
@@ -261,6 +262,7 @@ busy() {   # DIR OPERATIONS: waits until its disk has done so many
 
 	# All of it at once: what is left are pages that were never written.
 	mkdir "$DIR/2"
+	cp "$DIR/then.raw" "$DIR/a.raw"
 	work "$DIR/2" --paged yes --restore "$DIR/s"
 	"$TOOL" page "$DIR/2" "$DIR/s.memory" >"$DIR/faults" &
 	busy "$DIR/2" 20

@@ -30,11 +30,11 @@ teardown_file() {
 	return $ok
 }
 
-certificates() {
+certificates() {   # etcd asks itself when it is asked over HTTP: its own certificate is a client's, too
 	local name use
 	openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes -days 2 -subj /CN=etcd-ca -keyout "$WORK/ca.key" -out "$WORK/ca.crt" 2>/dev/null
 	for name in server client; do
-		use=$([ $name = server ] && printf 'subjectAltName=IP:127.0.0.1\nextendedKeyUsage=serverAuth' || echo extendedKeyUsage=clientAuth)
+		use=$([ $name = server ] && printf 'subjectAltName=IP:127.0.0.1\nextendedKeyUsage=serverAuth,clientAuth' || echo extendedKeyUsage=clientAuth)
 		openssl req -newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes -subj "/CN=$name" -keyout "$WORK/$name.key" -out "$WORK/$name.csr" 2>/dev/null
 		openssl x509 -req -in "$WORK/$name.csr" -CA "$WORK/ca.crt" -CAkey "$WORK/ca.key" -CAcreateserial -days 2 -extfile <(echo "$use") \
 			-out "$WORK/$name.crt" 2>/dev/null

@@ -9,9 +9,9 @@
 #include "base/jpath.h"
 #include "base/jtext.h"
 #include "base/own.h"
-#include "k8s/base64.h"
 #include "k8s/selector.h"
 #include "server/api.h"
+#include "server/page_token.h"
 #include "server/registry.h"
 #include "server/status.h"
 
@@ -177,29 +177,6 @@ static json_t *expired(void)
 			  "You can start a new list without the continue parameter.");
 }
 
-/* Continue tokens: base64 of {"v":"meta.k8s.io/v1","rv":N,"start":KEY}. */
-static json_t *parse_continue(const char *token, struct list_query *q)
-{
-	size_t len;
-	own_free char *text = (char *)base64_decode(token, strlen(token), &len);
-	own_json json_t *j = text ? json_loadb(text, len, 0, NULL) : NULL;
-	const char *start = jpath_str(j, "start", NULL);
-
-	q->rv = jpath_int(j, "rv", 0);
-	if (!start || strncmp(start, q->prefix, strlen(q->prefix)))
-		return status_bad_request("continue key is not valid: %.64s", token);
-	q->after = strdup(start);
-	return q->after ? NULL : status_errno(-ENOMEM);
-}
-
-static char *make_continue(uint64_t rv, const char *start)
-{
-	own_json json_t *j = json_pack("{s:s,s:I,s:s}", "v", "meta.k8s.io/v1", "rv", (json_int_t)rv, "start", start);
-	own_free char *text = json_dumps(j, JSON_COMPACT);
-
-	return text ? base64_encode(text, strlen(text)) : NULL;
-}
-
 static json_t *parse_query(struct request *r, const struct k8s_kind *k, struct list_query *q)
 {
 	const char *limit = route_param(&r->route, "limit"), *token = route_param(&r->route, "continue");
@@ -220,8 +197,10 @@ static json_t *parse_query(struct request *r, const struct k8s_kind *k, struct l
 	}
 	if (match && *match && strcmp(match, "Exact") && strcmp(match, "NotOlderThan"))
 		return status_bad_request("resourceVersionMatch: must be Exact or NotOlderThan, not \"%.32s\"", match);
-	if (token && *token)
-		return parse_continue(token, q);
+	if (token && *token) {
+		int e = page_token_parse(token, q->prefix, &q->rv, &q->after);
+		return e == -EINVAL ? status_bad_request("continue key is not valid: %.64s", token) : e ? status_errno(e) : NULL;
+	}
 	if (match && !strcmp(match, "Exact")) {
 		if (!rv)
 			return status_bad_request("resourceVersionMatch \"Exact\" is forbidden for resourceVersion \"0\" or without one");
@@ -450,7 +429,7 @@ void api_list(struct request *r, const struct k8s_kind *k)
 		return;
 	}
 	if (next)
-		token = make_continue(l.rv, next);
+		token = page_token_make(l.rv, next);
 	if (a.form == ACCEPT_OBJECT && k8s_kind_stored(k) == k) {
 		reply_texts(r, k, &l, token);
 		return;

@@ -264,6 +264,101 @@ static void test_wakes_only_for_its_own(void **state)
 	watch_close(w);
 }
 
+static struct watch *open_node(struct store *st, const char *prefix, const char *selector, bool initial)
+{
+	struct k8s_selector *fields = NULL;
+
+	assert_int_equal(k8s_field_selector_parse(selector, &fields, NULL), 0);
+	return open_watch(st, (struct watch_opts){ .prefix = prefix, .fields = fields, .initial = initial, .rv = store_rv(st) });
+}
+
+static void expect_on(struct store *st, const char *node, const char *first, const char *second)
+{
+	const char *want[] = { first, second };
+	struct store_list l;
+	size_t n = !!first + !!second;
+
+	assert_int_equal(store_list_node(st, node, &l), 0);
+	assert_int_equal(l.count, n);
+	for (size_t i = 0; i < n; i++)
+		assert_string_equal(obj_key(l.objs[i]), want[i]);
+	store_list_fini(&l);
+}
+
+static void wait_for_wake(int before)
+{
+	for (int i = 0; i < 20000 && wakes == before; i++)
+		usleep(100);
+	assert_true(wakes > before);
+}
+
+static void test_pods_of_a_node(void **state)
+{
+	struct store *st = *state;
+	struct watch *one, *two, *in_b;
+	int before;
+
+	put(st, "pods/b/1", "n1");
+	put(st, "pods/a/2", "n2");
+	put(st, "pods/a/1", "n1");
+	put(st, "pods/a/4", "not a \\ name");
+	expect_on(st, "n1", "pods/a/1", "pods/b/1");
+	expect_on(st, "n2", "pods/a/2", NULL);
+	expect_on(st, "n", NULL, NULL);
+	one = open_node(st, "pods/", "spec.nodeName=n1", true);
+	in_b = open_node(st, "pods/b/", "spec.nodeName=n1", true);
+	two = open_node(st, "pods/", "spec.nodeName=n2,metadata.name=x", false);
+	expect(one, EVENT_ADDED, "pods/a/1", 0);
+	expect(one, EVENT_ADDED, "pods/b/1", 0);
+	expect(in_b, EVENT_ADDED, "pods/b/1", 0);
+	expect_nothing(one);
+	expect_nothing(in_b);
+	expect_nothing(two);
+	assert_true(watch_arm(one, NULL));
+	before = wakes;
+	for (int i = 0; i < 40; i++)
+		put(st, "pods/a/5", i % 2 ? "n4" : "n3");
+	assert_int_equal(wakes, before);
+	put(st, "pods/a/1", "n2");        // bound elsewhere: gone for one, there for two
+	wait_for_wake(before);
+	expect(one, EVENT_DELETED, "pods/a/1", 0);
+	expect_nothing(in_b);
+	expect_nothing(one);
+	assert_true(watch_arm(one, NULL));
+	before = wakes;
+	del(st, "pods/b/1");
+	wait_for_wake(before);
+	expect(one, EVENT_DELETED, "pods/b/1", 0);
+	expect(in_b, EVENT_DELETED, "pods/b/1", 0);
+	expect(two, EVENT_ADDED, "pods/a/1", 0);   // every object of put() has the name x
+	expect_on(st, "n1", NULL, NULL);
+	expect_on(st, "n2", "pods/a/1", "pods/a/2");
+	watch_close(one);
+	watch_close(two);
+	watch_close(in_b);
+}
+
+/* A watch of one object is found by its key, and by no other. */
+static void test_one_object(void **state)
+{
+	struct store *st = *state;
+	struct watch_event e;
+	struct watch *w = open_watch(st, (struct watch_opts){ .prefix = "t/a/1", .exact = true });
+	int before;
+
+	assert_int_equal(watch_next(w, &e), WATCH_IDLE);
+	assert_true(watch_arm(w, NULL));
+	before = wakes;
+	put(st, "t/a/11", "x");
+	put(st, "t/a/", "x");
+	assert_int_equal(wakes, before);
+	put(st, "t/a/1", "x");
+	wait_for_wake(before);
+	expect(w, EVENT_ADDED, "t/a/1", 0);
+	expect_nothing(w);
+	watch_close(w);
+}
+
 static void test_too_slow(void **state)
 {
 	struct store *st = *state;
@@ -309,7 +404,8 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		WITH_STORE(test_order), WITH_STORE(test_from_the_past), WITH_STORE(test_initial), WITH_STORE(test_selectors),
-		WITH_STORE(test_wakes_only_for_its_own), WITH_STORE(test_too_slow), WITH_STORE(test_ends),
+		WITH_STORE(test_wakes_only_for_its_own), WITH_STORE(test_pods_of_a_node),
+		WITH_STORE(test_one_object), WITH_STORE(test_too_slow), WITH_STORE(test_ends),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -28,8 +28,9 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 			k8s_label_selector_match(s, labels);
 		break;
 	case 1:
-		if (k8s_field_selector_parse(text, &s, &e) == 0)
-			k8s_field_selector_match(s, labels);
+		if (k8s_field_selector_parse(text, &s, &e) == 0 &&
+		    k8s_field_selector_match(s, labels) != k8s_field_selector_match_text(s, "{\"a\":\"1\",\"b\":\"x\"}", 17))
+			abort();
 		break;
 	case 2:
 		if (k8s_quantity_parse(text, &milli) == 0) {

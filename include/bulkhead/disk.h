@@ -97,7 +97,8 @@ void bh_disk_submit(struct bh_disk_queue *q, struct bh_disk_io *io);
 int bh_disk_queue_fd(const struct bh_disk_queue *q);   // becomes readable when bh_disk_queue_poll has work; borrowed
 int bh_disk_queue_poll(struct bh_disk_queue *q);       // runs completions; returns their number. Also pushes batched submissions
 
-/* Convenience for tools: one request, waited for. May block. Any thread (serialised inside). */
+/* Convenience for tools: one request, waited for. May block. Any thread (serialised inside), not from inside done. Queues of the
+ * calling thread are polled meanwhile: done of their requests may run. */
 int bh_disk_rw(struct bh_disk *d, enum bh_disk_op op, uint64_t off, void *data, size_t len, uint32_t flags, struct err *e);
 
 /* A new disk, or a linked clone. All 0 or NULL where nothing is said. */

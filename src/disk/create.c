@@ -156,6 +156,7 @@ static void undo(const struct descriptor *d)
 {
 	own_free char *data = descriptor_file(d, d->data), *map = descriptor_side(d->path, "map");
 
+	unlink(d->path);   // it may have its name and not be sure to keep it
 	if (data) unlink(data);
 	if (map && d->has_parent) unlink(map);
 }

@@ -67,6 +67,7 @@ static void disk_free(struct bh_disk *d)
 	if (d->root == d) {
 		pthread_mutex_destroy(&d->admin);
 		pthread_mutex_destroy(&d->helper_lock);
+		pthread_mutex_destroy(&d->queues_lock);
 		free(d->slot_layer);
 	}
 	if (d->data_fd >= 0) close(d->data_fd);
@@ -81,6 +82,7 @@ static int root_init(struct bh_disk *d, struct err *e)
 
 	pthread_mutex_init(&d->admin, NULL);
 	pthread_mutex_init(&d->helper_lock, NULL);
+	pthread_mutex_init(&d->queues_lock, NULL);
 	d->slot_layer = calloc(DISK_SLOTS_MAX, sizeof(*d->slot_layer));
 	if (!d->slot_layer) return err_set(e, ENOMEM, "no memory to open a disk");
 	return rc < 0 ? rc : bh_disk_queue_open(d, 8, &d->helper, e);

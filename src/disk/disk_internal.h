@@ -6,7 +6,7 @@
 // has a chain of its own. A queue belongs to the root and serves the layers of the whole tree; each layer has a slot
 // in the queue for its own state.
 //
-// Lock order: disk.admin -> disk.helper_lock. Only helper_lock may be held while a filter's request function runs.
+// Lock order: disk.admin -> disk.helper_lock -> disk.queues_lock. Only helper_lock may be held while a filter's request function runs.
 #ifndef BH_DISK_INTERNAL_H
 #define BH_DISK_INTERNAL_H
 
@@ -57,7 +57,8 @@ struct bh_disk {
 	void *side_user;
 
 	pthread_mutex_t admin;              // open, attach, detach, resize, queue open and close
-	struct bh_disk_queue *queues;       // under admin
+	struct bh_disk_queue *queues;       // changed under admin and queues_lock, read under either
+	pthread_mutex_t queues_lock;
 	unsigned slots;                     // used
 	struct iof_layer **slot_layer;      // DISK_SLOTS_MAX of them
 	struct bh_disk_queue *helper;       // for bh_disk_rw and rw_below

@@ -9,6 +9,7 @@
 #include <limits.h>
 #include <linux/falloc.h>
 #include <string.h>
+#include <sys/resource.h>
 #include <sys/uio.h>
 #include <unistd.h>
 
@@ -234,6 +235,20 @@ static void data_read(struct iof_layer *l, struct iof_req *r)
 	else to_worker(l, r, transfer_work);
 }
 
+/* Slow because dirty pages are throttled, or because others had the processor? Only the former is better done elsewhere. */
+static void slow_write(struct bh_disk_queue *q)
+{
+	struct rusage u = { .ru_nivcsw = 0 };
+
+	if (getrusage(RUSAGE_THREAD, &u) < 0 || u.ru_nivcsw != q->preemptions) {
+		q->preemptions = u.ru_nivcsw;
+		q->since_slow++;
+		return;
+	}
+	if (q->since_slow < SLOW_NEAR) q->slow_writes = SLOW_WRITES;
+	q->since_slow = 0;
+}
+
 static void data_write(struct iof_layer *l, struct iof_req *r)
 {
 	struct bh_disk_queue *q = r->queue;
@@ -257,8 +272,7 @@ static void data_write(struct iof_layer *l, struct iof_req *r)
 	if (took <= SLOW_WRITE_NS) {
 		q->since_slow++;
 	} else {
-		if (q->since_slow < SLOW_NEAR) q->slow_writes = SLOW_WRITES;   // one alone: the thread lost its processor
-		q->since_slow = 0;
+		slow_write(q);
 	}
 	r->done(r, rc);
 }

@@ -394,8 +394,10 @@ int bh_disk_queue_open(struct bh_disk *d, unsigned depth, struct bh_disk_queue *
 		if (l && l->filter->queue_open) rc = l->filter->queue_open(l, &q->slot[i], e);
 	}
 	if (!rc) {
+		pthread_mutex_lock(&d->queues_lock);
 		q->next = d->queues;
 		d->queues = q;
+		pthread_mutex_unlock(&d->queues_lock);
 	} else {
 		slots_close(q);
 	}
@@ -405,11 +407,43 @@ int bh_disk_queue_open(struct bh_disk *d, unsigned depth, struct bh_disk_queue *
 	return rc;
 }
 
+#define OWN_MAX 8
+
+/* The calling thread's other queues. What it waits for may wait for requests in them (a flush that another one joined, a
+ * block that is being written): they go on meanwhile. */
+static unsigned own_poll(struct bh_disk *d, const struct bh_disk_queue *but, struct bh_disk_queue *own[OWN_MAX])
+{
+	unsigned n = 0;
+
+	pthread_mutex_lock(&d->queues_lock);
+	for (struct bh_disk_queue *q = d->queues; q && n < OWN_MAX; q = q->next)
+		if (q != but && q != d->helper && pthread_equal(q->owner, pthread_self()) && !q->nesting) own[n++] = q;
+	pthread_mutex_unlock(&d->queues_lock);
+	for (unsigned i = 0; i < n; i++) bh_disk_queue_poll(own[i]);   // nobody else closes them
+	return n;
+}
+
 static void queue_wait(struct bh_disk_queue *q)
 {
-	struct pollfd p = { .fd = q->event_fd, .events = POLLIN };
+	struct pollfd p[1 + OWN_MAX] = { { .fd = q->event_fd, .events = POLLIN } };
+	struct bh_disk_queue *own[OWN_MAX];
+	unsigned n = own_poll(q->disk, q, own);
 
-	poll(&p, 1, -1);
+	for (unsigned i = 0; i < n; i++) p[i + 1] = (struct pollfd){ .fd = own[i]->event_fd, .events = POLLIN };
+	poll(p, n + 1, -1);
+}
+
+static void helper_take(struct bh_disk *d)
+{
+	struct bh_disk_queue *own[OWN_MAX];
+
+	while (pthread_mutex_trylock(&d->helper_lock)) {
+		if (!own_poll(d, NULL, own)) {
+			pthread_mutex_lock(&d->helper_lock);
+			return;
+		}
+		usleep(50);
+	}
 }
 
 void bh_disk_queue_close(struct bh_disk_queue *q)
@@ -424,8 +458,10 @@ void bh_disk_queue_close(struct bh_disk_queue *q)
 		usleep(200);
 	}
 	bh_disk_queue_poll(q);
+	pthread_mutex_lock(&q->disk->queues_lock);
 	for (p = &q->disk->queues; *p != q; p = &(*p)->next) continue;
 	*p = q->next;
+	pthread_mutex_unlock(&q->disk->queues_lock);
 	slots_close(q);
 	pthread_mutex_unlock(&q->disk->admin);
 	while (atomic_load_explicit(&q->posting, memory_order_acquire)) usleep(50);   // the waking of what is long done
@@ -522,7 +558,7 @@ int queue_rw(struct bh_disk *root, struct iof_layer *const *entry, enum iof_op o
 	struct bh_disk_queue *q;
 	struct iof_req *r;
 
-	pthread_mutex_lock(&root->helper_lock);
+	helper_take(root);
 	q = root->helper;
 	r = queue_req_get(q);
 	if (!r) {

@@ -21,6 +21,7 @@ struct bh_disk_queue {
 	unsigned unsubmitted;            // entries that the kernel has not seen
 	unsigned in_ring;                // seen or not, not completed
 	unsigned since_slow;             // writes since one took long
+	long preemptions;                // of the thread, at its last slow write
 	unsigned slow_writes;            // writes to hand to the ring because the page cache is throttled
 	int event_fd;
 	_Atomic(struct iof_req *) mailbox;

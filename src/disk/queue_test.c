@@ -215,12 +215,47 @@ static void test_point_between_requests(void **state)
 	ok(bh_disk_close(d, &e), e);
 }
 
+static void *flush_now(void *arg)
+{
+	return (void *)(intptr_t)bh_disk_rw(arg, BH_DISK_FLUSH, 0, NULL, 0, 0, NULL);
+}
+
+/* A thread with a flush in its queue waits for a request of its own, which waits for another thread's, which has joined the
+ * flush: the queue goes on meanwhile, or all wait for ever. */
+static void test_waiting_thread_serves_its_queue(void **state)
+{
+	struct bh_disk *d = make("j.bhd", "[{\"type\":\"compress\"}]", false);
+	struct bh_disk_queue *q;
+	struct one o = { .busy = false };
+	unsigned char buf[BLOCK];
+	struct err e = ERR_INIT;
+	pthread_t t;
+	void *rc;
+
+	(void)state;
+	ok(bh_disk_filter_add(d, "delay", NULL, "{\"flush\":\"30ms\"}", 1, true, &e), e);
+	ok(bh_disk_queue_open(d, 4, &q, &e), e);
+	start(q, &o, BH_DISK_FLUSH, 0);
+	assert_int_equal(pthread_create(&t, NULL, flush_now, d), 0);
+	usleep(LATE_US);
+	alarm(60);
+	ok(bh_disk_rw(d, BH_DISK_READ, 0, buf, BLOCK, 0, &e), e);
+	alarm(0);
+	pthread_join(t, &rc);
+	assert_null(rc);
+	while (bh_disk_queue_poll(q), o.busy) continue;
+	assert_int_equal(o.result, 0);
+	bh_disk_queue_close(q);
+	ok(bh_disk_close(d, &e), e);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test_setup_teardown(test_late_wake, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_same_block, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_point_between_requests, setup, teardown),
+		cmocka_unit_test_setup_teardown(test_waiting_thread_serves_its_queue, setup, teardown),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -29,7 +29,7 @@ static const int device[] = {
 	CALL(pwrite64), CALL(preadv), CALL(pwritev), CALL(preadv2), CALL(pwritev2), CALL(fsync), CALL(fdatasync), CALL(sync_file_range),
 	CALL(fallocate), CALL(ftruncate), CALL(copy_file_range), CALL(lseek), CALL(fstat), CALL(newfstatat), CALL(statx), CALL(fstatfs),
 	CALL(io_uring_setup), CALL(io_uring_enter), CALL(io_uring_register), CALL(dup), CALL(pipe2), CALL(membarrier),
-	CALL(flock), CALL(prlimit64), CALL(sched_setaffinity),
+	CALL(flock), CALL(prlimit64), CALL(getrusage), CALL(sched_setaffinity),
 };
 
 // Signals by descriptor, the end of QEMU, stopping processors, and what its new threads do to close their own filter.

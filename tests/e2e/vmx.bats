@@ -19,6 +19,7 @@ teardown() {
 	if [ -f "$DIR/pid" ]; then
 		kill -9 "$(cat "$DIR/pid")" 2>/dev/null || true
 	fi
+	umount -l "$DIR/small" 2>/dev/null || true
 	[ "${BATS_TEST_COMPLETED:-}" = 1 ] || cat "$DIR"/vmx.log "$DIR"/console.log >&2 || true
 }
 
@@ -90,6 +91,30 @@ gone() {   # waits until a process has ended; PID SECONDS
 	cmp <(tail -c +1048577 "$DIR/a.raw" | head -c 65536) <(head -c 65536 /dev/zero)
 	[ "$(ask disk b write 0 1 512)" = "Operation not permitted" ]
 	cmp "$DIR/b.raw" "$DIR/b.copy"
+}
+
+@test "the host's disk is full: the guest gets an error, keeps what it had, and writes again when there is space" {
+	mkdir "$DIR/small"
+	mount -t tmpfs -o size=6M none "$DIR/small" || skip "no file system can be mounted here"
+	head -c 16M /dev/urandom >"$DIR/base.raw"
+	"$BUILD/bin/bulkhead-disk" clone "$DIR/base.raw" "$DIR/small/a.bhd"
+	start --disk "a=$DIR/small/a.bhd"
+	base=$(ask disk a sum 8388608 4194304)
+	[ "$(ask disk a write 0 65 4000000)" = ok ]
+	first=$(ask disk a sum 0 3997696)
+	[ "$(ask disk a write 8388608 66 4194304)" = "Input/output error" ]
+	[ "$(ask disk a sum 0 3997696)" = "$first" ]
+	mount -o remount,size=64M "$DIR/small"
+	[ "$(ask disk a write 8388608 66 4194304)" = ok ]
+	[ "$(ask disk a sum 8388608 4194304)" != "$base" ]
+	[ "$(ask disk a sum 0 3997696)" = "$first" ]
+	"$TOOL" kill "$DIR"
+	gone "$(cat "$DIR/pid")" 10
+	"$BUILD/bin/bulkhead-disk" check "$DIR/small/a.bhd"
+	"$BUILD/bin/bulkhead-disk" export "$DIR/small/a.bhd" "$DIR/out.raw" --format raw
+	cmp <(head -c 4000000 "$DIR/out.raw") <(head -c 4000000 /dev/zero | tr '\0' A)
+	cmp <(tail -c +8388609 "$DIR/out.raw" | head -c 4194304) <(head -c 4194304 /dev/zero | tr '\0' B)
+	cmp <(tail -c 4194304 "$DIR/out.raw") <(tail -c 4194304 "$DIR/base.raw")
 }
 
 @test "a disk grows under a running guest" {

@@ -164,9 +164,13 @@ static void unpoint(struct journal *j, uint64_t from, uint64_t to, uint64_t seq,
 /* Up to 64 records: write below, flush below, then they count no more. */
 static int move_some(struct journal *j, void *data)
 {
-	uint64_t pos = j->tail, seq = j->tail_seq, until = j->done, first = pos, first_seq = seq;
-	int rc = side_sync(j->file);   // what goes below must not be newer than what a crash finds here
+	uint64_t pos = j->tail, seq = j->tail_seq, first = pos, first_seq = seq, until;
+	int rc;
 
+	pthread_mutex_lock(&j->lock);
+	until = j->done;
+	pthread_mutex_unlock(&j->lock);
+	rc = side_sync(j->file);   // what goes below must not be newer than what a crash finds here
 	for (int i = 0; i < 64 && pos < until && rc == 0; i++, seq++) rc = move_record(j, &pos, seq, data);
 	if (rc == 0) rc = iof->rw_below(j->l, IOF_FLUSH, 0, NULL, 0);
 	if (rc == 0) rc = start_write(j, pos, seq);

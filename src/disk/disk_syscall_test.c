@@ -1,0 +1,328 @@
+// SPDX-License-Identifier: Apache-2.0
+// The host's disk fails or is full: the nth system call on a disk's files fails once with EIO or ENOSPC, for every n, or
+// all writes from the nth on fail with ENOSPC until space returns. The user of the disk gets an error or nothing of it;
+// then everything works, every sector holds what it was given, old or new where the request failed, also after reopening;
+// check finds no fault. And a disk or a clone that is being made when a call fails, or the process dies, is there or not,
+// and can be made again. Both engines. SYSCALL_TEST_STRIDE=1 takes every n.
+#include <errno.h>
+#include <fcntl.h>
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stdatomic.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/uio.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include <cmocka.h>
+
+#include <bulkhead/disk.h>
+
+#include "base/err.h"
+#include "base/file.h"
+#include "disk/copy.h"
+
+#define SECTORS 512u
+#define SIZE (SECTORS * 512u)
+#define STEPS 30
+#define OLD_MAX 8
+
+static char dir[64];
+
+#define ok(call, e) do { int rc_ = (call); if (rc_ < 0) fail_msg("%s: %d %s", #call, rc_, (e).text); } while (0)
+
+/* ---- system calls ---- */
+
+static struct { _Atomic bool armed; _Atomic unsigned seen, hits; unsigned at; int code; bool full, dies; } fault;
+
+static void arm(unsigned at, int code, bool full)
+{
+	fault.at = at;
+	fault.code = code;
+	fault.full = full;
+	fault.dies = false;
+	fault.seen = fault.hits = 0;
+	fault.armed = true;
+}
+
+/* Whether this call fails. takes_space: it would with a full disk, too. */
+static bool hit(bool takes_space)
+{
+	unsigned n;
+
+	if (!fault.armed || (fault.full && !takes_space)) return false;
+	n = ++fault.seen;
+	if (fault.full ? n < fault.at : n != fault.at) return false;
+	if (fault.dies) _exit(9);
+	fault.hits++;
+	errno = fault.code;
+	return true;
+}
+
+#define WRAP(type, name, space, params, args) \
+	type __real_##name params; \
+	type __wrap_##name params; \
+	type __wrap_##name params { return hit(space) ? -1 : __real_##name args; }
+
+WRAP(ssize_t, pwrite64, true, (int fd, const void *b, size_t n, off64_t o), (fd, b, n, o))
+WRAP(ssize_t, pwritev64, true, (int fd, const struct iovec *v, int n, off64_t o), (fd, v, n, o))
+WRAP(ssize_t, pread64, false, (int fd, void *b, size_t n, off64_t o), (fd, b, n, o))
+WRAP(ssize_t, preadv64, false, (int fd, const struct iovec *v, int n, off64_t o), (fd, v, n, o))
+WRAP(int, fdatasync, false, (int fd), (fd))
+WRAP(int, fsync, false, (int fd), (fd))
+WRAP(int, ftruncate64, true, (int fd, off64_t n), (fd, n))
+WRAP(int, rename, true, (const char *a, const char *b), (a, b))
+
+ssize_t __real_write(int fd, const void *b, size_t n);
+ssize_t __wrap_write(int fd, const void *b, size_t n);
+
+ssize_t __wrap_write(int fd, const void *b, size_t n)
+{
+	return n != sizeof(uint64_t) && hit(true) ? -1 : __real_write(fd, b, n);   // eight bytes: a queue's event descriptor
+}
+
+/* ---- a disk and what its sectors may hold ---- */
+
+struct sector { uint32_t may[OLD_MAX]; unsigned n; };   // numbers of writes; 0: zeroes
+
+static struct sector model[SECTORS];
+
+static int setup(void **state)
+{
+	(void)state;
+	strcpy(dir, "/dev/shm/bh-disk-syscall-XXXXXX");
+	return mkdtemp(dir) ? 0 : -1;
+}
+
+static int teardown(void **state)
+{
+	(void)state;
+	fault.armed = false;
+	return dir_remove(dir, NULL);
+}
+
+static const char *at(const char *name)
+{
+	static char path[4][128];
+	static unsigned n;
+	char *p = path[n++ % 4];
+
+	snprintf(p, sizeof(path[0]), "%s/%s", dir, name);
+	return p;
+}
+
+static unsigned stride_of(unsigned n) { return getenv("SYSCALL_TEST_STRIDE") ? (unsigned)atoi(getenv("SYSCALL_TEST_STRIDE")) : n; }
+
+static void fill(unsigned char *p, uint32_t sector, uint32_t version)
+{
+	uint32_t v[128];
+
+	for (uint32_t i = 0; i < 128; i++) v[i] = version ? version * 2654435761u + sector * 40503u + i : 0;
+	memcpy(p, v, sizeof(v));
+}
+
+static void put(uint32_t s, uint32_t version, bool failed)
+{
+	struct sector *x = &model[s];
+
+	if (!failed) x->n = 0;
+	if (x->n == OLD_MAX) fail_msg("sector %u failed too often", s);
+	x->may[x->n++] = version;
+}
+
+static unsigned work(struct bh_disk *d, unsigned seed, unsigned space_returns)
+{
+	static unsigned char buf[SIZE];
+	unsigned errors = 0;
+
+	for (unsigned i = 1; i <= STEPS; i++) {
+		uint32_t n = 1 + (uint32_t)rand_r(&seed) % (rand_r(&seed) % 3 ? 20 : 120), s = (uint32_t)rand_r(&seed) % (SECTORS - n);
+		int what = rand_r(&seed) % 6, rc;
+
+		if (i == space_returns) fault.armed = false;
+		for (uint32_t k = 0; k < n; k++) fill(buf + k * 512, s + k, i);
+		if (what == 0) rc = bh_disk_rw(d, BH_DISK_FLUSH, 0, NULL, 0, 0, NULL);
+		else if (what == 1) rc = bh_disk_rw(d, BH_DISK_WRITE_ZEROES, s * 512, NULL, n * 512, 0, NULL);
+		else if (what == 2) rc = bh_disk_rw(d, BH_DISK_READ, s * 512, buf, n * 512, 0, NULL);
+		else rc = bh_disk_rw(d, BH_DISK_WRITE, s * 512, buf, n * 512, what == 3 ? BH_DISK_FUA : 0, NULL);
+		if (rc < 0 && rc != -fault.code) fail_msg("call %u, step %u: %d", fault.at, i, rc);
+		if (rc < 0 && !fault.hits) fail_msg("call %u, step %u: %d without a reason", fault.at, i, rc);
+		errors += rc < 0;
+		for (uint32_t k = 0; k < n && what && what != 2; k++) put(s + k, what == 1 ? 0 : i, rc < 0);
+	}
+	return errors;
+}
+
+static void compare(struct bh_disk *d, const char *when)
+{
+	static unsigned char all[SIZE];
+	unsigned char want[512];
+	struct err e = ERR_INIT;
+
+	ok(bh_disk_rw(d, BH_DISK_READ, 0, all, SIZE, 0, &e), e);
+	for (uint32_t s = 0; s < SECTORS; s++) {
+		bool found = false;
+
+		for (unsigned i = 0; i < model[s].n && !found; i++) {
+			fill(want, s, model[s].may[i]);
+			found = !memcmp(want, all + s * 512, 512);
+		}
+		if (!found) fail_msg("call %u, %s: sector %u is nothing that was written", fault.at, when, s);
+	}
+}
+
+static void report(void *user, const char *text) { snprintf(user, 200, "%s", text); }
+
+static void make_base(void)
+{
+	struct bh_disk_new n = { .size_bytes = SIZE };
+	unsigned char p[512];
+	struct err e = ERR_INIT;
+	struct bh_disk *d;
+
+	ok(bh_disk_create(at("base.bhd"), &n, &e), e);
+	ok(bh_disk_open(at("base.bhd"), NULL, &d, &e), e);
+	for (uint32_t s = 0; s < SECTORS; s++) {
+		fill(p, s, 1000);
+		ok(bh_disk_rw(d, BH_DISK_WRITE, s * 512, p, 512, 0, &e), e);
+	}
+	ok(bh_disk_close(d, &e), e);
+}
+
+/* Returns whether a call was hit. */
+static bool one_point(const char *filters, int code, bool full, bool threads, unsigned n)
+{
+	struct bh_disk_new c = { .parent = at("base.bhd"), .filters = filters };
+	struct bh_disk_attr a = { .mode = BH_DISK_RDWR, .no_io_uring = threads };
+	char text[200] = "";
+	struct err e = ERR_INIT;
+	struct bh_disk *d;
+	unsigned errors;
+
+	for (uint32_t s = 0; s < SECTORS; s++) model[s] = (struct sector){ .may = { 1000 }, .n = 1 };
+	ok(bh_disk_create(at("c.bhd"), &c, &e), e);
+	ok(bh_disk_open(at("c.bhd"), &a, &d, &e), e);
+	arm(n, code, full);
+	errors = work(d, n / 8, full ? STEPS * 2 / 3 : 0);
+	fault.armed = false;
+	if (full && fault.hits && !errors) fail_msg("call %u: the disk was full and nobody heard of it", n);
+	compare(d, "at once");
+	if (bh_disk_rw(d, BH_DISK_FLUSH, 0, NULL, 0, 0, &e) < 0) fail_msg("call %u: a flush after it: %s", n, e.text);
+	ok(bh_disk_close(d, &e), e);
+	ok(bh_disk_open(at("c.bhd"), &a, &d, &e), e);
+	compare(d, "opened again");
+	ok(bh_disk_close(d, &e), e);
+	if (disk_check(at("c.bhd"), false, report, text, &e) != 0) fail_msg("call %u: check: %s %s", n, text, e.text);
+	ok(bh_disk_remove(at("c.bhd"), &e), e);
+	return fault.hits;
+}
+
+#define COMPRESS "[{\"type\":\"compress\",\"settings\":{\"cluster\":\"16K\"}}]"
+#define CHECKSUM "[{\"type\":\"cbt\",\"settings\":{\"points\":\"p\"}},{\"type\":\"checksum\"}]"
+
+static void every_call(const char *filters, int code, bool full, unsigned stride)
+{
+	for (int threads = 0; threads < 2; threads++)
+		for (unsigned n = 1, quiet = 0; quiet < 2; n += stride_of(stride)) quiet = one_point(filters, code, full, threads, n) ? 0 : quiet + 1;
+}
+
+static void test_eio(void **state)
+{
+	(void)state;
+	make_base();
+	every_call(NULL, EIO, false, 1);
+	every_call(COMPRESS, EIO, false, 7);
+	every_call(CHECKSUM, EIO, false, 7);
+}
+
+static void test_enospc(void **state)
+{
+	(void)state;
+	make_base();
+	every_call(NULL, ENOSPC, false, 1);
+	every_call(COMPRESS, ENOSPC, false, 7);
+	every_call(CHECKSUM, ENOSPC, false, 7);
+}
+
+static void test_full_for_a_while(void **state)
+{
+	(void)state;
+	make_base();
+	every_call(NULL, ENOSPC, true, 1);
+	every_call(COMPRESS, ENOSPC, true, 9);
+	every_call(CHECKSUM, ENOSPC, true, 9);
+}
+
+/* ---- making disks ---- */
+
+static int make(bool clone, struct err *e)
+{
+	struct bh_disk_new n = { .size_bytes = clone ? 0 : SIZE, .parent = clone ? at("base.bhd") : NULL, .filters = COMPRESS };
+
+	return bh_disk_create(at("new.bhd"), &n, e);
+}
+
+/* What is there opens; what is not can be made. */
+static void there_or_not(bool clone, unsigned n)
+{
+	struct err e = ERR_INIT;
+	struct bh_disk *d;
+
+	if (access(at("new.bhd"), F_OK) < 0 && make(clone, &e) < 0) fail_msg("call %u: once more: %s", n, e.text);
+	if (bh_disk_open(at("new.bhd"), NULL, &d, &e) < 0) fail_msg("call %u: %s", n, e.text);
+	ok(bh_disk_rw(d, BH_DISK_WRITE_ZEROES, 0, NULL, SIZE, 0, &e), e);
+	ok(bh_disk_close(d, &e), e);
+	ok(bh_disk_remove(at("new.bhd"), &e), e);
+	ok(bh_disk_open(at("base.bhd"), &(struct bh_disk_attr){ .mode = BH_DISK_RDONLY }, &d, &e), e);
+	ok(bh_disk_close(d, &e), e);
+}
+
+static void test_create(void **state)
+{
+	(void)state;
+	make_base();
+	for (int i = 0; i < 4; i++) {
+		bool clone = i % 2, dies = i / 2, hits = true;
+
+		for (unsigned n = 1; hits; n++) {
+			struct err e = ERR_INIT;
+			int status = 0;
+
+			if (!dies) {
+				arm(n, ENOSPC, false);
+				if (make(clone, &e) < 0) assert_true(fault.hits);
+				fault.armed = false;
+				hits = fault.hits;
+			} else {
+				pid_t pid = fork();
+
+				assert_true(pid >= 0);
+				if (pid == 0) {
+					arm(n, EIO, false);
+					fault.dies = true;
+					_exit(make(clone, &e) < 0 ? 1 : 0);
+				}
+				assert_int_equal(waitpid(pid, &status, 0), pid);
+				assert_true(WIFEXITED(status) && WEXITSTATUS(status) != 1);
+				hits = WEXITSTATUS(status) == 9;
+			}
+			there_or_not(clone, n);
+		}
+	}
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test_setup_teardown(test_create, setup, teardown),
+		cmocka_unit_test_setup_teardown(test_eio, setup, teardown),
+		cmocka_unit_test_setup_teardown(test_enospc, setup, teardown),
+		cmocka_unit_test_setup_teardown(test_full_for_a_while, setup, teardown),
+	};
+
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}

@@ -12,12 +12,15 @@
 #include <strings.h>
 #include <sys/socket.h>
 
+#include "base/clock.h"
 #include "base/file.h"
 #include "base/log.h"
 #include "base/own.h"
 #include "server/api.h"
+#include "server/audit.h"
 #include "server/auth.h"
 #include "server/bootstrap_token.h"
+#include "server/fair.h"
 #include "server/request.h"
 #include "server/service_token.h"
 #include "server/status.h"
@@ -100,6 +103,8 @@ static void on_completed(void *cls, struct MHD_Connection *conn, void **context,
 	(void)code;
 	if (!r)
 		return;
+	audit_end(r);
+	fair_leave(r);
 	if (r->free_state)
 		r->free_state(r->state);
 	if (r->response)
@@ -165,20 +170,19 @@ static bool begin(struct http *h, struct request *r, const char *method)
 		reply_status(r, e == -ENOMEM ? status_errno(e) : status_bad_request("the request's URL is malformed"));
 		return true;
 	}
+	r->who = peer_identity(h, r->conn, &invalid);
+	if (invalid || (identity_in(r->who, "system:unauthenticated") && !bearer_identity(r))) {
+		r->who = NULL;
+		audit_begin(r);
+		reply_status(r, status_new(401, "Unauthorized", "Unauthorized"));
+		return true;
+	}
+	audit_begin(r);
 	if (body_too_large(r)) {
 		reply_too_large(r);
 		return true;
 	}
-	r->who = peer_identity(h, r->conn, &invalid);
-	if (invalid) {
-		reply_status(r, status_new(401, "Unauthorized", "Unauthorized"));
-		return true;
-	}
-	if (identity_in(r->who, "system:unauthenticated") && !bearer_identity(r)) {
-		reply_status(r, status_new(401, "Unauthorized", "Unauthorized"));
-		return true;
-	}
-	return !api_begin(r);
+	return !api_begin(r) || !fair_knock(r);
 }
 
 static void refreshed(struct store_wait *w)
@@ -213,11 +217,18 @@ static void serve(struct request *r)
 	store_refresh(r->srv->store, &r->refresh);
 }
 
+static void enter(struct request *r)
+{
+	audit_body(r);
+	fair_enter(r, serve);
+}
+
 static enum MHD_Result on_request(void *cls, struct MHD_Connection *conn, const char *url, const char *method,
 				  const char *version, const char *data, size_t *len, void **context)
 {
 	struct request *r = *context;
 	void (*resume)(struct request *r);
+	uint64_t start;
 
 	(void)conn;
 	(void)url;
@@ -235,6 +246,7 @@ static enum MHD_Result on_request(void *cls, struct MHD_Connection *conn, const 
 		*len = 0;
 		return MHD_YES;
 	}
+	start = clock_mono_ns();
 	resume = r->resume;
 	r->resume = NULL;
 	if (r->body_seen > REQUEST_BODY_MAX)
@@ -242,7 +254,8 @@ static enum MHD_Result on_request(void *cls, struct MHD_Connection *conn, const 
 	else if (resume)
 		resume(r);
 	else
-		serve(r);
+		enter(r);
+	fair_worked(r, clock_mono_ns() - start);
 	return r->resume && !r->response ? MHD_YES : send_reply(r);
 }
 

@@ -176,8 +176,14 @@ static int start_waiting(struct pod *p, const struct vm_config *c, struct vm **v
 		pthread_mutex_unlock(&p->lock);
 	}
 	waiting_end(p->host->waiting, w);
-	if (rc && asprintf(&scratch, "%s/scratch.bhd", p->dir) >= 0)
+	if (!rc)
+		return 0;
+	if (asprintf(&scratch, "%s/scratch.bhd", p->dir) >= 0)
 		scratch_remove(scratch);           // only a VM that is no more has used it
+	pthread_mutex_lock(&p->lock);
+	p->vm_ended = p->agent_ended = false;      // that was not the pod's own
+	p->boot_cancel = p->cancel;
+	pthread_mutex_unlock(&p->lock);
 	return rc;
 }
 

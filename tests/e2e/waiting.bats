@@ -147,6 +147,44 @@ again() {   # a hostd that has just started knows of no template that was used l
 	[ "$(waiting .pid)" = "$pid" ]
 }
 
+@test "a clone that cannot be given the pod's disks is ended, and the pod gets another" {
+	wait_for 60 one_waits
+	pid=$(waiting .pid)
+	$K apply -f - <<-END
+	apiVersion: storage.k8s.io/v1
+	kind: StorageClass
+	metadata: {name: checked}
+	provisioner: disk.bulkhead.dev
+	parameters: {filters: "checksum"}
+	---
+	apiVersion: v1
+	kind: PersistentVolumeClaim
+	metadata: {name: checked}
+	spec: {accessModes: [ReadWriteOnce], storageClassName: checked, resources: {requests: {storage: 64Mi}}}
+	---
+	apiVersion: v1
+	kind: Pod
+	metadata: {name: claims}
+	spec:
+	  terminationGracePeriodSeconds: 1
+	  containers:
+	  - {name: main, image: bulkhead.example/busybox:latest, imagePullPolicy: IfNotPresent, command: [sleep, "1000"],
+	     volumeMounts: [{name: data, mountPath: /data}]}
+	  volumes: [{name: data, persistentVolumeClaim: {claimName: checked}}]
+	END
+	running claims
+	[ "$(start_of claims)" = template ]
+	grep -q "default/claims: a clone that waited is not used: .*only its filter 'checksum' knows" "$ROOT/log/hostd.log"
+	wait_for 30 ended "$pid"
+	pod_in claims 'echo kept > /data/x; sync; cat /data/x'
+	[ "$($K get pod claims -o jsonpath='{.status.containerStatuses[0].restartCount}')" = 0 ]
+	[ "$(bh vm ls -o json | jq '[.vms[] | select(.pod == "claims")] | length')" = 1 ]
+	! grep "default/claims.*virtual machine ended" "$ROOT/log/hostd.log"
+	$K delete pod claims --grace-period=0 --force
+	$K delete pvc checked
+	$K delete storageclass checked
+}
+
 @test "SIGKILL of the VM that waits: the next pod is cloned" {
 	wait_for 60 one_waits
 	kill -9 "$(waiting .pid)"

@@ -188,7 +188,7 @@ static void plug_adds_to_what_is_there(void **state)
 	struct vmx_config *c;
 	struct vmx_file files[3];
 	struct err e = ERR_INIT;
-	unsigned n;
+	unsigned n = 0;
 	int ready;
 	json_t *o = good(w);
 	json_object_set_new(o, "nets", json_array());
@@ -247,7 +247,7 @@ static void disks_have_an_end(void **state)
 	struct vmx_config *c;
 	struct vmx_file files[3];
 	struct err e = ERR_INIT;
-	unsigned n;
+	unsigned n = 0;
 	int ready;
 	json_t *all = json_pack("{s:s, s:o}", "name", "a", "disks", json_array());
 	for (int i = 0; i < DISKS_MAX; i++) {

@@ -30,6 +30,7 @@ waiting() { bh vm ls -o json | jq -r ".waiting[] | $1"; }
 one_waits() { [ "$(waiting .state)" = Waiting ]; }
 none_waits() { [ -z "$(waiting .state)" ]; }
 running() { wait_for 120 phase_is "$1" Running; }
+ready() { [ "$(bh template ls -o json | jq -r '.templates[] | select(.vcpus == 1) | .state')" = Ready ]; }
 pod_in() { $K exec "$1" -- sh -c "$2"; }
 hostd_pid() { pgrep -f "bulkhead-hostd --root $ROOT "; }
 hostd_answers() { bh template ls; }
@@ -45,6 +46,7 @@ hostd_killed() {   # SIGKILL, and wait for the next one
 hostd_is_not() { local now; now=$(hostd_pid) && [ "$now" != "$1" ]; }
 
 again() {   # a hostd that has just started knows of no template that was used lately
+	wait_for 120 ready
 	busybox_pod again Never 'sleep 1000'
 	running again
 	wait_for 60 one_waits

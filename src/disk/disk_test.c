@@ -260,6 +260,73 @@ static void test_compress_room(void **state)
 	close_disk(d);
 }
 
+/* Opening by descriptors that somebody else has opened. */
+struct handed { struct { char path[128]; int fd; } file[8]; unsigned count, asked; };
+
+static int hand(void *user, const char *path, bool writable, struct err *e)
+{
+	struct handed *h = user;
+
+	(void)e;
+	assert_true(h->count < 8);
+	snprintf(h->file[h->count].path, sizeof(h->file[0].path), "%s", path);
+	h->file[h->count].fd = open(path, writable ? O_RDWR | O_CREAT : O_RDONLY, 0600);
+	assert_true(h->file[h->count].fd >= 0);
+	h->count++;
+	return 0;
+}
+
+static int open_handed(void *user, const char *path, bool writable)
+{
+	struct handed *h = user;
+
+	(void)writable;
+	h->asked++;
+	for (unsigned i = 0; i < h->count; i++)
+		if (!strcmp(h->file[i].path, path)) return dup(h->file[i].fd);
+	return -ENOENT;
+}
+
+static void test_handed_files(void **state)
+{
+	struct bh_disk_new n = { .size_bytes = SIZE };
+	struct handed h = { .count = 0 };
+	struct err e = ERR_INIT;
+	struct bh_disk *d;
+	char a[16] = "in the parent", b[16] = "in the clone", in[16];
+
+	(void)state;
+	ok(bh_disk_create(at("p.bhd"), &n, &e), e);
+	d = open_disk(at("p.bhd"), NULL);
+	ok(bh_disk_rw(d, BH_DISK_WRITE, 8192, a, sizeof(a), 0, &e), e);
+	close_disk(d);
+	ok(bh_disk_clone(at("p.bhd"), at("c.bhd"), &e), e);
+	ok(bh_disk_files(at("c.bhd"), false, hand, &h, &e), e);
+	assert_int_equal(h.count, 5);   // descriptor, data, map; the parent's descriptor and data
+	bh_disk_set_opener(open_handed, &h);
+	d = open_disk(at("c.bhd"), NULL);
+	bh_disk_set_opener(NULL, NULL);
+	assert_true(h.asked >= h.count);
+	ok(bh_disk_rw(d, BH_DISK_READ, 8192, in, sizeof(in), 0, &e), e);
+	assert_memory_equal(in, a, sizeof(a));
+	ok(bh_disk_rw(d, BH_DISK_WRITE, 65536, b, sizeof(b), 0, &e), e);
+	close_disk(d);
+	for (unsigned i = 0; i < h.count; i++) close(h.file[i].fd);
+	d = open_disk(at("c.bhd"), NULL);   // by path again: it is all there
+	ok(bh_disk_rw(d, BH_DISK_READ, 65536, in, sizeof(in), 0, &e), e);
+	assert_memory_equal(in, b, sizeof(b));
+	close_disk(d);
+	h.count = 0;                        // nothing was handed over
+	bh_disk_set_opener(open_handed, &h);
+	assert_int_equal(bh_disk_open(at("c.bhd"), NULL, &d, &e), -ENOENT);
+	bh_disk_set_opener(NULL, NULL);
+	n.filters = "[{\"type\": \"cbt\"}]";
+	ok(bh_disk_create(at("f.bhd"), &n, &e), e);
+	assert_int_equal(bh_disk_files(at("f.bhd"), false, hand, &h, &e), -ENOTSUP);
+	assert_non_null(strstr(e.text, "only its filter 'cbt' knows"));
+	for (unsigned i = 0; i < h.count; i++) close(h.file[i].fd);
+}
+
 static void test_refused(void **state)
 {
 	struct bh_disk_new n = { .size_bytes = SIZE };
@@ -374,6 +441,7 @@ int main(void)
 		cmocka_unit_test_setup_teardown(test_compress_room, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_commit_regrown, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_commit_short, setup, teardown),
+		cmocka_unit_test_setup_teardown(test_handed_files, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_refused, setup, teardown),
 	};
 

@@ -163,6 +163,13 @@ void pod_vm_lost(struct pod *p);                               // the VM has end
 void pod_vm_stop(struct pod *p);                               // end the VM, keep network and logs
 void pod_release(struct pod *p);                               // end VM, network, disks, image holds; logs stay
 
+void pod_on_vm_end(void *pod);                                 // the VM's watcher
+void pod_on_agent_event(void *pod, const Bulkhead__Agent__Event *ev);   // the agent's reader
+void pod_template_done(struct pod *p, bool worked);            // nothing of its template is left to wait for. worked: the agent answered
+
+/* pod_start.c */
+int pod_vm_start(struct pod *p, struct err *e);                // network and disks; p->vm runs, and of a clone that has waited p->agent answers
+
 /* pod_size.c: of the VM and its scratch disk */
 unsigned pod_memory_mib(const struct pod *p);
 unsigned pod_vcpus(const struct pod *p);

@@ -170,6 +170,8 @@ static void make_next(struct waiting *w, struct size *s)
 	bool short_ = memory_is_short(w);
 	struct waiting_clone *c = short_ ? NULL : make(w, &made, &e);
 	pthread_mutex_lock(&w->lock);
+	if (s->vcpus != made.vcpus || s->memory_mib != made.memory_mib)
+		s = &made;                                 // its place is another size's by now
 	memcpy(s->template, made.template, sizeof(s->template));
 	if (c) {
 		c->next = w->list;

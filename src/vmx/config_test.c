@@ -5,6 +5,7 @@
 #include <stdarg.h>
 #include <stddef.h>
 #include <stdint.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
@@ -115,6 +116,7 @@ static const struct { const char *path, *value, *says; } bad[] = {
 	{"disks", "[{\"serial\": \"\", \"path\": \"/a\"}]", "disks[0]: configuration: \"serial\" must be a text of 1 to 20 bytes"},
 	{"disks", "[{\"serial\": \"a\"}]", "disks[0]: configuration: \"path\" must be a text"},
 	{"disks", "[{\"serial\": \"a\", \"path\": \"/a\"}, {\"serial\": \"a\", \"path\": \"/b\"}]", "two disks have the serial \"a\""},
+	{"waiting", "true", "\"waiting\" must be said of a saved VM only, without nets"},
 	{"paged", "1", "\"paged\" must be true or false"},
 	{"userfault_fd", "99999", "\"userfault_fd\" must be an open /dev/userfaultfd"},
 	{"nets", "[{\"tap_fd\": 9999, \"mac\": \"02:00:00:00:00:01\"}]", "\"tap_fd\" must be an open descriptor"},
@@ -196,10 +198,108 @@ static void not_json(void **state)
 	}
 }
 
+static int plug(struct vmx_config *c, const struct world *w, const char *text, struct vmx_file *files, unsigned *n, struct err *e)
+{
+	int fds[3] = {memfd_create("plug", 0), w->sink, w->file};
+	assert_int_equal(write(fds[0], text, strlen(text)), (ssize_t)strlen(text));
+	int rc = vmx_config_plug(c, fds, 3, files, n, e);
+	close(fds[0]);
+	return rc;
+}
+
+static void free_files(struct vmx_file *files, unsigned n)
+{
+	for (unsigned i = 0; i < n; i++)
+		free(files[i].path);
+}
+
+static void plug_adds_to_what_is_there(void **state)
+{
+	struct world *w = *state;
+	struct vmx_config *c;
+	struct vmx_file files[3];
+	struct err e = ERR_INIT;
+	unsigned n = 0;
+	int ready;
+	json_t *o = good(w);
+	json_object_set_new(o, "nets", json_array());
+	json_object_set_new(o, "waiting", json_true());
+	json_object_set_new(o, "restore_state_fd", json_integer(w->file));
+	json_object_set_new(o, "restore_memory_fd", json_integer(w->file));
+	if (parse(o, &c, &ready, &e) ||
+	    plug(c, w, "{\"name\": \"ns/new\", \"disks\": [{\"serial\": \"more\", \"path\": \"/b\"}], \"nets\": [{\"tap_fd\": 1, \"mac\": "
+		 "\"02:00:00:00:00:02\", \"vnet_hdr\": true}], \"files\": [{\"path\": \"/b\", \"fd\": 2}]}", files, &n, &e))
+		fail_msg("%s", e.text);
+	assert_string_equal(c->name, "ns/new");
+	assert_int_equal(c->ndisks, 2);
+	assert_string_equal(c->disk[1].serial, "more");
+	assert_int_equal(c->nnets, 1);
+	assert_int_equal(c->net[0].tap_fd[0], w->sink);
+	assert_true(c->net[0].vnet_hdr);
+	assert_int_equal(n, 1);
+	assert_string_equal(files[0].path, "/b");
+	assert_int_equal(files[0].fd, w->file);
+	free_files(files, n);
+	vmx_config_free(c);
+}
+
+static void bad_plugs(void **state)
+{
+	static const struct { const char *text, *says; } wrong[] = {
+		{"[]", "is not a JSON object"},
+		{"{", "is not a JSON object"},
+		{"{}", "\"name\" must be a text"},
+		{"{\"name\": \"a\", \"files\": [{\"path\": \"/b\", \"fd\": 3}]}", "\"fd\" must be the number of a descriptor of this message"},
+		{"{\"name\": \"a\", \"files\": [{\"path\": \"/b\", \"fd\": 0}]}", "\"fd\" must be the number"},
+		{"{\"name\": \"a\", \"files\": [{\"path\": \"/b\", \"fd\": 1}, {\"fd\": 1}]}", "\"path\" must be a text"},
+		{"{\"name\": \"a\", \"nets\": [{\"tap_fd\": -1, \"mac\": \"02:00:00:00:00:02\"}]}", "\"tap_fd\" must be the number"},
+		{"{\"name\": \"a\", \"nets\": [{\"tap_fd\": 1, \"mac\": \"x\"}]}", "\"mac\" must be an address"},
+		{"{\"name\": \"a\", \"disks\": [{\"serial\": \"img0\", \"path\": \"/b\"}]}", "two disks have the serial \"img0\""},
+	};
+	struct world *w = *state;
+	for (size_t i = 0; i < sizeof(wrong) / sizeof(wrong[0]); i++) {
+		struct vmx_config *c;
+		struct vmx_file files[3];
+		struct err e = ERR_INIT;
+		unsigned n = 7;
+		int ready;
+		assert_int_equal(parse(good(w), &c, &ready, &e), 0);
+		assert_true(plug(c, w, wrong[i].text, files, &n, &e) < 0);
+		if (!strstr(e.text, wrong[i].says))
+			fail_msg("%s: %s", wrong[i].text, e.text);
+		free_files(files, n);
+		vmx_config_free(c);
+	}
+}
+
+static void disks_have_an_end(void **state)
+{
+	struct world *w = *state;
+	struct vmx_config *c;
+	struct vmx_file files[3];
+	struct err e = ERR_INIT;
+	unsigned n = 0;
+	int ready;
+	json_t *all = json_pack("{s:s, s:o}", "name", "a", "disks", json_array());
+	for (int i = 0; i < DISKS_MAX; i++) {
+		char serial[16];
+		snprintf(serial, sizeof(serial), "more%d", i);
+		json_array_append_new(json_object_get(all, "disks"), json_pack("{s:s, s:s}", "serial", serial, "path", "/b"));
+	}
+	char *text = json_dumps(all, 0);
+	assert_int_equal(parse(good(w), &c, &ready, &e), 0);
+	assert_true(plug(c, w, text, files, &n, &e) < 0);
+	assert_non_null(strstr(e.text, "a VM can have 16 disks"));
+	free(text);
+	json_decref(all);
+	vmx_config_free(c);
+}
+
 #define T(f) cmocka_unit_test_setup_teardown(f, setup, teardown)
 
 int main(void)
 {
-	const struct CMUnitTest tests[] = {T(good_is_read), T(bad_fields), T(queues_of_a_tap), T(bad_macs), T(not_json)};
+	const struct CMUnitTest tests[] = {T(good_is_read), T(bad_fields), T(queues_of_a_tap), T(bad_macs), T(not_json), T(plug_adds_to_what_is_there), T(bad_plugs),
+					   T(disks_have_an_end)};
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -30,6 +30,7 @@ waiting() { bh vm ls -o json | jq -r ".waiting[] | $1"; }
 one_waits() { [ "$(waiting .state)" = Waiting ]; }
 none_waits() { [ -z "$(waiting .state)" ]; }
 running() { wait_for 120 phase_is "$1" Running; }
+ready() { [ "$(bh template ls -o json | jq -r '.templates[] | select(.vcpus == 1) | .state')" = Ready ]; }
 pod_in() { $K exec "$1" -- sh -c "$2"; }
 hostd_pid() { pgrep -f "bulkhead-hostd --root $ROOT "; }
 hostd_answers() { bh template ls; }
@@ -45,6 +46,7 @@ hostd_killed() {   # SIGKILL, and wait for the next one
 hostd_is_not() { local now; now=$(hostd_pid) && [ "$now" != "$1" ]; }
 
 again() {   # a hostd that has just started knows of no template that was used lately
+	wait_for 120 ready
 	busybox_pod again Never 'sleep 1000'
 	running again
 	wait_for 60 one_waits
@@ -145,6 +147,44 @@ again() {   # a hostd that has just started knows of no template that was used l
 	[ "$(start_of large)" = template ]
 	[ "$(pod_in large 'df -k / | tail -1' | awk '{print ($2 > 15000000)}')" = 1 ]
 	[ "$(waiting .pid)" = "$pid" ]
+}
+
+@test "a clone that cannot be given the pod's disks is ended, and the pod gets another" {
+	wait_for 60 one_waits
+	pid=$(waiting .pid)
+	$K apply -f - <<-END
+	apiVersion: storage.k8s.io/v1
+	kind: StorageClass
+	metadata: {name: checked}
+	provisioner: disk.bulkhead.dev
+	parameters: {filters: "checksum"}
+	---
+	apiVersion: v1
+	kind: PersistentVolumeClaim
+	metadata: {name: checked}
+	spec: {accessModes: [ReadWriteOnce], storageClassName: checked, resources: {requests: {storage: 64Mi}}}
+	---
+	apiVersion: v1
+	kind: Pod
+	metadata: {name: claims}
+	spec:
+	  terminationGracePeriodSeconds: 1
+	  containers:
+	  - {name: main, image: bulkhead.example/busybox:latest, imagePullPolicy: IfNotPresent, command: [sleep, "1000"],
+	     volumeMounts: [{name: data, mountPath: /data}]}
+	  volumes: [{name: data, persistentVolumeClaim: {claimName: checked}}]
+	END
+	running claims
+	[ "$(start_of claims)" = template ]
+	grep -q "default/claims: a clone that waited is not used: .*only its filter 'checksum' knows" "$ROOT/log/hostd.log"
+	wait_for 30 ended "$pid"
+	pod_in claims 'echo kept > /data/x; sync; cat /data/x'
+	[ "$($K get pod claims -o jsonpath='{.status.containerStatuses[0].restartCount}')" = 0 ]
+	[ "$(bh vm ls -o json | jq '[.vms[] | select(.pod == "claims")] | length')" = 1 ]
+	! grep "default/claims.*virtual machine ended" "$ROOT/log/hostd.log"
+	$K delete pod claims --grace-period=0 --force
+	$K delete pvc checked
+	$K delete storageclass checked
 }
 
 @test "SIGKILL of the VM that waits: the next pod is cloned" {

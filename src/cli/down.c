@@ -9,6 +9,7 @@
 
 #include "base/clock.h"
 #include "base/file.h"
+#include "base/jpath.h"
 #include "base/proc.h"
 #include "cli.h"
 #include "hostnet.h"
@@ -27,6 +28,35 @@ static int stop_supervisor(const char *root, struct err *e)
 		nanosleep(&(struct timespec){.tv_nsec = 20000000}, NULL);
 	}
 	return 0;
+}
+
+/* One host's pods, in order; the time that hostd gives them is all they have. */
+static int drain_host(const char *root, struct err *e)
+{
+	json_t *answer = NULL;
+	bool done = false;
+	int rc = hostd_call(root, "POST", "/v1/shutdown", NULL, NULL, &answer, e);
+	while (!rc && !(done = jpath_bool(answer, "done", false))) {
+		nanosleep(&(struct timespec){.tv_nsec = 100000000}, NULL);
+		json_decref(answer);
+		answer = NULL;
+		rc = hostd_call(root, "GET", "/v1/shutdown", NULL, NULL, &answer, e);
+		if (!rc && !jpath_bool(answer, "going", false))
+			rc = err_set(e, EAGAIN, "hostd of %s was restarted while its pods ended; say it again", root);
+	}
+	json_decref(answer);
+	return rc;
+}
+
+static int drain(const char *root, const struct cluster *cl, struct err *e)
+{
+	int rc = cl->hosts ? 0 : drain_host(root, e);
+	for (unsigned n = 1; n <= cl->hosts && !rc; n++) {
+		struct hostnet_host h;
+		hostnet_host(root, cl, n, &h);
+		rc = drain_host(h.root, e);
+	}
+	return rc;
 }
 
 /* In the host's own network. */
@@ -61,9 +91,9 @@ int cmd_down(struct cli *c)
 {
 	struct cluster cl;
 	struct err e = ERR_INIT;
-	bool purge = cli_flag(c, "--purge");
+	bool purge = cli_flag(c, "--purge"), first = cli_flag(c, "--drain");
 	if (c->argc)
-		return cli_usage("down [--root DIR] [--purge]");
+		return cli_usage("down [--root DIR] [--drain] [--purge]");
 	if (cluster_load(c->root, &cl, &e)) {
 		if (purge && dir_remove(c->root, &e))
 			return cli_fail(&e);
@@ -71,6 +101,8 @@ int cmd_down(struct cli *c)
 			fprintf(stderr, "nothing runs in %s\n", c->root);
 		return 0;
 	}
+	if (first && drain(c->root, &cl, &e))
+		return cli_fail(&e);
 	if (stop_supervisor(c->root, &e))
 		return cli_fail(&e);
 	if (shut_hosts(c->root, &cl, &e))

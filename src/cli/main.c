@@ -13,7 +13,7 @@ static const struct cli_command commands[] = {
 	{"up", "up [--address IP] [--port N] [--node-name NAME] [--engine E] [--hosts N] ...", "start a cluster on this machine; idempotent", cmd_up},
 	{"join", "join URL --token T --ca-hash H | --ca FILE", "make this machine a host of a cluster", cmd_join},
 	{"token", "token create | ls | rm ID", "tokens with which hosts join", cmd_token},
-	{"down", "down [--purge]", "stop it; --purge also removes everything it kept", cmd_down},
+	{"down", "down [--drain] [--purge]", "stop it; --drain: pods end in order first; --purge also removes everything it kept", cmd_down},
 	{"doctor", "doctor", "say what this machine offers and what was chosen", cmd_doctor},
 	{"vm", "vm ls", "the pod VMs of this host", cmd_vm},
 	{"top", "top [-n N] [-i SECONDS] [-s rate|name|total] [--all]", "what all programs count: live, or as a table", cmd_top},

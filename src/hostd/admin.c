@@ -21,8 +21,10 @@
 #include "base/own.h"
 #include "base/usock.h"
 #include "image.h"
+#include "node.h"
 #include "pager_client.h"
 #include "pods.h"
+#include "pods_shutdown.h"
 #include "template.h"
 
 #define QUIET_S 1
@@ -223,6 +225,18 @@ static json_t *health(const struct host *h)
 	return json_pack("{s:b, s:s, s:s, s:b, s:s}", "ok", 1, "node", h->node_name, "engine", h->engine, "paged", paged, "notPaged", why);
 }
 
+/* POST: the pods are to end in order, as for a host that goes down. GET, POST: whether they have. */
+static enum MHD_Result shut_down(struct admin *a, struct MHD_Connection *c, bool begin)
+{
+	struct err e = ERR_INIT;
+	if (begin && pods_shutdown_begin(a->host->pods, a->host->plan, &e))
+		return answer_error(c, MHD_HTTP_INTERNAL_SERVER_ERROR, e.text);
+	if (begin && a->host->node)
+		node_poke(a->host->node);
+	return answer(c, MHD_HTTP_OK, json_pack("{s:b, s:b}", "going", pods_shutting_down(a->host->pods), "done",
+						pods_shutdown_done(a->host->pods)));
+}
+
 static enum MHD_Result handle(void *cls, struct MHD_Connection *c, const char *url, const char *method, const char *version,
 			      const char *body, size_t *body_len, void **state)
 {
@@ -244,6 +258,8 @@ static enum MHD_Result handle(void *cls, struct MHD_Connection *c, const char *u
 		return answer(c, MHD_HTTP_OK, json_pack("{s:o}", "images", image_list(a->host->images)));
 	if (get && !strcmp(url, "/v1/health"))
 		return answer(c, MHD_HTTP_OK, health(a->host));
+	if (!strcmp(url, "/v1/shutdown") && (get || post))
+		return shut_down(a, c, post);
 	if (post && !strcmp(url, "/v1/images/pull"))
 		return start_job(a, c, JOB_PULL);
 	if (post && !strcmp(url, "/v1/images/load"))

@@ -17,6 +17,8 @@ struct services;
 struct templates;
 struct volume_store;
 struct claims;
+struct node;
+struct shutdown_plan;
 
 struct host {
 	const char *root;          // the cluster's folder
@@ -46,6 +48,8 @@ struct host {
 	struct templates *templates;   // NULL: every VM is booted
 	struct volume_store *volumes;
 	struct claims *claims;
+	struct node *node;
+	const struct shutdown_plan *plan;   // of a host that goes down
 };
 
 #endif

@@ -36,10 +36,12 @@
 #include "node.h"
 #include "pager_client.h"
 #include "pods.h"
+#include "pods_shutdown.h"
 #include "prda/metrics.h"
 #include "pressure.h"
 #include "routes.h"
 #include "services.h"
+#include "static_pods.h"
 #include "streaming.h"
 #include "template.h"
 #include "vm.h"
@@ -49,9 +51,10 @@
 
 struct options {
 	struct host host;
-	const char *tag, *pod_cidr, *cluster_cidr, *cni_conf, *cni_bin, *bootstrap, *pager;
+	const char *tag, *pod_cidr, *cluster_cidr, *cni_conf, *cni_bin, *bootstrap, *pager, *manifests;
 	bool shutdown, no_templates;
 	struct pressure *pressure;
+	struct shutdown_plan plan;
 };
 
 static const char usage[] =
@@ -59,7 +62,8 @@ static const char usage[] =
 	"                      [--vmx PROGRAM] [--guest DIR] [--engine qemu|kvm] [--tag TAG] [--pod-cidr CIDR]\n"
 	"                      [--cluster-cidr CIDR] [--cni-conf FILE]\n"
 	"                      [--bootstrap KUBECONFIG] [--cluster-dns IP] [--cluster-domain NAME] [--vm-uid-base N] [--max-pods N]\n"
-	"                      [--templates on|off] [--pager SOCKET]\n"
+	"                      [--templates on|off] [--pager SOCKET] [--pod-manifest-path DIR]\n"
+	"                      [--shutdown-grace PRIORITY=SECONDS,...]\n"
 	"       bulkhead-hostd --root DIR --tag TAG --shutdown     end all VMs of DIR, remove its network\n";
 
 static char *default_path(const char *fmt, const char *root)
@@ -112,6 +116,7 @@ static void parse(int argc, char **argv, struct options *o)
 		{"pod-cidr", 1, 0, 'c'}, {"cni-conf", 1, 0, 'C'}, {"cni-bin", 1, 0, 'B'}, {"cluster-cidr", 1, 0, 'Q'},
 		{"bootstrap", 1, 0, 'b'}, {"cluster-dns", 1, 0, 'd'}, {"cluster-domain", 1, 0, 'D'}, {"vm-uid-base", 1, 0, 'u'},
 		{"max-pods", 1, 0, 'm'}, {"templates", 1, 0, 'T'}, {"pager", 1, 0, 'P'}, {"shutdown", 0, 0, 'S'},
+		{"pod-manifest-path", 1, 0, 'M'}, {"shutdown-grace", 1, 0, 'G'},
 		{"help", 0, 0, 'h'}, {0, 0, 0, 0}};
 	static char hostname[256];
 	gethostname(hostname, sizeof(hostname) - 1);
@@ -119,6 +124,8 @@ static void parse(int argc, char **argv, struct options *o)
 				       .cluster_domain = "cluster.local", .vm_uid_base = 700000, .max_pods = 110},
 			      .tag = "main", .cni_bin = "/usr/lib/cni"};
 	struct host *h = &o->host;
+	const char *grace = SHUTDOWN_DEFAULT;
+	struct err e = ERR_INIT;
 	for (int c; (c = getopt_long(argc, argv, "", longs, NULL)) != -1;) {
 		switch (c) {
 		case 'r': h->root = optarg; break;
@@ -141,6 +148,8 @@ static void parse(int argc, char **argv, struct options *o)
 		case 'm': h->max_pods = number("max-pods", optarg, 4000); break;
 		case 'T': o->no_templates = !on_or_off("templates", optarg); break;
 		case 'P': o->pager = optarg; break;
+		case 'M': o->manifests = optarg; break;
+		case 'G': grace = optarg; break;
 		case 'S': o->shutdown = true; break;
 		case 'h': fputs(usage, stdout); exit(0);
 		default: fputs(usage, stderr); exit(2);
@@ -150,6 +159,11 @@ static void parse(int argc, char **argv, struct options *o)
 		fputs(usage, stderr);
 		exit(2);
 	}
+	if (shutdown_plan_parse(grace, &o->plan, &e)) {
+		fprintf(stderr, "bulkhead-hostd: --shutdown-grace: %s\n", e.text);
+		exit(2);
+	}
+	h->plan = &o->plan;
 	if (!h->kubeconfig)
 		h->kubeconfig = default_path("%s/node.kubeconfig", h->root);
 	if (!h->vmx_path)
@@ -236,6 +250,7 @@ struct parts {                  // what main stops again
 	struct kubelet_auth *auth;
 	struct certs *certs;
 	struct routes *routes;
+	struct static_pods *static_pods;
 	char *cert, *key, *ca;
 };
 
@@ -283,6 +298,15 @@ static int start_network(struct options *o, struct parts *p, struct err *e)
 	return rc ? rc : routes_start(h, o->pod_cidr, &p->routes, e);
 }
 
+/* Those that an earlier hostd left, those of the folder, those of the API: in this order, each may know those before. */
+static int start_pods(struct options *o, struct parts *p, struct err *e)
+{
+	own_free char *dir = default_path("%s/manifests", o->host.root);
+	pods_adopt(o->host.pods);
+	int rc = static_pods_start(&o->host, o->manifests ? o->manifests : dir, &p->static_pods, e);
+	return rc ? rc : pods_watch(o->host.pods, e);
+}
+
 static int start(struct options *o, struct parts *p, struct err *e)
 {
 	struct host *h = &o->host;
@@ -310,13 +334,14 @@ static int start(struct options *o, struct parts *p, struct err *e)
 	if (!rc)
 		rc = admin_start(h, &p->admin, e);
 	if (!rc)
-		rc = pods_watch(h->pods, e);
+		rc = start_pods(o, p, e);
 	if (!rc)
 		rc = claims_start(h, &h->claims, e);
 	if (!rc)
 		rc = pressure_start(h, &o->pressure, e);
 	if (!rc)
 		rc = node_start(h, &p->node, e);
+	h->node = p->node;
 	return rc;
 }
 
@@ -361,6 +386,26 @@ static int shut_down(struct options *o)
 	return 0;
 }
 
+/* Until a signal ends it, or until the pods have ended when one asked for that. */
+static void serve(struct options *o, struct parts *p, const sigset_t *set)
+{
+	struct err e = ERR_INIT;
+	const struct timespec often = {.tv_nsec = 100000000}, seldom = {.tv_sec = 3600};
+	bool ending = false;
+	while (!ending || !pods_shutdown_done(o->host.pods)) {
+		int sig = sigtimedwait(set, NULL, ending ? &often : &seldom);
+		if (sig == SIGTERM || sig == SIGINT)
+			break;
+		if (sig == SIGHUP && p->certs)
+			certs_rotate(p->certs);
+		if (sig == SIGPWR && !(ending = !pods_shutdown_begin(o->host.pods, &o->plan, &e)))
+			log_error("main", "%s", e.text);
+		if (sig == SIGPWR)
+			node_poke(p->node);
+	}
+	log_info("main", "stopping%s", ending ? "" : ", VMs go on");
+}
+
 int main(int argc, char **argv)
 {
 	struct options o;
@@ -368,7 +413,6 @@ int main(int argc, char **argv)
 	struct parts p = {0};
 	struct metrics *metrics = NULL;
 	sigset_t set;
-	int sig;
 
 	mallopt(M_ARENA_MAX, 2);   // a thread per pod must not mean a heap per pod
 	log_init("hostd");
@@ -385,6 +429,7 @@ int main(int argc, char **argv)
 	sigemptyset(&set);
 	sigaddset(&set, SIGTERM);
 	sigaddset(&set, SIGINT);
+	sigaddset(&set, SIGPWR);   // end the pods first
 	sigaddset(&set, SIGHUP);   // new certificates, now
 	pthread_sigmask(SIG_BLOCK, &set, NULL);   // before any thread; helpers unblock it for their children
 	o.host.metrics_dir = default_path("%s/run/metrics", o.host.root);
@@ -397,16 +442,14 @@ int main(int argc, char **argv)
 		return 1;
 	}
 	log_info("main", "ready root=%s node=%s engine=%s", o.host.root, o.host.node_name, o.host.engine);
-	while (!sigwait(&set, &sig) && sig == SIGHUP)
-		if (p.certs)
-			certs_rotate(p.certs);
-	log_info("main", "stopping, VMs go on");
+	serve(&o, &p, &set);
 	certs_stop(p.certs);
 	node_stop(p.node);
 	admin_stop(p.admin);
 	streaming_stop(p.streaming);
 	kubelet_auth_free(p.auth);
 	pressure_stop(o.pressure);
+	static_pods_stop(p.static_pods);
 	claims_stop(take(o.host.claims));
 	pods_close(o.host.pods);
 	templates_close(o.host.templates);

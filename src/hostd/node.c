@@ -23,6 +23,7 @@
 #include "image.h"
 #include "k8s/client.h"
 #include "pager_client.h"
+#include "pods_shutdown.h"
 #include "pressure.h"
 
 #define LEASE_PERIOD_S 10
@@ -45,6 +46,7 @@ struct node {
 	uint64_t renewed_mono_ns;  // the lease, last
 	bool registered;
 	bool starting;             // not Ready yet
+	bool unheard;              // the last report failed: the server may have said something else since
 };
 
 static char *word_of_file(const char *path)
@@ -118,8 +120,9 @@ static json_t *conditions(const struct node *n)
 	json_array_append_new(c, condition(n, "DiskPressure", disk_low, disk_low ? "KubeletHasDiskPressure" : "KubeletHasNoDiskPressure",
 		disk_low ? "kubelet has disk pressure" : "kubelet has no disk pressure"));
 	json_array_append_new(c, condition(n, "PIDPressure", false, "KubeletHasSufficientPID", "kubelet has sufficient PID available"));
-	json_array_append_new(c, condition(n, "Ready", !n->starting, n->starting ? "KubeletNotReady" : "KubeletReady",
-		n->starting ? "the host is starting" : "kubelet is posting ready status"));
+	const char *not_ready = n->starting ? "the host is starting" : pods_shutting_down(n->host->pods) ? "node is shutting down" : NULL;
+	json_array_append_new(c, condition(n, "Ready", !not_ready, not_ready ? "KubeletNotReady" : "KubeletReady",
+		not_ready ? not_ready : "kubelet is posting ready status"));
 	return c;
 }
 
@@ -195,7 +198,7 @@ static int report(struct node *n, struct err *e)
 	own_json json_t *st = status(n);
 	json_t *digest = digest_of(st);
 	uint64_t now = clock_mono_ns();
-	bool silent = now - n->renewed_mono_ns > SILENT_NS;   // the server may have declared this host's state unknown
+	bool silent = n->unheard || now - n->renewed_mono_ns > SILENT_NS;   // the server may have declared this host's state unknown
 	if (n->registered && !silent && json_equal(digest, n->reported) && now - n->reported_mono_ns < STATUS_PERIOD_NS) {
 		json_decref(digest);
 		return 0;
@@ -205,6 +208,7 @@ static int report(struct node *n, struct err *e)
 	int rc = k8s_client_call(n->host->api, "PATCH", path, "application/strategic-merge-patch+json", patch, 10000, NULL, e);
 	if (rc == -ENOENT)
 		rc = create(n, e);
+	n->unheard = rc != 0;
 	if (rc) {
 		json_decref(digest);
 		return rc;
@@ -313,6 +317,13 @@ int node_start(const struct host *h, struct node **out, struct err *e)
 	}
 	*out = n;
 	return 0;
+}
+
+void node_poke(struct node *n)
+{
+	pthread_mutex_lock(&n->lock);
+	pthread_cond_signal(&n->wake);
+	pthread_mutex_unlock(&n->lock);
 }
 
 void node_stop(struct node *n)

@@ -13,6 +13,7 @@ struct node;
 int node_register(const struct host *h, char pod_cidr[64], struct err *e);
 
 int node_start(const struct host *h, struct node **n, struct err *e);
+void node_poke(struct node *n);    // something of it has changed: report now
 void node_stop(struct node *n);
 
 #endif

@@ -72,10 +72,15 @@ struct pod {
 	bool quit;                      // hostd is stopping: leave everything as it is
 	bool finished;                  // the worker has ended; pods.c reaps
 	char evicted[96];               // the host is short of something: why this pod must go; ""
+	int shutdown_grace_s;           // the host goes down: so long at most; -1: it stays
+	char shut_reason[16];           // why the pod is not to run then
 	volatile int cancel;            // long steps give up: deleted, gone or quit
 	volatile int boot_cancel;       // the same, or the VM that boots has ended
 	volatile int leave;             // hostd is stopping
 	json_t *obj;                    // newest object from the API
+	bool is_static;                 // from a file of this host; constant
+	char mirror_uid[64], mirror_stale[64];   // of its object in the API; one that must go; ""
+	bool mirror_over;               // it has ended, only the object is left
 
 	json_t *seen;                   // (w) the object this round works with (one reference)
 	struct container *containers;   // (w) init, then app, then ephemeral, in order of the spec
@@ -108,6 +113,8 @@ struct pod {
 	uint64_t term_deadline_mono_ns; // (w) 0: not terminating
 	json_t *reported;               // (w) last status the server took
 	uint64_t report_retry_mono_ns;  // (w)
+	char mirror_told[64];           // (w) the mirror that `reported` was sent to
+	uint64_t mirror_retry_mono_ns;  // (w)
 	uint64_t volumes_check_mono_ns; // (w)
 	json_t *remembered;             // (w) objects last read ("configmaps/x"), tokens, what volumes hold; NULL: nothing yet
 	struct pod_stage stages[POD_STAGES_MAX];   // (w)
@@ -190,6 +197,12 @@ void pod_report(struct pod *p);                                // PATCH it if it
 json_t *container_state_json(const struct container *c);
 void pod_phase_update(struct pod *p);
 bool pod_terminal(const struct pod *p);                        // Succeeded or Failed
+
+/* pod_mirror.c: the object that shows a static pod. */
+void pod_mirror_ensure(struct pod *p);                         // worker; of other pods: nothing
+void pod_mirror_seen(struct pod *p, const json_t *obj, bool gone);   // any thread: what the API has
+void pod_mirror_listed(struct pod *p, const json_t *all);       // any thread: all that the API has
+bool pod_mirror_delete(struct pod *p);                         // worker: the pod has ended; false: again later
 
 /* pod_state.c */
 int pod_state_save(struct pod *p, struct err *e);

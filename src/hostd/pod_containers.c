@@ -14,6 +14,7 @@
 #include "base/log.h"
 #include "base/own.h"
 #include "base/utf8.h"
+#include "die.h"
 #include "events.h"
 #include "k8s/quantity.h"
 #include "pod.h"
@@ -371,6 +372,7 @@ static void start(struct pod *p, struct container *c)
 	pod_state_save(p, NULL);
 	uint64_t t = clock_mono_ns();
 	rc = create_in_agent(p, c, spec, oci, &e);
+	die_at("created");
 	if (rc == -EPIPE)
 		return;   // the VM has ended; the next round sees it
 	if (rc) {
@@ -383,6 +385,7 @@ static void start(struct pod *p, struct container *c)
 	container_event(p, c, "Normal", "Created", text);
 	pod_log_follow(p, c);
 	rc = agent_ref_call(p, c, BULKHEAD__AGENT__REQUEST__WHAT_START_CONTAINER, &e);
+	die_at("started");
 	if (rc == -EPIPE)
 		return;
 	c->used = true;

@@ -41,11 +41,11 @@ int pod_state_save(struct pod *p, struct err *e)
 		json_array_append_new(list, container_to_json(&p->containers[i]));
 	for (size_t i = 0; i < p->stages_count; i++)
 		json_object_set_new(stages, p->stages[i].name, json_integer((json_int_t)p->stages[i].ns));
-	own_json json_t *state = json_pack("{s:i, s:s, s:s, s:s*, s:I, s:i, s:i, s:s, s:b, s:o, s:O?, s:O, s:O}", "version", 1, "phase", p->phase,
+	own_json json_t *state = json_pack("{s:i, s:s, s:s, s:s*, s:I, s:i, s:i, s:s, s:b, s:o, s:O?, s:O, s:O, s:b}", "version", 1, "phase", p->phase,
 					   "reason", p->reason, "message", p->message, "startNs", (json_int_t)p->start_ns,
 					   "vmNumber", (int)p->vm_number, "vmGeneration", (int)p->vm_generation, "podIP", p->pod_ip,
 					   "volumesWritten", p->volumes_written, "claims", pod_claims_to_json(p),
-					   "reported", p->reported, "containers", list, "stages", stages);
+					   "reported", p->reported, "containers", list, "stages", stages, "static", p->is_static);
 	rc = write_json(p, "state.json", state, e);
 	own_free char *path = NULL;
 	if (asprintf(&path, "%s/pod.json", p->dir) < 0)
@@ -102,6 +102,7 @@ int pod_state_load(struct pod *p)
 		container_from_json(&p->containers[p->containers_count++], item);
 	json_object_foreach(json_object_get(j, "stages"), name, item)
 		pod_stage_set(p, name, (uint64_t)json_integer_value(item));
+	p->is_static |= jpath_bool(j, "static", false);
 	const char *phase = jpath_str(j, "phase", "Pending");
 	snprintf(p->phase, sizeof(p->phase), "%s", phase);
 	snprintf(p->reason, sizeof(p->reason), "%s", jpath_str(j, "reason", ""));

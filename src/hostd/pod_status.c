@@ -10,6 +10,7 @@
 #include "base/jpath.h"
 #include "base/log.h"
 #include "base/own.h"
+#include "die.h"
 #include "k8s/client.h"
 #include "pod.h"
 
@@ -120,6 +121,15 @@ static json_t *conditions(const struct pod *p)
 	return all;
 }
 
+/* A pod that is to end has not ended while a container runs: whoever makes another one waits for that. */
+static const char *phase_shown(const struct pod *p)
+{
+	for (size_t i = 0; pod_terminal(p) && i < p->containers_count; i++)
+		if (p->containers[i].phase == CONTAINER_RUNNING && p->agent)
+			return "Running";
+	return p->phase;
+}
+
 json_t *pod_status(struct pod *p)
 {
 	json_t *init = json_array(), *app = json_array(), *eph = json_array();
@@ -128,7 +138,7 @@ json_t *pod_status(struct pod *p)
 		json_t *list = c->kind == CONTAINER_APP ? app : c->kind == CONTAINER_EPHEMERAL ? eph : init;
 		json_array_append_new(list, container_status(p, c));
 	}
-	json_t *st = json_pack("{s:s, s:s, s:[{s:s}], s:o, s:o, s:o}", "phase", p->phase, "hostIP", p->host_ip, "hostIPs", "ip",
+	json_t *st = json_pack("{s:s, s:s, s:[{s:s}], s:o, s:o, s:o}", "phase", phase_shown(p), "hostIP", p->host_ip, "hostIPs", "ip",
 			       p->host_ip, "startTime", time_json(p->start_ns), "conditions", conditions(p),
 			       "containerStatuses", app);
 	if (json_array_size(init))
@@ -171,13 +181,22 @@ void pod_report(struct pod *p)
 		json_decref(status);
 		return;
 	}
-	json_t *patch = json_pack("{s:{s:s}, s:O}", "metadata", "uid", p->uid, "status", status);
+	char uid[64];
+	pthread_mutex_lock(&p->lock);
+	snprintf(uid, sizeof(uid), "%s", p->is_static ? p->mirror_uid : p->uid);
+	pthread_mutex_unlock(&p->lock);
+	if (!*uid) {   // the API does not show it yet
+		json_decref(status);
+		return;
+	}
+	json_t *patch = json_pack("{s:{s:s}, s:O}", "metadata", "uid", uid, "status", status);
 	own_free char *stages = start_stages(p);
 	if (stages)
 		jpath_set(patch, "metadata.annotations", json_pack("{s:s}", "bulkhead.io/start-stages-ms", stages));
 	snprintf(path, sizeof(path), "/api/v1/namespaces/%s/pods/%s/status", p->ns, p->name);
 	int rc = k8s_client_call(p->host->api, "PATCH", path, "application/strategic-merge-patch+json", patch, 10000, NULL, &e);
 	json_decref(patch);
+	die_at(!strcmp(p->phase, "Running") ? "running-told" : "told");
 	if (!rc) {
 		pthread_mutex_lock(&p->lock);
 		json_decref(p->reported);

@@ -15,6 +15,7 @@
 #include "base/own.h"
 #include "bulkhead/prda.h"
 #include "claims.h"
+#include "die.h"
 #include "events.h"
 #include "image.h"
 #include "k8s/quantity.h"
@@ -305,13 +306,16 @@ static int vm_bring_up(struct pod *p, struct err *e)
 	p->vm_generation++;
 	p->volumes_written = false;
 	rc = pod_state_save(p, e);
+	die_at("saved");
 	if (!rc)
 		rc = network_ensure(p, e);
 	if (rc)
 		return rc;
+	die_at("network");
 	uint64_t t_net = clock_mono_ns();
 	pod_stage_add(p, "network", t_net - t);
 	rc = disks_collect(p, &disks, e);
+	die_at("disks");
 	uint64_t t_disk = clock_mono_ns();
 	pod_stage_add(p, "disks", t_disk - t_net);
 	snprintf(mac, sizeof(mac), "%s", p->net.mac);
@@ -332,6 +336,7 @@ static int vm_bring_up(struct pod *p, struct err *e)
 		p->boot_cancel = p->cancel;
 		pthread_mutex_unlock(&p->lock);
 		rc = start(p, &c, &vm, e);
+		die_at("vm");
 	}
 	disks_free(&disks);
 	if (p->net.tap_fd >= 0)
@@ -386,13 +391,16 @@ static int bring_up(struct pod *p, struct err *e)
 		pod_stage_add(p, clone ? "template" : "boot", clock_mono_ns() - t);
 	}
 	t = clock_mono_ns();
+	die_at("agent");
 	if (!rc)
 		rc = pod_configure(p, e);
+	die_at("configured");
 	if (!rc)
 		rc = pod_shares_ensure(p, e);
 	if (!rc)
 		rc = pod_volumes_write(p, true, e);
 	p->volumes_written = !rc;
+	die_at("volumes");
 	pod_stage_add(p, "configure", clock_mono_ns() - t);
 	p->configured = !rc;
 	return rc;
@@ -588,12 +596,15 @@ void pod_release(struct pod *p)
 	own_free char *path = NULL, *dir = NULL;
 	pod_vm_stop(p);
 	if (p->have_net || p->vm_generation || p->vm_number) {
+		die_at("vm-ended");
 		if (netw_teardown(p->host->net, p->uid, &e))
 			log_warn("pods", "%s/%s: network: %s", p->ns, p->name, e.text);
 		p->have_net = false;
 	}
+	die_at("network-removed");
 	if (asprintf(&path, "%s/scratch.bhd", p->dir) >= 0)
 		scratch_remove(path);
+	die_at("disk-removed");
 	if (asprintf(&dir, "%s/vm", p->dir) >= 0)
 		dir_remove(dir, NULL);
 	pod_shares_release(p);

@@ -11,6 +11,7 @@
 #include "base/file.h"
 #include "base/jpath.h"
 #include "base/log.h"
+#include "die.h"
 #include "events.h"
 #include "k8s/client.h"
 #include "pod.h"
@@ -47,10 +48,15 @@ static bool wait_for_work(struct pod *p, bool *gone, bool *vm_ended, bool *agent
 	return go_on;
 }
 
-static uint64_t grace_ns(const struct pod *p)
+static uint64_t grace_ns(struct pod *p)
 {
 	long long s = jpath_int(p->seen, "metadata.deletionGracePeriodSeconds",
 				jpath_int(p->seen, "spec.terminationGracePeriodSeconds", DEFAULT_GRACE_S));
+	pthread_mutex_lock(&p->lock);
+	long long most = p->shutdown_grace_s;
+	pthread_mutex_unlock(&p->lock);
+	if (most >= 0 && s > most)
+		s = most;
 	return (s < 0 ? 0 : (uint64_t)s) * NS_PER_S;
 }
 
@@ -66,6 +72,8 @@ static bool delete_object(struct pod *p)
 {
 	char path[512];
 	struct err e = ERR_INIT;
+	if (p->is_static)
+		return pod_mirror_delete(p);
 	snprintf(path, sizeof(path), "/api/v1/namespaces/%s/pods/%s", p->ns, p->name);
 	json_t *options = json_pack("{s:s, s:s, s:i, s:{s:s}}", "kind", "DeleteOptions", "apiVersion", "v1",
 				    "gracePeriodSeconds", 0, "preconditions", "uid", p->uid);
@@ -82,6 +90,7 @@ static void clean_up(struct pod *p)
 {
 	struct err e = ERR_INIT;
 	pod_release(p);
+	die_at("released");
 	if (dir_remove(p->dir, &e))
 		log_warn("pods", "%s/%s: %s", p->ns, p->name, e.text);
 }
@@ -94,6 +103,7 @@ static bool terminate(struct pod *p, bool gone)
 		p->term_deadline_mono_ns = now + grace_ns(p);
 		log_info("pods", "stopping pod=%s/%s grace_s=%llu gone=%d", p->ns, p->name,
 			 (unsigned long long)(grace_ns(p) / NS_PER_S), gone);
+		die_at("stopping");
 	} else if (now + grace_ns(p) < p->term_deadline_mono_ns) {
 		p->term_deadline_mono_ns = now + grace_ns(p);   // deleted again with a shorter period
 	}
@@ -104,7 +114,9 @@ static bool terminate(struct pod *p, bool gone)
 		return false;
 	}
 	pod_containers_vm_lost(p, NULL);   // what the kill below ends counts as ended by it
+	die_at("stopped");
 	pod_vm_stop(p);
+	die_at("vm-killed");
 	pod_phase_update(p);
 	if (!gone) {
 		report_known(p);
@@ -112,6 +124,7 @@ static bool terminate(struct pod *p, bool gone)
 			pod_wake_at(p, now + 2 * NS_PER_S);
 			return false;
 		}
+		die_at("deleted");
 	}
 	clean_up(p);
 	return true;
@@ -121,6 +134,7 @@ static bool terminate(struct pod *p, bool gone)
 static void retire(struct pod *p)
 {
 	uint64_t now = clock_mono_ns();
+	pod_mirror_ensure(p);
 	if (p->agent && !pod_containers_stop(p, false)) {
 		if (!p->term_deadline_mono_ns)
 			p->term_deadline_mono_ns = now + grace_ns(p);
@@ -167,6 +181,21 @@ static bool evicted(struct pod *p)
 	return true;
 }
 
+/* The host goes down, or went down before the pod came. */
+static bool shut_down(struct pod *p)
+{
+	pthread_mutex_lock(&p->lock);
+	bool yes = p->shutdown_grace_s >= 0;
+	pthread_mutex_unlock(&p->lock);
+	if (!yes)
+		return false;
+	snprintf(p->reason, sizeof(p->reason), "%s", p->shut_reason);
+	free(p->message);
+	p->message = strdup(!strcmp(p->shut_reason, "NodeShutdown") ? "Pod was rejected as the node is shutting down." :
+			    "Pod was terminated in response to imminent node shutdown.");
+	return true;
+}
+
 /* activeDeadlineSeconds. True when it has passed. */
 static bool deadline_passed(struct pod *p)
 {
@@ -188,14 +217,17 @@ static void run(struct pod *p)
 {
 	struct err e = ERR_INIT;
 	p->known = true;
-	if (deadline_passed(p) || evicted(p)) {
+	pod_mirror_ensure(p);
+	if (deadline_passed(p) || evicted(p) || shut_down(p)) {
 		strcpy(p->phase, "Failed");
 		pod_state_save(p, NULL);
 		retire(p);
 		return;
 	}
 	uint64_t t = clock_mono_ns();
+	die_at("admitted");
 	int rc = pod_images_ensure(p, &e);
+	die_at("image");
 	if (!rc && !p->configured)
 		pod_stage_add(p, "image", clock_mono_ns() - t);
 	if (!rc)

@@ -12,8 +12,13 @@
 struct pods;
 
 int pods_open(const struct host *h, struct pods **ps, struct err *e);   // adopts what is on disk; starts nothing new yet
+void pods_adopt(struct pods *ps);                                        // start the workers of what was adopted
 int pods_watch(struct pods *ps, struct err *e);                          // follow the API from now on
 void pods_close(struct pods *ps);                                       // workers end, VMs go on
+
+/* What the manifest folder says: static pods (array), names of files that are not understood, whose pods stay. True: some
+ * wait for others to end; say it again soon. */
+bool pods_static_set(struct pods *ps, const json_t *wanted, const json_t *unclear);
 
 json_t *pods_vms(struct pods *ps);      // for `bulkhead vm ls`: array of VMs with state, memory, start stages; new reference
 unsigned pods_number_take(struct pods *ps);          // a VM number (1...), unique among living VMs; 0: none left

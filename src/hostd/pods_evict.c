@@ -40,7 +40,7 @@ bool pods_evict_before(const struct evict_rank *a, const struct evict_rank *b)
 /* Can it go, and what would that be worth? With its lock held. */
 static bool rank(const struct pod *p, bool memory, struct evict_rank *r)
 {
-	if (!p->vm || p->finished || p->gone || p->evicted[0] || jpath_get(p->obj, "metadata.deletionTimestamp"))
+	if (!p->vm || p->is_static || p->finished || p->gone || p->evicted[0] || jpath_get(p->obj, "metadata.deletionTimestamp"))
 		return false;
 	*r = (struct evict_rank){.class_ = class_of(p), .priority = jpath_int(p->obj, "spec.priority", 0), .takes = takes(p, memory)};
 	return r->priority < 2000000000;   // system-cluster-critical and above stay

@@ -26,6 +26,7 @@
 #include "base/log.h"
 #include "base/own.h"
 #include "base/usock.h"
+#include "die.h"
 #include "pager_client.h"
 
 #define CONSOLE_MAX_BYTES (1 << 20)
@@ -420,6 +421,7 @@ static int start_once(const struct vm_config *c, vm_end_fn *on_end, void *user, 
 	in.fds[in.count++] = config_fd;
 	pid_t pid = spawn(c, &in);
 	int fork_errno = errno;
+	die_at("forked");
 	inherited_close(&in);
 	if (pid < 0)
 		return err_sys(e, fork_errno, "start VM: fork");

@@ -27,6 +27,7 @@
 #include "server/store.h"
 
 #define CONNECTIONS_MAX 65536
+#define THREADS 4                    // each walks its idle watches when it resumes a request: more threads, shorter walks
 #define CONNECTION_MEMORY 32768      // headers of a request, and one block of an answer
 #define IDLE_SECONDS 120             // of a connection without a request, or whose peer takes nothing
 #define BODY_GIVE_UP (4 * REQUEST_BODY_MAX)
@@ -356,7 +357,6 @@ static void http_free(struct http *h)
 
 int http_start(struct server *srv, const char *listen, struct http **out, struct err *e)
 {
-	unsigned threads = sysconf(_SC_NPROCESSORS_ONLN) > 2 ? 4 : 2;
 	struct http *h = calloc(1, sizeof *h);
 	int r;
 
@@ -372,7 +372,7 @@ int http_start(struct server *srv, const char *listen, struct http **out, struct
 			MHD_USE_EPOLL_INTERNAL_THREAD | MHD_USE_TLS | MHD_ALLOW_SUSPEND_RESUME |
 				MHD_USE_ERROR_LOG | MHD_USE_TURBO,
 			0, NULL, NULL, on_request, h, MHD_OPTION_EXTERNAL_LOGGER, log_mhd, NULL, MHD_OPTION_LISTEN_SOCKET, h->fd,
-			MHD_OPTION_THREAD_POOL_SIZE, threads, MHD_OPTION_CONNECTION_LIMIT, (unsigned)CONNECTIONS_MAX,
+			MHD_OPTION_THREAD_POOL_SIZE, (unsigned)THREADS, MHD_OPTION_CONNECTION_LIMIT, (unsigned)CONNECTIONS_MAX,
 			MHD_OPTION_CONNECTION_MEMORY_LIMIT, (size_t)CONNECTION_MEMORY, MHD_OPTION_CONNECTION_TIMEOUT,
 			(unsigned)IDLE_SECONDS, MHD_OPTION_HTTPS_MEM_KEY, h->key.data, MHD_OPTION_HTTPS_MEM_CERT, h->cert.data,
 			MHD_OPTION_HTTPS_MEM_TRUST, h->ca.data, MHD_OPTION_HTTPS_PRIORITIES, PRIORITIES,

@@ -104,16 +104,22 @@ static void free_obj(void *o)
 	obj_unref(o);
 }
 
+void reply_shared(struct request *r, unsigned code, const char *type, const char *data, size_t len, void (*free_fn)(void *user),
+		  void *user)
+{
+	struct MHD_Response *m = MHD_create_response_from_buffer_with_free_callback_cls(len, (void *)data, free_fn, user);
+
+	if (!m)
+		free_fn(user);
+	else
+		fair_sent(r, len);
+	set_reply(r, code, type, m);
+}
+
 void reply_obj(struct request *r, unsigned code, struct obj *o)
 {
-	struct MHD_Response *m =
-		MHD_create_response_from_buffer_with_free_callback_cls(o->text_len, (void *)obj_text(o), free_obj, o);
-
-	if (m)
-		audit_object(r, o);
-	else
-		obj_unref(o);
-	set_reply(r, code, "application/json", m);
+	audit_object(r, o);
+	reply_shared(r, code, "application/json", obj_text(o), o->text_len, free_obj, o);
 }
 
 /* A stream whose bytes count as its user's. */

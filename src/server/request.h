@@ -57,6 +57,9 @@ void reply_status(struct request *r, json_t *status);                           
 void reply_obj(struct request *r, unsigned code, struct obj *o);                       // steals o; sends its text
 void reply_text(struct request *r, unsigned code, const char *type, const char *text); // copies text
 void reply_buf(struct request *r, unsigned code, const char *type, struct buf *b);     // takes over b's bytes
+/* len bytes at data that stay until free_fn(user), which is called when the answer is sent (or cannot be). */
+void reply_shared(struct request *r, unsigned code, const char *type, const char *data, size_t len, void (*free_fn)(void *user),
+		  void *user);
 
 /* An answer produced piece by piece. read: as MHD_ContentReaderCallback (may suspend the connection and return 0). */
 void reply_stream(struct request *r, unsigned code, const char *type, MHD_ContentReaderCallback read,

@@ -22,6 +22,10 @@
 #define RANGES_MAX 16         // of one discard or write-zeroes request
 #define RANGE_SECTORS_MAX (1u << 21)
 #define ROUND 256             // requests of a queue before the event loop gets its turn
+#define SIGNAL_BATCH 8        // the driver hears of so many completions at once, or of a long one: it works on them while we go on
+#define SIGNAL_LONG (64u << 10)
+#define HOLD_MS 1000          // the host's disk is full
+#define HOLDS_MAX 300         // tries of a request
 #define HEAD_LEN sizeof(struct virtio_blk_outhdr)
 #define SEGMENTS_MAX (VIRTQ_CHAIN_MAX - 2)
 
@@ -34,7 +38,8 @@ struct request {
 	struct bh_disk_io io;
 	struct virtio_blk_discard_write_zeroes range[RANGES_MAX];   // in host byte order
 	unsigned nranges, next_range;
-	struct request *next_free;
+	unsigned holds;                 // how often the disk had no room for it
+	struct request *next;           // of the free ones, or of those that wait for room
 };
 
 struct blk {
@@ -47,6 +52,8 @@ struct blk {
 	struct evwatch *dq_watch;
 	struct request *pool;           // REQUESTS_MAX; pages appear as they are used
 	struct request *free;           // used before
+	struct request *held;           // the host's disk has no room for them
+	struct evwatch *again;          // timer, while there are any
 	unsigned fresh;                 // pool entries never used
 	unsigned inflight;
 	uint32_t waiting;               // queues, by bit, that found the pool empty
@@ -63,7 +70,7 @@ static struct request *request_get(struct blk *b)
 {
 	struct request *r = b->free;
 	if (r)
-		b->free = r->next_free;
+		b->free = r->next;
 	else if (b->fresh < REQUESTS_MAX)
 		r = &b->pool[b->fresh++];
 	return r;
@@ -71,7 +78,7 @@ static struct request *request_get(struct blk *b)
 
 static void request_put(struct blk *b, struct request *r)
 {
-	r->next_free = b->free;
+	r->next = b->free;
 	b->free = r;
 }
 
@@ -81,10 +88,31 @@ static void complete(struct request *r, uint8_t status)
 	*r->status = status;
 	virtqueue_push(&b->vq[r->queue], r->chain.head, status == VIRTIO_BLK_S_OK ? r->read_len + 1 : 1);
 	add(&b->ops, 1);
+	if (r->io.len >= SIGNAL_LONG || virtqueue_unsignalled(&b->vq[r->queue]) >= SIGNAL_BATCH)
+		virtqueue_flush(&b->vq[r->queue]);
 	request_put(b, r);
 }
 
 static void range_submit(struct request *r);
+static void flush_all(struct blk *b);
+static void serve_waiting(struct blk *b);
+static void on_again(struct evloop *l, struct evwatch *w, uint32_t events, void *user);
+
+/* Keep it until there may be room. False: it has waited long enough. */
+static bool hold(struct request *r)
+{
+	struct blk *b = r->b;
+	uint64_t delay = b->a.hold_ms ? b->a.hold_ms : HOLD_MS;
+	if (r->holds++ >= HOLDS_MAX || (!b->again && !(b->again = evloop_timer(b->a.loop, delay, 0, on_again, b))))
+		return false;
+	if (!b->held) {
+		evloop_timer_set(b->again, delay, 0);
+		log_limited(LOG_LEVEL_WARN, "blk", "the host has no room for what the guest writes, which waits serial=%.20s", b->serial);
+	}
+	r->next = b->held;
+	b->held = r;
+	return true;
+}
 
 static void on_done(struct bh_disk_io *io, int result)
 {
@@ -92,6 +120,8 @@ static void on_done(struct bh_disk_io *io, int result)
 	r->b->inflight--;
 	if (!result && r->next_range < r->nranges)
 		return range_submit(r);
+	if ((result == -ENOSPC || result == -EDQUOT) && hold(r))
+		return;
 	if (result && result != -EOPNOTSUPP && result != -ENOTSUP)
 		log_limited(LOG_LEVEL_WARN, "blk", "a request failed: %s serial=%.20s op=%d off=%llu len=%llu", strerror(-result),
 			    r->b->serial, io->op, (unsigned long long)io->off, (unsigned long long)io->len);
@@ -104,6 +134,33 @@ static void submit(struct request *r)
 	r->io.done = on_done;
 	r->io.user = r;
 	bh_disk_submit(r->b->dq, &r->io);
+}
+
+static void on_again(struct evloop *l, struct evwatch *w, uint32_t events, void *user)
+{
+	(void)l, (void)w, (void)events;
+	struct blk *b = user;
+	struct request *r = b->held, *next;
+	b->held = NULL;
+	for (; r; r = next) {
+		next = r->next;
+		submit(r);
+	}
+	if (b->dq)
+		bh_disk_queue_poll(b->dq);
+	flush_all(b);
+	serve_waiting(b);
+}
+
+/* Nobody waits for room any more. */
+static void release_held(struct blk *b)
+{
+	struct request *r = b->held, *next;
+	b->held = NULL;
+	for (; r; r = next) {
+		next = r->next;
+		complete(r, VIRTIO_BLK_S_IOERR);
+	}
 }
 
 // Whether the disk has len bytes at a sector. Both come from the guest.
@@ -231,7 +288,8 @@ static int take_one(struct blk *b, unsigned n)
 	r->queue = n;
 	r->status = (uint8_t *)last->iov_base + last->iov_len - 1;
 	r->read_len = 0;
-	r->nranges = r->next_range = 0;
+	r->io.len = 0;
+	r->nranges = r->next_range = r->holds = 0;
 	int status = begin(r);
 	if (status >= 0)
 		complete(r, (uint8_t)status);
@@ -322,6 +380,7 @@ static void queue_stop(struct virtio_dev *d, unsigned n)
 		if (!bh_disk_queue_poll(b->dq) && b->inflight)
 			poll(&p, 1, -1);
 	}
+	release_held(b);
 	flush_all(b);
 	b->waiting &= ~(1u << n);
 }
@@ -421,6 +480,8 @@ void blk_free(struct blk *b)
 {
 	if (!b)
 		return;
+	if (b->again)
+		evloop_remove(b->again);
 	if (b->dq_watch)
 		evloop_remove(b->dq_watch);
 	if (b->dq)

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // virtio-blk (virtio 1.2, 5.2) on a disk of the disk library: read, write, flush, discard, write zeroes, identity.
-// Requests go to the disk as the guest wrote them: its buffers are not copied. One thread, that of the event loop, serves
+// What the host's disk has no room for waits, and is tried again each second for five minutes: a guest whose writes fail
+// gives its file system up. Requests go to the disk as the guest wrote them: its buffers are not copied. One thread, that of the event loop, serves
 // all queues.
 #ifndef BULKHEAD_BLK_H
 #define BULKHEAD_BLK_H
@@ -22,6 +23,7 @@ struct blk_attr {
 	const char *serial;       // at most BLK_SERIAL_MAX bytes; copied
 	unsigned nqueues;         // 1 to BLK_QUEUES_MAX
 	bool read_only;
+	unsigned hold_ms;         // when the host's disk is full: try again after so long; 0: a second
 };
 
 struct blk_stats { uint64_t read_bytes, write_bytes, ops; };

@@ -25,7 +25,7 @@
 struct world {
 	struct fake_ram ram;
 	struct evloop *loop;
-	char path[64];
+	char path[64], temp[64];
 	int fd;
 	struct bh_disk *disk;
 	struct blk *b;
@@ -33,20 +33,36 @@ struct world {
 	gpa_t head, data, status;
 };
 
-static void world_open(struct world *w, bool read_only)
+/* full: the host has no room for three writes; then it has. */
+static void path_make(struct world *w, bool full)
+{
+	struct err e = ERR_INIT;
+	strcpy(w->path, "/tmp/bulkhead-blk-test-XXXXXX");
+	w->fd = mkstemp(w->path);
+	assert_true(w->fd >= 0);
+	strcpy(w->temp, w->path);
+	if (full) {
+		struct bh_disk_new n = {.size_bytes = DISK_BYTES,
+					.filters = "[{\"type\": \"error\", \"settings\": {\"code\": \"ENOSPC\", \"ops\": \"wz\", \"every\": \"1\", \"count\": \"3\"}}]"};
+		strcat(w->path, ".bhd");
+		if (bh_disk_create(w->path, &n, &e))
+			fail_msg("%s", e.text);
+	} else {
+		assert_int_equal(ftruncate(w->fd, DISK_BYTES), 0);
+	}
+}
+
+static void world_open(struct world *w, bool read_only, bool full)
 {
 	struct err e = ERR_INIT;
 	struct bh_disk_attr attr = {.mode = read_only ? BH_DISK_RDONLY : BH_DISK_RDWR};
 	fake_ram_init(&w->ram);
 	w->loop = evloop_new();
-	strcpy(w->path, "/tmp/bulkhead-blk-test-XXXXXX");
-	w->fd = mkstemp(w->path);
-	assert_true(w->fd >= 0);
-	assert_int_equal(ftruncate(w->fd, DISK_BYTES), 0);
+	path_make(w, full);
 	if (bh_disk_open(w->path, &attr, &w->disk, &e))
 		fail_msg("%s", e.text);
 	struct blk_attr a = {.loop = w->loop, .disk = w->disk, .serial = "serial-0123456789", .nqueues = 1,
-			     .read_only = read_only};
+			     .read_only = read_only, .hold_ms = 5};
 	assert_int_equal(blk_new(&a, &w->b), 0);
 	fake_ring_init(&w->r, &w->ram);
 	w->head = fake_alloc(&w->ram, 512);
@@ -60,14 +76,21 @@ static void world_open(struct world *w, bool read_only)
 static int setup(void **state)
 {
 	*state = calloc(1, sizeof(struct world));
-	world_open(*state, false);
+	world_open(*state, false, false);
 	return 0;
 }
 
 static int setup_read_only(void **state)
 {
 	*state = calloc(1, sizeof(struct world));
-	world_open(*state, true);
+	world_open(*state, true, false);
+	return 0;
+}
+
+static int setup_full(void **state)
+{
+	*state = calloc(1, sizeof(struct world));
+	world_open(*state, false, true);
 	return 0;
 }
 
@@ -82,7 +105,9 @@ static int teardown(void **state)
 	assert_int_equal(bh_disk_close(w->disk, &e), 0);
 	evloop_free(w->loop);
 	close(w->fd);
-	unlink(w->path);
+	unlink(w->temp);
+	if (strcmp(w->temp, w->path))
+		assert_int_equal(bh_disk_remove(w->path, &e), 0);
 	fake_ram_fini(&w->ram);
 	free(w);
 	return 0;
@@ -126,6 +151,28 @@ static int range(struct world *w, uint32_t type, uint64_t sector, uint32_t secto
 	struct virtio_blk_discard_write_zeroes g = {.sector = sector, .num_sectors = sectors, .flags = flags};
 	memcpy(fake_at(&w->ram, w->data), &g, sizeof(g));
 	return request(w, type, 0, sizeof(g), false);
+}
+
+static void room_comes_back(void **state)
+{
+	struct world *w = *state;
+	uint8_t *data = fake_at(&w->ram, w->data);
+	memset(data, 0x5a, 4096);
+	assert_int_equal(request(w, VIRTIO_BLK_T_OUT, 8, 4096, false), VIRTIO_BLK_S_OK);   // the fourth try
+	memset(data, 0, 4096);
+	assert_int_equal(request(w, VIRTIO_BLK_T_IN, 8, 4096, true), VIRTIO_BLK_S_OK);
+	assert_int_equal(data[4095], 0x5a);
+}
+
+static void driver_goes_while_a_write_waits(void **state)
+{
+	struct world *w = *state;
+	struct virtio_dev *d = blk_dev(w->b);
+	offer(w, VIRTIO_BLK_T_OUT, 8, 4096, false);
+	d->ops->queue_kick(d, 0);
+	d->ops->queue_stop(d, 0);
+	assert_true(fake_take(&w->r, NULL) >= 0);
+	assert_int_equal(*(uint8_t *)fake_at(&w->ram, w->status), VIRTIO_BLK_S_IOERR);
 }
 
 static void write_then_read(void **state)
@@ -303,7 +350,7 @@ int main(void)
 		T(write_then_read, setup), T(odd_layout, setup), T(identity, setup), T(discard_and_zeroes, setup),
 		T(several_ranges, setup), T(outside_the_disk, setup), T(read_only_disk, setup_read_only),
 		T(no_head_stops_the_queue, setup), T(no_status_stops_the_queue, setup), T(configuration, setup),
-		T(stop_waits, setup),
+		T(stop_waits, setup), T(room_comes_back, setup_full), T(driver_goes_while_a_write_waits, setup_full),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -1,10 +1,12 @@
 #!/usr/bin/env bats
 # SIGKILL of each process: the consequences that docs/architecture.md names, and no others.
-# KILL_SECONDS: how long the last test kills at random (default 20).
+# KILL_SECONDS: how long the last test kills at random (default 20). KILL_STAGES: at which stages of a pod's start and end hostd
+# is killed (default: some; all: every one).
 
 load lib
 
 setup_file() {
+	export BULKHEAD_DIE_FILE=$(mktemp -u /tmp/bh-kill-die-XXXXXX)
 	cluster_up kill
 	image busybox
 	busybox_pod counter Always 'i=0; while :; do i=$((i+1)); echo n $i; sleep 0.1; done'
@@ -76,21 +78,42 @@ log_is_whole() {
 	$K delete pod crasher --grace-period=0 --force
 }
 
-@test "hostd in the middle of a start or an end: the pod arrives once, nothing is doubled" {
-	for pause in 0.1 0.4 1 2; do
-		busybox_pod young Always 'while :; do sleep 1; done'
-		sleep $pause
-		kill -9 "$(pid_of hostd)"
+START_STAGES="admitted image saved network disks forked vm agent configured volumes created started running-told"
+END_STAGES="stopping stopped vm-killed told deleted vm-ended network-removed disk-removed released"
+
+# What the cluster has of links, namespaces, mounts, pods' folders and VMs.
+inventory() {
+	ip -br link | awk '{print $1}' | grep -E "bkh-?$TAG" | sort
+	ip netns list | awk '{print $1}' | grep "$TAG" | sort
+	grep -F "$ROOT" /proc/mounts | awk '{print $2}' | sort
+	ls "$ROOT/pods" "$ROOT/net/pods" 2>/dev/null
+	pgrep -fa "qemu-system.*-name default/" | grep -o 'default/[a-z]*' | sort
+	nft list ruleset 2>/dev/null | grep -c "$TAG"
+}
+as_before() { [ "$(inventory)" = "$1" ]; }
+reached() { [ ! -e "$BULKHEAD_DIE_FILE" ]; }
+
+@test "hostd at each stage of a start and an end: the pod arrives at the right end, nothing is doubled, nothing is left" {
+	local before stage
+	before=$(inventory)
+	chosen=${KILL_STAGES:-network forked created started vm-killed network-removed}
+	[ "$chosen" != all ] || chosen="$START_STAGES $END_STAGES"
+	for stage in $chosen; do
+		echo "stage $stage" >&2
+		case " $START_STAGES " in *" $stage "*) echo "$stage" > "$BULKHEAD_DIE_FILE" ;; esac
+		busybox_pod young Always 'echo begun; while :; do sleep 1; done'
+		wait_for 60 reached
 		wait_for 90 phase_is young Running
+		begun() { [ "$($K logs young)" = begun ]; }
+		wait_for 30 begun
 		[ "$(restarts young)" = 0 ]
 		[ "$(pgrep -fc "qemu-system.*-name default/young ")" = 1 ]
 		wait_for 20 $K exec young -- true
+		case " $END_STAGES " in *" $stage "*) echo "$stage" > "$BULKHEAD_DIE_FILE" ;; esac
 		$K delete pod young --wait=false
-		sleep 0.$((RANDOM % 10))
-		kill -9 "$(pid_of hostd)"
+		wait_for 60 reached
 		wait_for 60 gone pod young
-		nobody() { ! pgrep -f "qemu-system.*-name default/young "; }
-		wait_for 20 nobody
+		wait_for 30 as_before "$before"
 	done
 }
 

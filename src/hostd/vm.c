@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // Start, adopt, question and end bulkhead-vmx processes; see vm.h. The control connection is what ties hostd to a VM:
 // its end is the VM's end. The pid is what vmx itself says on that connection, never what a file says.
-#include "vm.h"
+#include "vm_internal.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -47,6 +47,7 @@ struct vm {
 	pthread_mutex_t lock;
 	pthread_t watcher;
 	int quit[2];               // written to stop the watcher
+	pthread_mutex_t owner_lock;   // guards on_end and user, which change with the owner
 	vm_end_fn *on_end;
 	void *user;
 	struct pager_client *pager;   // borrowed; NULL: the memory is not paged
@@ -154,8 +155,12 @@ static void *watch_end(void *arg)
 	waitpid(vm->pid, NULL, WNOHANG);               // reaps it where it is our child
 	if (vm->pager)
 		pager_client_detach(vm->pager, vm->memory_id);
+	pthread_mutex_lock(&vm->owner_lock);
 	atomic_store(&vm->ended, true);
-	vm->on_end(vm->user);
+	vm_end_fn *on_end = vm->on_end;
+	void *user = vm->user;
+	pthread_mutex_unlock(&vm->owner_lock);
+	on_end(user);
 	return NULL;
 }
 
@@ -165,6 +170,7 @@ static void vm_free(struct vm *vm)
 	for (size_t i = 0; i < sizeof(fds) / sizeof(fds[0]); i++)
 		if (*fds[i] >= 0)
 			close(*fds[i]);
+	pthread_mutex_destroy(&vm->owner_lock);
 	pthread_mutex_destroy(&vm->lock);
 	free(vm->vsock_path);
 	free(vm->dir);
@@ -183,6 +189,7 @@ static int attach(const char *dir, const struct vm_paging *paging, vm_end_fn *on
 	*vm = (struct vm){.control = -1, .watch = -1, .pidfd = -1, .quit = {-1, -1}, .on_end = on_end, .user = user,
 			  .dir = strdup(dir), .vsock_path = join(dir, "vsock.sock")};
 	pthread_mutex_init(&vm->lock, NULL);
+	pthread_mutex_init(&vm->owner_lock, NULL);
 	atomic_store(&vm->refs, 1);
 	struct timeval reply_limit = {.tv_sec = REPLY_TIMEOUT_MS / 1000};
 	int rc = 0;
@@ -277,10 +284,10 @@ static json_t *describe(const struct vm_config *c)
 	for (size_t i = 0; i < c->disks_count; i++)
 		json_array_append_new(disks, json_pack("{s:s, s:s, s:b}", "serial", c->disks[i].serial, "path",
 						       c->disks[i].path, "read_only", c->disks[i].read_only));
-	return json_pack("{s:i, s:s, s:s, s:s, s:s*, s:i, s:i, s:s, s:i, s:o, s:i, s:i, s:b}", "version", 1, "id", c->id, "name", c->name,
+	return json_pack("{s:i, s:s, s:s, s:s, s:s*, s:i, s:i, s:s, s:i, s:o, s:i, s:i, s:b, s:b}", "version", 1, "id", c->id, "name", c->name,
 			 "engine", c->engine, "metrics_dir", c->metrics_dir, "vcpus", c->vcpus, "memory_mib", c->memory_mib, "cmdline",
 			 c->cmdline ? c->cmdline : "", "console_max_bytes", CONSOLE_MAX_BYTES, "disks", disks, "uid", c->uid, "gid", c->uid,
-			 "template", c->template);
+			 "template", c->template, "waiting", c->waiting);
 }
 
 /* Everything the new process needs is opened here, in the parent, where errors can be told. */
@@ -448,8 +455,7 @@ int vm_start(const struct vm_config *c, vm_end_fn *on_end, void *user, struct vm
 	return start_once(&plain, on_end, user, vm, e);
 }
 
-static int request_fds(struct vm *vm, struct vmx_msg *rq, size_t rq_len, const int *fds, size_t nfds, void *reply, size_t reply_len,
-		       struct err *e)
+int vm_request(struct vm *vm, struct vmx_msg *rq, size_t rq_len, const int *fds, size_t nfds, void *reply, size_t reply_len, struct err *e)
 {
 	pthread_mutex_lock(&vm->lock);
 	rq->version = VMX_MSG_VERSION;
@@ -482,7 +488,7 @@ static int request_fds(struct vm *vm, struct vmx_msg *rq, size_t rq_len, const i
 
 static int request(struct vm *vm, struct vmx_msg *rq, size_t rq_len, void *reply, size_t reply_len, struct err *e)
 {
-	return request_fds(vm, rq, rq_len, NULL, 0, reply, reply_len, e);
+	return vm_request(vm, rq, rq_len, NULL, 0, reply, reply_len, e);
 }
 
 int vm_save(struct vm *vm, int state_fd, int memory_fd, struct err *e)
@@ -490,7 +496,7 @@ int vm_save(struct vm *vm, int state_fd, int memory_fd, struct err *e)
 	struct vmx_msg rq = {.type = VMX_MSG_SAVE}, reply;
 	struct timeval longer = {.tv_sec = SAVE_TIMEOUT_S}, usual = {.tv_sec = REPLY_TIMEOUT_MS / 1000};
 	setsockopt(vm->control, SOL_SOCKET, SO_RCVTIMEO, &longer, sizeof(longer));
-	int rc = request_fds(vm, &rq, sizeof(rq), (const int[]){state_fd, memory_fd}, 2, &reply, sizeof(reply), e);
+	int rc = vm_request(vm, &rq, sizeof(rq), (const int[]){state_fd, memory_fd}, 2, &reply, sizeof(reply), e);
 	setsockopt(vm->control, SOL_SOCKET, SO_RCVTIMEO, &usual, sizeof(usual));
 	return rc;
 }
@@ -517,6 +523,7 @@ int vm_memory_stats(struct vm *vm, struct pager_stats *out, struct err *e)
 	return vm->pager ? pager_client_stats(vm->pager, vm->memory_id, out, e) : err_set(e, ENODATA, "the VM is not paged");
 }
 
+uint32_t vm_pid(const struct vm *vm) { return (uint32_t)vm->pid; }
 const uint8_t *vm_memory_id(const struct vm *vm) { return vm->pager ? vm->memory_id : NULL; }
 const char *vm_vsock_path(const struct vm *vm) { return vm->vsock_path; }
 
@@ -533,6 +540,27 @@ void vm_kill(struct vm *vm)
 		syscall(SYS_pidfd_send_signal, vm->pidfd, SIGKILL, NULL, 0);
 		poll(&gone, 1, 2000);
 	}
+}
+
+int vm_become(struct vm *vm, const char *dir, vm_end_fn *on_end, void *user, struct err *e)
+{
+	char *new_dir = strdup(dir), *vsock_path = join(dir, "vsock.sock");
+	if (!new_dir || !vsock_path || rename(vm->dir, dir)) {
+		int code = new_dir && vsock_path ? errno : ENOMEM;
+		free(new_dir);
+		free(vsock_path);
+		return err_sys(e, code, "rename %s to %s", vm->dir, dir);
+	}
+	free(vm->dir);
+	free(vm->vsock_path);
+	vm->dir = new_dir;
+	vm->vsock_path = vsock_path;
+	pthread_mutex_lock(&vm->owner_lock);
+	bool ended = atomic_load(&vm->ended);
+	vm->on_end = on_end;
+	vm->user = user;
+	pthread_mutex_unlock(&vm->owner_lock);
+	return ended ? err_set(e, EPIPE, "the VM has ended") : 0;
 }
 
 struct vm *vm_get(struct vm *vm)

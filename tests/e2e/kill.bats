@@ -7,7 +7,7 @@ load lib
 
 setup_file() {
 	export BULKHEAD_DIE_FILE=$(mktemp -u /tmp/bh-kill-die-XXXXXX)
-	cluster_up kill
+	cluster_up kill --waiting 0
 	image busybox
 	busybox_pod counter Always 'i=0; while :; do i=$((i+1)); echo n $i; sleep 0.1; done'
 	busybox_pod other Always 'while :; do sleep 1; done'

@@ -3,7 +3,6 @@
 #include "clone.h"
 
 #include <errno.h>
-#include <string.h>
 #include <unistd.h>
 
 #include "base/own.h"
@@ -39,8 +38,6 @@ int clone_start(struct template *t, const struct vm_config *boot, vm_end_fn *on_
 {
 	struct clone k = {.state = -1, .memory = -1, .image = -1};
 	struct vm_config c = *boot;
-	if (strcmp(c.engine, "qemu"))
-		c.paging = NULL;   // kvm maps the template's memory copy-on-write
 	bool sample = c.paging && template_wants_sample(t);
 	int rc = clone_open(t, &c, sample, &k, e);
 	if (!rc) {

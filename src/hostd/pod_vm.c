@@ -66,6 +66,8 @@ static int network_ensure(struct pod *p, struct err *e)
 {
 	struct netw_port ports[64];
 	struct netw_pod_spec spec = {.uid = p->uid, .ns = p->ns, .name = p->name, .ports = ports};
+	if (!strcmp(p->host->engine, "kvm"))
+		spec.queues = pod_vcpus(p);   // QEMU's card has one
 	for (size_t i = 0; i < p->containers_count; i++) {
 		size_t k;
 		json_t *port;
@@ -301,7 +303,8 @@ static int vm_bring_up(struct pod *p, struct err *e)
 	if (!rc) {
 		struct vm_config c = {.dir = dir, .id = p->uid, .name = name, .vmx_path = p->host->vmx_path,
 			.guest_dir = p->host->guest_dir, .engine = p->host->engine, .vcpus = pod_vcpus(p), .memory_mib = pod_memory_mib(p),
-			.disks = disks.disks, .disks_count = disks.count, .tap_fd = p->net.tap_fd, .vnet_hdr = p->net.vnet_hdr,
+			.disks = disks.disks, .disks_count = disks.count, .tap_fd = p->net.tap_fd, .queue_fd = p->net.queue_fd,
+			.queue_fds = p->net.queue_fds, .vnet_hdr = p->net.vnet_hdr,
 			.mac = mac, .metrics_dir = p->host->metrics_dir, .uid = p->host->vm_uid_base + p->vm_number, .restore_state_fd = -1,
 			.restore_memory_fd = -1};
 		struct vm_paging paging;
@@ -314,8 +317,7 @@ static int vm_bring_up(struct pod *p, struct err *e)
 		die_at("vm");
 	}
 	disks_free(&disks);
-	if (p->net.tap_fd >= 0)
-		close(take_fd(p->net.tap_fd));
+	netw_close_taps(&p->net);
 	if (rc)
 		return rc;
 	pthread_mutex_lock(&p->lock);

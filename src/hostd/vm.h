@@ -36,6 +36,8 @@ struct vm_config {
 	const struct vm_disk *disks;
 	size_t disks_count;
 	int tap_fd;                // borrowed; -1: no network
+	const int *queue_fd;       // the TAP's further queues, borrowed
+	size_t queue_fds;
 	bool vnet_hdr;
 	const char *mac;
 	const char *metrics_dir;   // where vmx links its counters; NULL: nowhere

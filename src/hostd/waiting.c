@@ -42,7 +42,6 @@ struct waiting {
 	volatile int quit;
 	int starts;                        // pods whose VMs come up now
 	uint64_t disturbed_ns, pressed_ns;  // when a pod began or ended to start; until when none is made
-	unsigned next;                     // folder
 	struct waiting_clone *list;        // ready
 	struct size size[SIZES_MAX];       // of pods that started lately
 };
@@ -73,7 +72,7 @@ static struct waiting_clone *clone_new(struct waiting *w, const char *template, 
 		return NULL;
 	}
 	snprintf(c->template, sizeof(c->template), "%s", template);
-	if (snprintf(c->dir, sizeof(c->dir), "%s/%u", w->dir, w->next++) >= (int)sizeof(c->dir)) {
+	if (snprintf(c->dir, sizeof(c->dir), "%s/%llx", w->dir, (unsigned long long)clock_real_ns()) >= (int)sizeof(c->dir)) {
 		c->dir[0] = '\0';
 		err_set(e, ENAMETOOLONG, "%s is too long", w->dir);
 	} else if (!(c->number = pods_number_take(w->host->pods))) {

@@ -122,11 +122,32 @@ static bool is_mac(const char *s)
 	return s[17] == '\0';
 }
 
+// The TAP's further queues.
+static int read_queues(const json_t *o, struct vmx_net_config *n, struct err *e)
+{
+	json_t *list = json_object_get(o, "queue_fds"), *item;
+	size_t i;
+	n->ntaps = 1;
+	if (list && (!json_is_array(list) || json_array_size(list) >= NET_PAIRS_MAX))
+		return err_set(e, EINVAL, "configuration: \"queue_fds\" must be a list of at most %u", NET_PAIRS_MAX - 1);
+	json_array_foreach(list, i, item) {
+		json_t *one = json_pack("{s:O}", "queue_fds", item);
+		int rc = one ? read_fd(one, "queue_fds", FD_ANY, &n->tap_fd[n->ntaps], e) : err_set(e, ENOMEM, "no memory");
+		json_decref(one);
+		if (rc)
+			return rc;
+		n->ntaps++;
+	}
+	return 0;
+}
+
 static int read_net(const json_t *o, struct vmx_config *c, struct err *e)
 {
 	struct vmx_net_config *n = &c->net[c->nnets];
 	const char *mac = jpath_str(o, "mac", "");
-	int rc = read_fd(o, "tap_fd", FD_ANY, &n->tap_fd, e);
+	int rc = read_fd(o, "tap_fd", FD_ANY, &n->tap_fd[0], e);
+	if (!rc)
+		rc = read_queues(o, n, e);
 	if (rc)
 		return rc;
 	if (strlen(mac) != 17 || !is_mac(mac))

@@ -9,6 +9,7 @@
 #include <sys/types.h>
 
 #include "base/err.h"
+#include "virtio/net.h"
 #include "vmx/slots.h"
 
 struct vmx_disk_config {
@@ -18,7 +19,8 @@ struct vmx_disk_config {
 };
 
 struct vmx_net_config {
-	int tap_fd;
+	int tap_fd[NET_PAIRS_MAX];
+	unsigned ntaps;         // 1: QEMU's are the first queue alone
 	char mac[18];
 	bool vnet_hdr;
 };

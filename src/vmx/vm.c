@@ -27,6 +27,7 @@
 #include "vmx/console.h"
 #include "vmx/devthread.h"
 #include "vmx/engine.h"
+#include "vmx/shed.h"
 
 #define GUEST_CID 3
 #define VM_FINI_S 20
@@ -94,7 +95,8 @@ static int net_init(struct vm *vm, unsigned n, struct err *e)
 	d->device.thread = devthread_new(name);
 	if (!d->device.thread)
 		return err_set(e, ENOMEM, "no memory or descriptors for network card %u", n);
-	struct net_attr a = {.loop = devthread_loop(d->device.thread), .tap_fd = c->tap_fd, .vnet_hdr = c->vnet_hdr};
+	struct net_attr a = {.loop = devthread_loop(d->device.thread), .ntaps = c->ntaps, .vnet_hdr = c->vnet_hdr};
+	memcpy(a.tap_fd, c->tap_fd, sizeof(a.tap_fd));
 	sscanf(c->mac, "%hhx:%hhx:%hhx:%hhx:%hhx:%hhx", &a.mac[0], &a.mac[1], &a.mac[2], &a.mac[3], &a.mac[4], &a.mac[5]);
 	int rc = net_new(&a, &d->net);
 	if (rc)
@@ -391,6 +393,7 @@ void vm_running(struct vm *vm)
 	vm->state = vm->config->waiting ? VMX_WAITING : VMX_RUNNING;
 	fd_write_all(vm->config->ready_fd, line, sizeof(line) - 1);
 	close(vm->config->ready_fd);
+	shed_start_pages();
 	log_info("vmx", "running engine=%s engine_pid=%d setup_us=%llu", vm->ops->name, (int)vm->ops->pid(vm->engine),
 		 (unsigned long long)(vm->engine_ns - vm->start_ns) / 1000);
 }

@@ -134,7 +134,7 @@ static void add_devices(struct qemu_args *a, const struct vm *vm, const struct q
 	}
 	for (unsigned i = 0; i < c->nnets; i++) {
 		add(a, "-netdev");
-		add(a, "tap,id=net%u,fd=%d,vhost=off", i, keep(a, c->net[i].tap_fd));
+		add(a, "tap,id=net%u,fd=%d,vhost=off", i, keep(a, c->net[i].tap_fd[0]));
 		add(a, "-device");
 		add(a, "virtio-net-device,id=dev-net%u,netdev=net%u,mac=%s,bus=virtio-mmio-bus.%u", i, i, c->net[i].mac,
 		    SLOT_NET + i);

@@ -96,7 +96,7 @@ static void devices_take_their_slots(void **state)
 	c.nnets = NETS_MAX;
 	c.ndisks = DISKS_MAX;
 	for (int i = 0; i < NETS_MAX; i++) {
-		c.net[i].tap_fd = 80 + i;
+		c.net[i].tap_fd[0] = 80 + i;
 		strcpy(c.net[i].mac, "02:00:00:00:00:01");
 	}
 	build(&a, &c);

@@ -158,7 +158,7 @@ static int plug_net(struct qemu_state *s, unsigned n, struct err *e)
 	snprintf(id, sizeof(id), "net%u", n);
 	snprintf(device, sizeof(device), "dev-net%u", n);
 	snprintf(bus, sizeof(bus), "virtio-mmio-bus.%u", SLOT_NET + n);
-	int rc = plug_send(s, "getfd", json_pack("{s:s}", "fdname", id), c->tap_fd, e);
+	int rc = plug_send(s, "getfd", json_pack("{s:s}", "fdname", id), c->tap_fd[0], e);
 	if (!rc)
 		rc = plug_send(s, "netdev_add", json_pack("{s:s, s:s, s:s, s:b}", "type", "tap", "id", id, "fd", id, "vhost", 0), -1, e);
 	return rc ? rc : plug_send(s, "device_add", json_pack("{s:s, s:s, s:s, s:s, s:s}", "driver", "virtio-net-device", "id", device, "netdev",

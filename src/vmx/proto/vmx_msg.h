@@ -14,11 +14,13 @@
 //     "ready_fd": N,        write end of a pipe: one line of JSON when running ({"state":"running"}) or failed
 //                           ({"state":"failed","error":"sentence"}), then closed
 //     "disks": [ { "serial": "img0", "path": "/path/of/disk", "read_only": true } ],     opened before the jail is closed
-//     "nets": [ { "tap_fd": N, "mac": "02:...", "vnet_hdr": true } ],
+//     "nets": [ { "tap_fd": N, "mac": "02:...", "vnet_hdr": true,
+//                 "queue_fds": [N, ...] } ],      optional, engine kvm: further queues of a TAP made with IFF_MULTI_QUEUE, at most 6
 //     "metrics_dir": "/path",    optional: where to link its counters, NAME.PID (src/prda/metrics.h)
 //     "restore_state_fd": N, "restore_memory_fd": N,   both or neither: go on as a VM that VMX_MSG_SAVE wrote, with the same
 //                           vcpus, memory and engine; kernel, initramfs and command line are not used. A device that is not in
-//                           the state appears fresh in its slot; one that is in the state must be here.
+//                           the state appears fresh in its slot; one that is in the state must be here. Of a paged VM the
+//                           memory's holes come from whoever pages it.
 //     "waiting": true,      left out: false. A saved VM that goes on without network cards; these and further disks come by VMX_MSG_PLUG
 //     "template": true,     left out: false. Declare every virtio slot to the guest, so that clones can have more devices
 //     "cpu_model": "host" | "x86-64-v2" | "x86-64-v3" | "x86-64-v4",   engine kvm; left out: host

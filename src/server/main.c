@@ -246,7 +246,7 @@ static void wait_for_signal(const sigset_t *set)
 	log_info("main", "stopping on signal %d", sig);
 }
 
-static const struct unit_ops *const everywhere[] = { &custom_kinds_unit, NULL };   // on each server, not on the leader alone
+static const struct unit_ops *const everywhere[] = { &custom_kinds_unit, &server_lease_unit, NULL };   // on each server, not on the leader alone
 
 /* No request may be suspended when the listener stops: end what waits for events or nodes, let commits finish. */
 static void stop_serving(struct server *srv, struct http *http, struct http *pod_http)

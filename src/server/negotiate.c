@@ -113,6 +113,14 @@ bool accept_names(const char *header, const char *media_type, const char *parame
 	return false;
 }
 
+/* Patches have types of their own, all of them JSON. */
+static bool is_json(const char *type)
+{
+	size_t n = type ? strcspn(type, "; ") : 0;
+
+	return !n || is_type(type, "application/json") || (n > 5 && !strncasecmp(type + n - 5, "+json", 5));
+}
+
 json_t *body_parse(const char *type, const char *data, size_t len, json_t **out)
 {
 	json_error_t je;
@@ -128,6 +136,9 @@ json_t *body_parse(const char *type, const char *data, size_t len, json_t **out)
 	} else if (type && (is_type(type, "application/yaml") || is_type(type, "application/apply-patch+yaml"))) {
 		if (k8s_yaml_parse(data, len, &j, &e))
 			return status_bad_request("error converting YAML to JSON: %s", e.text);
+	} else if (!is_json(type)) {
+		return status_new(415, "UnsupportedMediaType", "the body of the request was in an unknown format (%.64s) - accepted media types "
+				  "include: application/json, application/yaml, application/vnd.kubernetes.protobuf", type);
 	} else {
 		j = json_loadb(len ? data : "", len, JSON_DECODE_ANY, &je);
 		if (!j)

@@ -111,6 +111,8 @@ void reply_shared(struct request *r, unsigned code, const char *type, const char
 
 	if (!m)
 		free_fn(user);
+	else
+		fair_sent(r, len);
 	set_reply(r, code, type, m);
 }
 

@@ -194,10 +194,11 @@ static json_t *set_address(struct server *srv, const struct k8s_kind *k, json_t 
 	char text[CIDR_TEXT], says[48];
 	uint32_t addr = 0;
 
-	if (!*ip && json_array_size(json_object_get(spec, "clusterIPs")))
+	if (!*ip && json_array_size(json_object_get(spec, "clusterIPs"))) {
 		ip = json_string_value(json_array_get(json_object_get(spec, "clusterIPs"), 0));
-	if (ip && *ip)
-		json_object_set_new(spec, "clusterIP", json_string(ip));
+		if (ip && *ip)
+			json_object_set(spec, "clusterIP", json_array_get(json_object_get(spec, "clusterIPs"), 0));
+	}
 	if (ip && !strcmp(ip, "None")) {
 		json_object_set_new(spec, "clusterIPs", json_pack("[s]", "None"));
 		return NULL;

@@ -22,7 +22,7 @@ alone_setup() {   # NAME OPTION...
 
 alone_teardown() {
 	local pid; pid=$(cat "$DIR/pid")
-	kill "$pid"
+	kill "$pid" 2>/dev/null || true      # a test may have ended it
 	while grep -qs '^State:.[^Z]' "/proc/$pid/status"; do sleep 0.02; done
 	[ -z "${KEEP_LOG:-}" ] || cp "$DIR/log" "$KEEP_LOG"
 	rm -rf "$DIR"

@@ -30,6 +30,8 @@ serve() {   # serve NAME [OPTION...]: a server in $WORK/NAME; its kubeconfig is 
 unserve() { kill "$(cat "$WORK/$1.pid")"; while kill -0 "$(cat "$WORK/$1.pid")" 2>/dev/null; do sleep 0.05; done; rm "$WORK/$1.pid"; }
 k() { local name=$1; shift; "$CLIENTS/kubectl-1.20" --kubeconfig "$WORK/$name/admin.kubeconfig" "$@"; }
 
+servers() { k "$1" get endpoints kubernetes -o jsonpath='{.subsets[*].addresses[*].ip} {.subsets[*].ports[*].port}'; }
+
 etcd_up() {   # sets ETCD
 	need etcd
 	local client peer
@@ -52,8 +54,10 @@ etcd_up() {   # sets ETCD
 
 @test "etcd: two servers are one cluster, the leader's work goes on without it" {
 	etcd_up pair
-	serve one --store "etcd=$ETCD"
-	serve two --store "etcd=$ETCD"
+	serve one --store "etcd=$ETCD" --pod-listen 10.254.1.1:6443
+	serve two --store "etcd=$ETCD" --pod-listen 10.254.1.2:6443
+	for _ in $(seq 300); do [ "$(servers two)" = "10.254.1.1 10.254.1.2 6443" ] && break; sleep 0.1; done   # default/kubernetes leads to both
+	[ "$(servers two)" = "10.254.1.1 10.254.1.2 6443" ]
 	k one create configmap shared --from-literal=a=b
 	[ "$(k two get configmap shared -o jsonpath='{.data.a}')" = b ]   # at once: what one acknowledged, two shows
 	version=$(k one get configmap shared -o jsonpath='{.metadata.resourceVersion}')
@@ -67,6 +71,8 @@ etcd_up() {   # sets ETCD
 	k "$other" create namespace after   # its ServiceAccount is made by the next leader
 	for _ in $(seq 600); do k "$other" get serviceaccount -n after default >/dev/null 2>&1 && break; sleep 0.1; done
 	k "$other" get serviceaccount -n after default
+	for _ in $(seq 600); do [ "$(servers "$other" | wc -w)" = 2 ] && break; sleep 0.1; done   # its Lease has run out
+	[ "$(servers "$other" | wc -w)" = 2 ]
 	holder=$(k "$other" get lease -n kube-system bulkhead-controllers -o jsonpath='{.spec.holderIdentity}')
 	[ "${holder%_*}" = "$other" ]
 	serve stranger

@@ -15,6 +15,8 @@ extern const struct unit_ops event_ttl_unit;        // events older than an hour
 extern const struct unit_ops node_range_unit;       // every node's range of pod addresses
 extern const struct unit_ops kubernetes_service_unit;   // Service default/kubernetes and where it leads
 
+extern const struct unit_ops server_lease_unit;         // each server says where it is
+
 extern const struct unit_ops csr_unit;              // certificates: approved, signed, removed
 extern const struct unit_ops cluster_info_unit;     // what joining machines read; bootstrap tokens that expire
 

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// The Services that every cluster has: default/kubernetes, which leads to this server, with its Endpoints and EndpointSlice,
+// The Services that every cluster has: default/kubernetes, which leads to the servers, with its Endpoints and EndpointSlice,
 // and kube-system/kube-dns, at whose address every host answers by itself. Made when missing, put right when changed.
 #include <errno.h>
 #include <stdio.h>
@@ -12,12 +12,14 @@
 #include "base/own.h"
 #include "server/controllers/change.h"
 #include "server/controllers/controllers.h"
+#include "server/controllers/server_lease.h"
 #include "server/registry.h"
 #include "server/service_alloc.h"
 
 struct fixed {
 	struct server *srv;
 	bool dirty;
+	uint64_t look;             // real time at which a server's Lease may have run out
 };
 
 static void changed(void *unit, int type, struct obj *o)
@@ -78,35 +80,99 @@ static int ensure_services(struct fixed *f)
 	return r ? r : ensure(f, "", "services", "kube-system", d);
 }
 
-/* Where default/kubernetes leads. */
+/* Endpoints of servers ("ADDR:PORT") as subsets, one for each port. */
+static json_t *subsets_of(const json_t *servers)
+{
+	json_t *subsets = json_array(), *v, *s;
+	size_t i, k;
+
+	json_array_foreach((json_t *)servers, i, v) {
+		const char *text = json_string_value(v), *colon = strrchr(text, ':');
+		json_t *addresses = NULL;
+		json_array_foreach(subsets, k, s)
+			if (jpath_int(json_array_get(json_object_get(s, "ports"), 0), "port", 0) == atoi(colon + 1))
+				addresses = json_object_get(s, "addresses");
+		if (!addresses) {
+			addresses = json_array();
+			json_array_append_new(subsets, json_pack("{s:o,s:[{s:s,s:i,s:s}]}", "addresses", addresses, "ports", "name", "https",
+								 "port", atoi(colon + 1), "protocol", "TCP"));
+		}
+		json_array_append_new(addresses, json_pack("{s:o}", "ip", json_stringn(text, (size_t)(colon - text))));
+	}
+	return subsets;
+}
+
+/* The slice of the n-th subset. Servers on other ports than the first one are in slices of their own. */
+static int ensure_slice(struct fixed *f, size_t n, const json_t *subset)
+{
+	json_t *endpoints = json_array(), *a;
+	char name[64] = "kubernetes";
+	size_t i;
+
+	if (n)
+		snprintf(name, sizeof name, "kubernetes-%zu", n);
+	json_array_foreach(json_object_get(subset, "addresses"), i, a)
+		json_array_append_new(endpoints, json_pack("{s:[s],s:{s:b}}", "addresses", jpath_str(a, "ip", ""), "conditions", "ready", 1));
+	own_json json_t *slice = json_pack("{s:{s:s,s:{s:s}},s:s,s:o,s:O}", "metadata", "name", name, "labels", "kubernetes.io/service-name",
+					   "kubernetes", "addressType", "IPv4", "endpoints", endpoints, "ports", json_object_get(subset, "ports"));
+	return ensure(f, "discovery.k8s.io", "endpointslices", "default", slice);
+}
+
+/* Slices of ports at which no server is any more. */
+static int drop_slices(struct fixed *f, size_t from)
+{
+	const struct k8s_kind *k = k8s_kind_find("discovery.k8s.io", "v1", "endpointslices");
+	char name[64];
+	int r = 0;
+
+	for (size_t n = from ? from : 1; !r; n++) {
+		snprintf(name, sizeof name, "kubernetes-%zu", n);
+		r = delete_object(f->srv, k, "default", name, NULL, -1, NULL);
+	}
+	return r == -ENOENT ? 0 : r;
+}
+
+/* Where default/kubernetes leads: to all servers that are there. */
 static int ensure_endpoints(struct fixed *f)
 {
-	char addr[256];
-	const char *colon = f->srv->endpoint ? strrchr(f->srv->endpoint, ':') : NULL;
-	int port = colon ? atoi(colon + 1) : 0, r;
+	own_json json_t *servers = server_lease_endpoints(f->srv, clock_real_ns(), &f->look), *subsets = subsets_of(servers), *ep = NULL;
+	json_t *s;
+	size_t i;
+	int r;
 
-	if (!colon)
+	if (!json_array_size(subsets))
 		return 0;
-	snprintf(addr, sizeof addr, "%.*s", (int)(colon - f->srv->endpoint), f->srv->endpoint);
-	own_json json_t *ep = json_pack("{s:{s:s,s:{s:s}},s:[{s:[{s:s}],s:[{s:s,s:i,s:s}]}]}", "metadata", "name", "kubernetes", "labels",
-					"endpointslice.kubernetes.io/skip-mirror", "true", "subsets", "addresses", "ip", addr, "ports",
-					"name", "https", "port", port, "protocol", "TCP");
-	own_json json_t *slice = json_pack("{s:{s:s,s:{s:s}},s:s,s:[{s:[s],s:{s:b}}],s:[{s:s,s:i,s:s}]}", "metadata", "name", "kubernetes",
-					   "labels", "kubernetes.io/service-name", "kubernetes", "addressType", "IPv4", "endpoints",
-					   "addresses", addr, "conditions", "ready", 1, "ports", "name", "https", "port", port, "protocol",
-					   "TCP");
+	ep = json_pack("{s:{s:s,s:{s:s}},s:O}", "metadata", "name", "kubernetes", "labels", "endpointslice.kubernetes.io/skip-mirror", "true",
+		       "subsets", subsets);
 	r = ensure(f, "", "endpoints", "default", ep);
-	return r ? r : ensure(f, "discovery.k8s.io", "endpointslices", "default", slice);
+	json_array_foreach(subsets, i, s)
+		if (!r)
+			r = ensure_slice(f, i, s);
+	return r ? r : drop_slices(f, json_array_size(subsets));
 }
 
 static uint64_t work(void *unit, uint64_t now)
 {
 	struct fixed *f = unit;
+	uint64_t real = clock_real_ns();
 
-	if (!f->dirty)
-		return LOOP_NEVER;
-	f->dirty = ensure_services(f) || ensure_endpoints(f);
-	return f->dirty ? now + 2 * NS_PER_S : LOOP_NEVER;
+	if (f->look <= real)
+		f->dirty = true;
+	if (f->dirty) {
+		f->look = LOOP_NEVER;
+		f->dirty = ensure_services(f) || ensure_endpoints(f);
+	}
+	if (f->dirty)
+		return now + 2 * NS_PER_S;
+	return f->look == LOOP_NEVER ? LOOP_NEVER : now + (f->look > real ? f->look - real : 0);
+}
+
+static void lease_changed(void *unit, int type, struct obj *o)
+{
+	struct fixed *f = unit;
+
+	(void)type;
+	f->dirty |= server_lease_is(o);
 }
 
 static int fixed_open(struct server *srv, void **unit, struct err *e)
@@ -117,6 +183,7 @@ static int fixed_open(struct server *srv, void **unit, struct err *e)
 		return err_set(e, ENOMEM, "out of memory");
 	f->srv = srv;
 	f->dirty = true;
+	f->look = LOOP_NEVER;
 	*unit = f;
 	return 0;
 }
@@ -125,6 +192,7 @@ static const struct unit_source sources[] = {
 	{ "", "v1", "services", changed, NULL },
 	{ "", "v1", "endpoints", changed, NULL },
 	{ "discovery.k8s.io", "v1", "endpointslices", changed, NULL },
+	{ "coordination.k8s.io", "v1", "leases", lease_changed, NULL },
 	{ .plural = NULL },
 };
 

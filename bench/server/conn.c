@@ -85,6 +85,18 @@ void conn_close(struct conn *c)
 	free(c);
 }
 
+void conn_leave(struct conn *c)
+{
+	epoll_ctl(c->pool->epoll_fd, EPOLL_CTL_DEL, c->fd, NULL);
+}
+
+void conn_enter(struct conn *c)
+{
+	struct epoll_event ev = { .events = EPOLLIN, .data.ptr = c };
+
+	epoll_ctl(c->pool->epoll_fd, EPOLL_CTL_ADD, c->fd, &ev);
+}
+
 static void flush(struct conn *c)
 {
 	struct epoll_event ev = { .events = EPOLLIN, .data.ptr = c };

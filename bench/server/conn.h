@@ -42,6 +42,8 @@ void pool_init(struct pool *p, const char *host, int port, const char *ca, const
 struct conn *conn_open(struct pool *p, void (*answered)(struct conn *c, int code, const char *body, size_t len), void *user);
 void conn_close(struct conn *c);
 void conn_send(struct conn *c, const char *head, const char *body, size_t len);   // head: up to the empty line, with it
+void conn_leave(struct conn *c);      // nothing of it is read any more
+void conn_enter(struct conn *c);      // again
 /* Handle what is there; wait at most ms. */
 void pool_run(struct pool *p, int ms);
 _Noreturn void give_up(const char *fmt, ...) __attribute__((format(printf, 1, 2)));

@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 // Measures a Kubernetes API server, any: load HOST:PORT PKI-FOLDER PIDS. PKI-FOLDER: ca.crt, admin.crt, admin.key; PIDS: the
 // server's processes, with commas between, for their memory. Pods of 2.5 kB in the namespace "bench", which it makes.
-// One figure per line: NAME VALUE UNIT. With LOAD_QUICK set, a tenth of the work.
+// One figure per line: NAME VALUE UNIT. With LOAD_QUICK set, a tenth of the work. LOAD_ONLY: which of "get status list watch bind
+// delete idle" to measure (all).
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -366,6 +367,13 @@ static void idle_cpu(unsigned seconds)
 	fflush(stdout);
 }
 
+static bool wanted(const char *part)
+{
+	const char *only = getenv("LOAD_ONLY");
+
+	return !only || strstr(only, part);
+}
+
 int main(int argc, char **argv)
 {
 	static const unsigned widths[] = { 1, 16, 64 };
@@ -393,20 +401,25 @@ int main(int argc, char **argv)
 	}
 	closed_loop(DELETE, 16, pods, pods / 5, 0, false);   // down to 5000
 	memory("rss-5000-pods");
-	for (int i = 0; i < 3; i++)
+	for (int i = 0; i < 3 && wanted("get"); i++)
 		closed_loop(GET, widths[i], 0, (i ? 30000 : 8000) / scale, pods, true);
-	for (int i = 0; i < 3; i++)
+	for (int i = 0; i < 3 && wanted("status"); i++)
 		closed_loop(STATUS, widths[i], 0, (i ? 8000 : 2000) / scale, pods, true);
-	list("list", "");
-	list("list-rv0", "?resourceVersion=0");
-	watches(100 / (scale > 1 ? 5 : 1), pods);
+	if (wanted("list")) {
+		list("list", "");
+		list("list-rv0", "?resourceVersion=0");
+	}
+	if (wanted("watch"))
+		watches(100 / (scale > 1 ? 5 : 1), pods);
 	memory("rss-after");
-	bind(20, 1000 / scale);
-	for (int i = 0, from = 0; i < 3; i++) {
+	if (wanted("bind"))
+		bind(20, 1000 / scale);
+	for (int i = 0, from = 0; i < 3 && wanted("delete"); i++) {
 		unsigned count = i ? pods * 2 / 5 : pods / 10;
 		closed_loop(DELETE, widths[i], from, count, 0, true);
 		from += count;
 	}
-	idle_cpu(scale > 1 ? 3 : 20);
+	if (wanted("idle"))
+		idle_cpu(scale > 1 ? 3 : 20);
 	return 0;
 }

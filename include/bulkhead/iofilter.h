@@ -81,6 +81,7 @@ enum {
 	IOF_CHANGES_DATA = 1u << 0,   // what lies below is not what lies above: attach to an empty disk only, no detach
 	IOF_ALIGN_READ = 1u << 1,     // the framework also aligns reads for this filter (writes: whenever align > 1)
 	IOF_SERIAL_WRITE = 1u << 2,   // with align > 1: never two writes of one block at a time
+	IOF_QUIET_SET = 1u << 3,      // reconfigure only while no request is in flight
 };
 
 struct iof_setting {

@@ -51,6 +51,7 @@ const char *cli_bin_dir(void);
 struct cluster {
 	char tag[8], address[46], node_name[254], pod_cidr[32];
 	char store[512];       // the server's --store; "": its own SQLite file
+	char audit_log[512], audit_policy[512];    // the server's --audit-log ("", "off": none) and --audit-policy; absolute
 	char cluster_cidr[32], service_cidr[32];   // of all its pods (pod_cidr: of this host's), of its Services
 	char server[256];      // of a cluster that this host has joined; "": its own
 	unsigned hosts;        // how many there are on this machine, each in a network namespace; 0: the machine is the host

@@ -44,6 +44,8 @@ static void from_json(const json_t *j, struct cluster *c)
 	snprintf(c->engine, sizeof(c->engine), "%s", jpath_str(j, "engine", ""));
 	snprintf(c->templates, sizeof(c->templates), "%s", jpath_str(j, "templates", ""));
 	snprintf(c->store, sizeof(c->store), "%s", jpath_str(j, "store", ""));
+	snprintf(c->audit_log, sizeof(c->audit_log), "%s", jpath_str(j, "auditLog", ""));
+	snprintf(c->audit_policy, sizeof(c->audit_policy), "%s", jpath_str(j, "auditPolicy", ""));
 	c->api_port = (uint16_t)jpath_int(j, "apiPort", 0);
 	c->kubelet_port = (uint16_t)jpath_int(j, "kubeletPort", 0);
 	c->memory_mib = (unsigned)jpath_int(j, "memoryMiB", 0);
@@ -53,9 +55,10 @@ static json_t *to_json(const char *root, const struct cluster *c)
 {
 	json_t *j = json_pack("{s:i, s:s, s:s, s:s, s:s, s:s, s:s, s:s}", "version", 1, "root", root, "tag", c->tag, "address", c->address,
 			      "nodeName", c->node_name, "podCIDR", c->pod_cidr, "clusterCIDR", c->cluster_cidr, "serviceCIDR", c->service_cidr);
-	json_t *more = json_pack("{s:s, s:s, s:i, s:i, s:i, s:s, s:s, s:s, s:i}", "engine", c->engine, "templates", c->templates, "apiPort",
+	json_t *more = json_pack("{s:s, s:s, s:i, s:i, s:i, s:s, s:s, s:s, s:i, s:s, s:s}", "engine", c->engine, "templates", c->templates, "apiPort",
 				 c->api_port, "kubeletPort", c->kubelet_port, "memoryMiB", (int)c->memory_mib, "store", c->store, "server",
-				 c->server, "hostCIDR", c->host_cidr, "hosts", (int)c->hosts);
+				 c->server, "hostCIDR", c->host_cidr, "hosts", (int)c->hosts, "auditLog", c->audit_log,
+				 "auditPolicy", c->audit_policy);
 	json_object_update_new(j, more);
 	return j;
 }
@@ -269,6 +272,10 @@ int cluster_choose(const char *root, const struct cluster *wish, struct cluster 
 		strcpy(c.templates, wish->templates);
 	if (wish->store[0])
 		strcpy(c.store, wish->store);
+	if (wish->audit_log[0])
+		strcpy(c.audit_log, wish->audit_log);
+	if (wish->audit_policy[0])
+		strcpy(c.audit_policy, wish->audit_policy);
 	if (wish->api_port)
 		c.api_port = wish->api_port;
 	if (wish->memory_mib)

@@ -200,6 +200,16 @@ static void args(struct child *k, const char *program, ...)
 	va_end(list);
 }
 
+/* One more option behind them. */
+static void arg(struct child *k, const char *name, const char *value)
+{
+	size_t n = 0;
+	while (k->argv[n])
+		n++;
+	k->argv[n] = name;
+	k->argv[n + 1] = value;
+}
+
 /* The process behind a host's memory; returns its socket. */
 static const char *add_pager(struct plan *p, unsigned n, const char *root, const char *netns)
 {
@@ -253,6 +263,11 @@ static int plan_own(struct plan *p, const char *root, struct err *e)
 	args(add(p, "server", root), p->server, "--root", root, "--listen", p->listen, "--advertise", c->address, "--node-name", c->node_name,
 	     "--node-addr", c->address, "--kubelet-port", p->port, "--store", c->store[0] ? c->store : "sqlite", "--service-cidr", c->service_cidr, "--cluster-cidr", c->cluster_cidr,
 	     c->hosts ? NULL : "--pod-listen", p->pods, NULL);   // hosts on a network of their own reach the server there
+	if (c->audit_log[0] && strcmp(c->audit_log, "off")) {
+		arg(&p->kids[0], "--audit-log", c->audit_log);
+		if (c->audit_policy[0])
+			arg(&p->kids[0], "--audit-policy", c->audit_policy);
+	}
 	if (c->hosts)
 		return plan_hosts(p, root, e);
 	const char *pager = add_pager(p, 0, root, NULL);

@@ -158,15 +158,29 @@ static int wait_ready(const struct cli *c, const struct cluster *cl, struct err 
 	return rc;
 }
 
+/* A file as the server, which runs elsewhere, finds it. "off" and nothing stay what they are. */
+static int absolute(const char *option, const char *file, char out[512], struct err *e)
+{
+	char here[4096] = "";
+	bool whole = !file || *file == '/' || !strcmp(file, "off");
+	if (!whole && !getcwd(here, sizeof(here)))
+		return err_sys(e, errno, "%s %s", option, file);
+	if (snprintf(out, 512, "%s%s%s", here, whole ? "" : "/", file ? file : "") >= 512)
+		return err_set(e, ENAMETOOLONG, "%s %s: at most 511 characters", option, file);
+	return 0;
+}
+
 int cmd_up(struct cli *c)
 {
 	static const char text[] = "up [--root DIR] [--address IP] [--port N] [--node-name NAME] [--engine auto|kvm|qemu] "
-				   "[--templates on|off]\n   [--vm-memory-mib N] [--hosts N] [--store sqlite|etcd=URL,...[,ca=FILE][,cert=FILE,key=FILE]]";
+				   "[--templates on|off]\n   [--vm-memory-mib N] [--hosts N] [--store sqlite|etcd=URL,...[,ca=FILE][,cert=FILE,key=FILE]]\n"
+				   "   [--audit-log FILE|off] [--audit-policy FILE]";
 	struct cluster wish = {0}, cl;
 	struct err e = ERR_INIT;
 	const char *address = cli_option(c, "--address"), *port = cli_option(c, "--port"), *name = cli_option(c, "--node-name");
 	const char *engine = cli_option(c, "--engine"), *templates = cli_option(c, "--templates");
 	const char *memory = cli_option(c, "--vm-memory-mib"), *store = cli_option(c, "--store"), *hosts = cli_option(c, "--hosts");
+	const char *audit_log = cli_option(c, "--audit-log"), *audit_policy = cli_option(c, "--audit-policy");
 	if (!templates)
 		templates = getenv("BULKHEAD_TEMPLATES");
 	if (c->argc)
@@ -191,6 +205,8 @@ int cmd_up(struct cli *c)
 	wish.hosts = hosts ? (unsigned)atoi(hosts) : 0;
 	snprintf(wish.templates, sizeof(wish.templates), "%s", templates ? templates : "");
 	snprintf(wish.store, sizeof(wish.store), "%s", store ? store : "");
+	if (absolute("--audit-log", audit_log, wish.audit_log, &e) || absolute("--audit-policy", audit_policy, wish.audit_policy, &e))
+		return cli_fail(&e);
 	wish.memory_mib = memory ? (unsigned)atoi(memory) : 0;
 	wish.api_port = port ? (uint16_t)atoi(port) : 0;
 	signal(SIGPIPE, SIG_IGN);

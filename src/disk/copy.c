@@ -119,10 +119,13 @@ int disk_flatten(const char *path, copy_progress *p, void *user, struct err *e)
 
 struct commit { struct bh_disk *d, *parent; struct iof_layer **below; void *buf; };
 
+/* Where the clone ends, inside a block perhaps: what the parent has from there on stays. */
+static uint64_t commit_end(const struct commit *c) { return c->d->size < c->parent->size ? c->d->size : c->parent->size; }
+
 static int commit_run(void *ctx, uint64_t off, uint64_t len, bool hole)
 {
 	struct commit *c = ctx;
-	uint64_t size = c->parent->size;
+	uint64_t size = commit_end(c);
 	int rc = 0;
 
 	if (off >= size) return 0;
@@ -144,7 +147,7 @@ static int beyond_run(void *ctx, uint64_t off, uint64_t len, bool hole)
 	uint64_t limit = block_up(c->d, c->d->desc->parent.limit), end = off + len;
 
 	(void)hole;
-	if (end > c->parent->size) end = c->parent->size;
+	if (end > commit_end(c)) end = commit_end(c);
 	if (off < limit) off = limit;
 	return off < end ? queue_rw(c->parent, c->parent->entry, IOF_WRITE_ZEROES, off, NULL, end - off, 0, NULL) : 0;
 }
@@ -199,6 +202,7 @@ int disk_commit(const char *path, copy_progress *p, void *user, struct err *e)
 	if (rc < 0) return err_sys(e, -rc, "disk '%s': cannot write to the parent; run commit again", path);
 	rc = disk_close(take(parent), e);
 	if (rc < 0) return rc;
+	d->desc->parent.limit = d->size;   // what the clone had behind it is the parent's now, or zeroes there too
 	rc = disk_accept_open(d, parent_path, e);
 	if (rc == 0 && (rc = empty_clone(&c, link)) < 0) err_sys(e, -rc, "disk '%s': cannot give its space back", path);
 	return rc < 0 ? rc : disk_close(take(d), e);

@@ -19,6 +19,7 @@
 #include "base/err.h"
 #include "base/file.h"
 #include "base/own.h"
+#include "disk/copy.h"
 
 #define SIZE (3u << 20)
 
@@ -295,6 +296,75 @@ static void test_refused(void **state)
 	assert_non_null(strstr(e.text, "parent"));
 }
 
+/* A clone that was cut and has grown again does not see its parent behind the cut; its own blocks there go to the parent
+ * all the same, and are read from there. */
+static void test_commit_regrown(void **state)
+{
+	struct bh_disk_new n = { .size_bytes = 64 << 10 };
+	unsigned char base[64 << 10], want[64 << 10], got[64 << 10];
+	struct err e = ERR_INIT;
+	struct bh_disk *d;
+
+	(void)state;
+	memset(base, 'b', sizeof(base));
+	ok(bh_disk_create(at("b.bhd"), &n, &e), e);
+	d = open_disk(at("b.bhd"), NULL);
+	ok(bh_disk_rw(d, BH_DISK_WRITE, 0, base, sizeof(base), 0, &e), e);
+	close_disk(d);
+	ok(bh_disk_clone(at("b.bhd"), at("c.bhd"), &e), e);
+	memcpy(want, base, sizeof(want));
+	memset(want + (16 << 10), 0, 48 << 10);
+	memset(want + (32 << 10), 'c', 8 << 10);
+	d = open_disk(at("c.bhd"), NULL);
+	ok(bh_disk_resize(d, 16 << 10, &e), e);
+	ok(bh_disk_resize(d, 64 << 10, &e), e);
+	ok(bh_disk_rw(d, BH_DISK_WRITE, 32 << 10, want + (32 << 10), 8 << 10, 0, &e), e);
+	close_disk(d);
+	ok(disk_commit(at("c.bhd"), NULL, NULL, &e), e);
+	for (int i = 0; i < 2; i++) {
+		d = open_disk(at(i ? "b.bhd" : "c.bhd"), &(struct bh_disk_attr){ .mode = BH_DISK_RDONLY });
+		ok(bh_disk_rw(d, BH_DISK_READ, 0, got, sizeof(got), 0, &e), e);
+		assert_memory_equal(got, want, sizeof(got));
+		close_disk(d);
+	}
+}
+
+/* A clone that ends inside a block leaves what its parent has behind that end. */
+static void test_commit_short(void **state)
+{
+	struct bh_disk_new n = { .size_bytes = 32 << 10 }, c = { .size_bytes = 32 << 10 };
+	unsigned char want[32 << 10], got[32 << 10];
+	struct err e = ERR_INIT;
+	struct bh_disk *d;
+
+	(void)state;
+	memset(want, 'b', sizeof(want));
+	ok(bh_disk_create(at("b.bhd"), &n, &e), e);
+	d = open_disk(at("b.bhd"), NULL);
+	ok(bh_disk_rw(d, BH_DISK_WRITE, 0, want, sizeof(want), 0, &e), e);
+	close_disk(d);
+	c.parent = at("b.bhd");
+	ok(bh_disk_create(at("c.bhd"), &c, &e), e);
+	d = open_disk(at("c.bhd"), NULL);
+	ok(bh_disk_resize(d, 16 << 10, &e), e);
+	ok(bh_disk_resize(d, (16 << 10) + 512, &e), e);
+	memset(want + (14 << 10), 'c', (2 << 10) + 512);
+	ok(bh_disk_rw(d, BH_DISK_WRITE, 14 << 10, want + (14 << 10), (2 << 10) + 512, 0, &e), e);
+	close_disk(d);
+	ok(disk_commit(at("c.bhd"), NULL, NULL, &e), e);
+	d = open_disk(at("b.bhd"), &(struct bh_disk_attr){ .mode = BH_DISK_RDONLY });
+	ok(bh_disk_rw(d, BH_DISK_READ, 0, got, sizeof(got), 0, &e), e);
+	assert_memory_equal(got, want, sizeof(got));
+	close_disk(d);
+	c.parent = at("c.bhd");   // a larger clone of it, which is one that grows, does not see that either
+	ok(bh_disk_create(at("d.bhd"), &c, &e), e);
+	memset(want + (16 << 10) + 512, 0, sizeof(want) - (16 << 10) - 512);
+	d = open_disk(at("d.bhd"), NULL);
+	ok(bh_disk_rw(d, BH_DISK_READ, 0, got, sizeof(got), 0, &e), e);
+	assert_memory_equal(got, want, sizeof(got));
+	close_disk(d);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -302,6 +372,8 @@ int main(void)
 		cmocka_unit_test_setup_teardown(test_clones, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_filters, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_compress_room, setup, teardown),
+		cmocka_unit_test_setup_teardown(test_commit_regrown, setup, teardown),
+		cmocka_unit_test_setup_teardown(test_commit_short, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_refused, setup, teardown),
 	};
 

@@ -24,6 +24,7 @@
 #include "base/own.h"
 #include "disk/copy.h"
 #include "disk/descriptor.h"
+#include "disk/queue.h"
 
 #define BLOCK 4096u
 #define SIZE_MAX_ (1u << 20)
@@ -31,6 +32,7 @@
 #define DEEP 64
 #define KEYS 4
 #define INFLIGHT 6
+#define LOST_SECONDS 60
 
 struct node {
 	bool used;
@@ -214,14 +216,25 @@ static void slot_start(struct bh_disk_queue *q, struct slot *s, int i, uint64_t 
 	bh_disk_submit(q, &s->io);
 }
 
+static void lost(struct bh_disk *d, struct bh_disk_queue *q, const struct slot *s)
+{
+	own_free char *stats = bh_disk_stats(d);
+
+	fail_here("request %d was lost: in flight %u, in the ring %u (%u not submitted, %u complete), ring %d, armed %d, paused %d, "
+		  "mailbox %d, held %d, waiting %d; %s", s->io.op, q->inflight, q->in_ring, q->unsubmitted, q->has_ring ? io_uring_cq_ready(&q->ring) : 0,
+		  q->has_ring, q->armed, q->paused, !!q->mailbox, !!q->held.head, !!q->waiting.head, stats ? stats : "");
+}
+
 static void slot_finish(struct bh_disk *d, struct bh_disk_queue *q, struct slot *s, int i)
 {
 	struct err e = ERR_INIT;
 
 	while (bh_disk_queue_poll(q), s->busy) {
 		struct pollfd p = { .fd = bh_disk_queue_fd(q), .events = POLLIN };
+		int waits = 0;
 
-		if (poll(&p, 1, 60000) == 0) fail_here("request %d was lost", s->io.op);
+		while (waits < LOST_SECONDS && poll(&p, 1, 1000) == 0) waits++;   // one long wait would end with a jump of the clock
+		if (waits == LOST_SECONDS) lost(d, q, s);
 	}
 	if (s->result) fail_here("request %d at %lu, %lu bytes: %d", s->io.op, (unsigned long)s->io.off, (unsigned long)s->io.len, s->result);
 	if (s->io.op == BH_DISK_READ && memcmp(s->buf, node[i].bytes + s->io.off, s->io.len))

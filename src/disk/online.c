@@ -165,6 +165,7 @@ static int set_locked(struct bh_disk *d, struct iof_layer *l, json_t *changes, s
 {
 	struct descriptor_filter *df = &d->desc->filters[descriptor_filter_find(d->desc, l->name)];
 	struct iof_settings s = { .json = json_deep_copy(df->settings.json) }, old;
+	bool quiet = l->filter->flags & IOF_QUIET_SET;
 	const char *key;
 	json_t *v;
 	int rc = 0;
@@ -177,7 +178,9 @@ static int set_locked(struct bh_disk *d, struct iof_layer *l, json_t *changes, s
 	if (rc == 0 && !l->filter->reconfigure) rc = err_set(e, EINVAL, "filter '%s' has no setting that can be changed", l->name);
 	if (rc == 0) rc = chain_settings_known(l->filter, &s, e);
 	if (rc == 0 && l->filter->attach) rc = l->filter->attach(&s, d->path, e);
+	if (quiet) queue_pause(d);
 	if (rc == 0) rc = l->filter->reconfigure(l, &s, e);
+	if (quiet) queue_resume(d);
 	if (rc == 0) {
 		old = df->settings;
 		df->settings = s;
@@ -277,6 +280,18 @@ static int zero_tail(struct bh_disk *d, uint64_t from, struct err *e)
 	return rc < 0 ? err_sys(e, -rc, "cannot clear what is cut off") : 0;
 }
 
+/* The last block of a clone may be its parent's, with bytes behind the clone's end that must not show when it grows. */
+static int hide_tail(struct bh_disk *d, struct err *e)
+{
+	uint64_t end = (d->size + d->block - 1) / d->block * d->block;
+	int rc = 0;
+
+	if (!d->desc || !d->desc->has_parent || d->size == end) return 0;
+	rc = queue_rw(d, d->entry, IOF_WRITE_ZEROES, d->size, NULL, end - d->size, 0, NULL);
+	if (rc == 0) rc = queue_rw(d, d->entry, IOF_FLUSH, 0, NULL, 0, 0, NULL);
+	return rc < 0 ? err_sys(e, -rc, "cannot clear what lies behind the end of the disk") : 0;
+}
+
 int bh_disk_resize(struct bh_disk *d, uint64_t size, struct err *e)
 {
 	int rc = 0;
@@ -288,6 +303,7 @@ int bh_disk_resize(struct bh_disk *d, uint64_t size, struct err *e)
 	if (rc == 0 && size < d->size && size % d->block) rc = err_set(e, EINVAL, "a disk shrinks to a multiple of %u bytes only", d->block);
 	if (rc == 0 && size < d->size && d->queues != d->helper) rc = err_set(e, EBUSY, "a disk in use cannot shrink");
 	if (rc == 0 && size < d->size && d->desc) rc = zero_tail(d, size, e);
+	if (rc == 0 && size > d->size) rc = hide_tail(d, e);
 	if (rc == 0 && size != d->size) {
 		queue_pause(d);
 		rc = resize_paused(d, size, e);

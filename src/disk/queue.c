@@ -125,11 +125,14 @@ static void wake(struct bh_disk_queue *q)
 void queue_post(struct iof_req *r)
 {
 	struct bh_disk_queue *q = r->queue;
-	struct iof_req *old = atomic_load_explicit(&q->mailbox, memory_order_relaxed);
+	struct iof_req *old;
 
+	atomic_fetch_add_explicit(&q->posting, 1, memory_order_relaxed);   // r may be done, and its queue closed, before we have waked
+	old = atomic_load_explicit(&q->mailbox, memory_order_relaxed);
 	do r->next = old;
 	while (!atomic_compare_exchange_weak_explicit(&q->mailbox, &old, r, memory_order_acq_rel, memory_order_relaxed));
-	if (!old) wake(q);   // q stays: a queue is closed only after its mailbox has delivered everything
+	if (!old) wake(q);
+	atomic_fetch_sub_explicit(&q->posting, 1, memory_order_release);
 }
 
 static void wake_clear(struct bh_disk_queue *q)
@@ -166,7 +169,6 @@ static void user_done(struct iof_req *r, int result)
 	queue_req_put(q, r);
 	q->inflight--;
 	q->completed++;
-	if (q->paused && q->inflight == 0) atomic_store(&q->acked, 1);
 	counters_done(io, result);
 	io->done(io, result);
 }
@@ -301,10 +303,15 @@ int bh_disk_queue_poll(struct bh_disk_queue *q)
 		if (!again && q->in_ring && !q->armed) {
 			io_uring_cq_eventfd_toggle(&q->ring, true);
 			q->armed = true;
+			atomic_thread_fence(memory_order_seq_cst);   // the kernel writes an entry, then looks whether to signal; we the other way round
 			again = io_uring_cq_ready(&q->ring) > 0;
 		}
 	} while (again);
 	q->nesting--;
+	if (q->pause_asked && q->inflight == 0) {   // here, where no filter's function is on the stack any more
+		q->pause_asked = false;
+		atomic_store(&q->acked, 1);
+	}
 	return (int)q->completed;
 }
 
@@ -421,6 +428,7 @@ void bh_disk_queue_close(struct bh_disk_queue *q)
 	*p = q->next;
 	slots_close(q);
 	pthread_mutex_unlock(&q->disk->admin);
+	while (atomic_load_explicit(&q->posting, memory_order_acquire)) usleep(50);   // the waking of what is long done
 	queue_free(q);
 }
 
@@ -431,8 +439,7 @@ static void pause_step(struct iof_layer *l, struct iof_req *r)
 	struct bh_disk_queue *q = r->queue;
 
 	(void)l;
-	q->paused = true;
-	if (q->inflight == 0) atomic_store(&q->acked, 1);   // else the last user_done does
+	q->paused = q->pause_asked = true;
 }
 
 static void resume_step(struct iof_layer *l, struct iof_req *r)

@@ -24,6 +24,7 @@ struct bh_disk_queue {
 	unsigned slow_writes;            // writes to hand to the ring because the page cache is throttled
 	int event_fd;
 	_Atomic(struct iof_req *) mailbox;
+	_Atomic unsigned posting;        // threads inside queue_post
 	struct iof_req *free;            // requests
 	struct iof_slab *slabs;
 	unsigned inflight;               // requests of the user
@@ -32,6 +33,7 @@ struct bh_disk_queue {
 	struct req_list waiting;         // handed in from inside done
 	struct req_list held;            // handed in while paused
 	bool paused;
+	bool pause_asked;                // and not acknowledged yet
 	struct iof_req control;          // pause and resume messages
 	_Atomic int acked;
 	_Atomic pthread_t owner;           // the thread that used it last

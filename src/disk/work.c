@@ -1,7 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "disk/work.h"
 
+#include <errno.h>
 #include <pthread.h>
+#include <semaphore.h>
 #include <signal.h>
 #include <time.h>
 
@@ -11,29 +13,33 @@
 #define WORKERS 4
 
 static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
-static pthread_cond_t work_cond = PTHREAD_COND_INITIALIZER;
 static pthread_cond_t timer_cond;
+static sem_t work_items;   // a condition variable can lose the wake-up of one of several waiters (glibc's bug 25847, before 2.41)
 static struct iof_req *work_head, **work_tail = &work_head;
 static struct iof_req *timers;   // earliest first
 static bool started;
 
+static struct iof_req *take_work(void)
+{
+	struct iof_req *r;
+
+	while (sem_wait(&work_items) < 0 && errno == EINTR) continue;
+	pthread_mutex_lock(&lock);
+	r = work_head;
+	work_head = r->next;
+	if (!work_head) work_tail = &work_head;
+	pthread_mutex_unlock(&lock);
+	return r;
+}
+
 static void *worker(void *unused)
 {
 	(void)unused;
-	pthread_mutex_lock(&lock);
 	for (;;) {
-		struct iof_req *r = work_head;
+		struct iof_req *r = take_work();
 
-		if (!r) {
-			pthread_cond_wait(&work_cond, &lock);
-			continue;
-		}
-		work_head = r->next;
-		if (!work_head) work_tail = &work_head;
-		pthread_mutex_unlock(&lock);
 		r->result = r->work(r->layer, r);
 		queue_post(r);
-		pthread_mutex_lock(&lock);
 	}
 	return NULL;
 }
@@ -45,7 +51,7 @@ void work_push(struct iof_req *r)
 	*work_tail = r;
 	work_tail = &r->next;
 	pthread_mutex_unlock(&lock);
-	pthread_cond_signal(&work_cond);
+	sem_post(&work_items);
 }
 
 static void *timer(void *unused)
@@ -105,6 +111,7 @@ int work_start(struct err *e)
 
 	pthread_mutex_lock(&lock);
 	if (!started) {
+		sem_init(&work_items, 0, 0);
 		pthread_condattr_init(&ca);
 		pthread_condattr_setclock(&ca, CLOCK_MONOTONIC);
 		pthread_cond_init(&timer_cond, &ca);

@@ -22,7 +22,11 @@
 #define ASK_MS 10000
 #define DIGEST 32
 
+/* What is remembered: of a token, who it is; of a review, whether it was allowed. Neither may be taken for the other. */
+enum about { ABOUT_TOKEN, ABOUT_REVIEW };
+
 struct verdict {
+	enum about about;
 	unsigned char key[DIGEST];
 	uint64_t until_ns;             // 0: empty
 	int rc;                        // 0 or -EACCES
@@ -36,14 +40,14 @@ struct kubelet_auth {
 	unsigned next;
 };
 
-static bool recall(struct kubelet_auth *a, const unsigned char key[DIGEST], int *rc, json_t **user)
+static bool recall(struct kubelet_auth *a, enum about about, const unsigned char key[DIGEST], int *rc, json_t **user)
 {
 	uint64_t now = clock_mono_ns();
 	bool found = false;
 	pthread_mutex_lock(&a->lock);
 	for (unsigned i = 0; i < KEPT && !found; i++) {
 		struct verdict *v = &a->kept[i];
-		if (v->until_ns <= now || memcmp(v->key, key, DIGEST))
+		if (v->until_ns <= now || v->about != about || memcmp(v->key, key, DIGEST))
 			continue;
 		*rc = v->rc;
 		if (user)
@@ -54,12 +58,12 @@ static bool recall(struct kubelet_auth *a, const unsigned char key[DIGEST], int 
 	return found;
 }
 
-static void keep(struct kubelet_auth *a, const unsigned char key[DIGEST], int rc, json_t *user, uint64_t ns)
+static void keep(struct kubelet_auth *a, enum about about, const unsigned char key[DIGEST], int rc, json_t *user, uint64_t ns)
 {
 	pthread_mutex_lock(&a->lock);
 	struct verdict *v = &a->kept[a->next++ % KEPT];
 	json_decref(v->user);
-	*v = (struct verdict){.until_ns = clock_mono_ns() + ns, .rc = rc, .user = json_incref(user)};
+	*v = (struct verdict){.about = about, .until_ns = clock_mono_ns() + ns, .rc = rc, .user = json_incref(user)};
 	memcpy(v->key, key, DIGEST);
 	pthread_mutex_unlock(&a->lock);
 }
@@ -81,7 +85,7 @@ static int authenticate(void *ctx, const char *token, json_t **user)
 	int rc;
 	if (gnutls_hash_fast(GNUTLS_DIG_SHA256, token, strlen(token), key) < 0)
 		return -EIO;
-	if (recall(a, key, &rc, user))
+	if (recall(a, ABOUT_TOKEN, key, &rc, user))
 		return rc;
 	own_json json_t *review = json_pack("{s:s, s:s, s:{s:s}}", "apiVersion", "authentication.k8s.io/v1", "kind", "TokenReview", "spec",
 					    "token", token);
@@ -89,7 +93,7 @@ static int authenticate(void *ctx, const char *token, json_t **user)
 		return -EIO;
 	rc = jpath_bool(answer, "status.authenticated", false) ? 0 : -EACCES;
 	json_t *who = rc ? NULL : jpath_get(answer, "status.user");
-	keep(a, key, rc, who, rc ? NO_NS : TOKEN_NS);
+	keep(a, ABOUT_TOKEN, key, rc, who, rc ? NO_NS : TOKEN_NS);
 	*user = json_incref(who);
 	return rc;
 }
@@ -106,12 +110,12 @@ static int authorize(void *ctx, const json_t *user, const char *verb, const char
 	own_free char *text = review ? json_dumps(review, JSON_COMPACT) : NULL;
 	if (!text || gnutls_hash_fast(GNUTLS_DIG_SHA256, text, strlen(text), key) < 0)
 		return -EIO;
-	if (recall(a, key, &rc, NULL))
+	if (recall(a, ABOUT_REVIEW, key, &rc, NULL))
 		return rc;
 	if (ask(a, "/apis/authorization.k8s.io/v1/subjectaccessreviews", review, &answer))
 		return -EIO;
 	rc = jpath_bool(answer, "status.allowed", false) ? 0 : -EACCES;
-	keep(a, key, rc, NULL, rc ? NO_NS : YES_NS);
+	keep(a, ABOUT_REVIEW, key, rc, NULL, rc ? NO_NS : YES_NS);
 	return rc;
 }
 

@@ -69,6 +69,20 @@ static void test_messages(void **state)
 	golden_message("apps/v1 StatefulSet", "{'spec':{'replicas':5," TEMPLATE "}}", "{'spec':{" TEMPLATE "}}", "");
 	golden_message("batch/v1 Job", "{'spec':{'template':{" POD "}}}", NULL,
 		       "spec.template.spec.restartPolicy: Required value: valid values: \"OnFailure\", \"Never\"");
+#define JOB(more) "{'spec':{" more ",'template':{'spec':{'restartPolicy':'Never','containers':[{'name':'a','image':'i'}]}}}}"
+	golden_message("batch/v1 Job", JOB("'completionMode':'Indexed','completions':3,'backoffLimitPerIndex':1,'successPolicy':{'rules':[{"
+					   "'succeededIndexes':'0-3'},{},{'succeededCount':4},{'succeededIndexes':'0,2'}]}"), NULL,
+		       "[spec.successPolicy.rules[0].succeededIndexes: Invalid value: \"0-3\": error parsing succeededIndexes, "
+		       "spec.successPolicy.rules[1]: Required value: at least one of succeededCount or succeededIndexes must be specified, "
+		       "spec.successPolicy.rules[2].succeededCount: Invalid value: 4: must be less than or equal to 3 (the number of specified "
+		       "completions)]");
+	golden_message("batch/v1 Job", JOB("'maxFailedIndexes':2,'podFailurePolicy':{'rules':[{'action':'FailIndex','onPodConditions':[{'type':'X'}]},"
+					   "{'action':'Count','onExitCodes':{'operator':'In','values':[0,0]}}]}"), NULL,
+		       "[spec.backoffLimitPerIndex: Required value: when maxFailedIndexes is specified, spec.maxFailedIndexes: Invalid value: 2: "
+		       "must be less than or equal to completions, spec.podFailurePolicy.rules[0].action: Unsupported value: \"FailIndex\": "
+		       "supported values: \"Count\", \"FailJob\", \"Ignore\", spec.podFailurePolicy.rules[1].onExitCodes.values[0]: Invalid value: 0: "
+		       "must not be 0 for the In operator, spec.podFailurePolicy.rules[1].onExitCodes.values[1]: Invalid value: 0: must not be 0 "
+		       "for the In operator, spec.podFailurePolicy.rules[1].onExitCodes.values[1]: Duplicate value: 0]");
 	golden_message("batch/v1 CronJob", "{'spec':{'schedule':'x','jobTemplate':{'spec':{'template':{'spec':{'restartPolicy':'Never',"
 		       "'containers':[{'name':'a','image':'i'}]}}}}}}", NULL,
 		       "spec.schedule: Invalid value: \"x\": expected exactly 5 fields, found 1: [x]");
@@ -77,6 +91,17 @@ static void test_messages(void **state)
 	golden_message("autoscaling/v2 HorizontalPodAutoscaler", "{'spec':{'maxReplicas':1,'minReplicas':2,'scaleTargetRef':{'kind':'D'}}}", NULL,
 		       "[spec.maxReplicas: Invalid value: 1: must be greater than or equal to `minReplicas`, spec.scaleTargetRef.name: Required "
 		       "value]");
+#define HPA(more) "{'spec':{'maxReplicas':3,'scaleTargetRef':{'kind':'D','name':'d'}," more "}}"
+	golden_message("autoscaling/v2 HorizontalPodAutoscaler", HPA("'behavior':{'scaleDown':{'policies':[{'type':'Pods','value':0,"
+		       "'periodSeconds':1801}],'selectPolicy':'Most'},'scaleUp':{'stabilizationWindowSeconds':3601}}"), NULL,
+		       "[spec.behavior.scaleUp.stabilizationWindowSeconds: Invalid value: 3601: must be less than or equal to 3600, "
+		       "spec.behavior.scaleDown.selectPolicy: Unsupported value: \"Most\": supported values: \"Disabled\", \"Max\", \"Min\", "
+		       "spec.behavior.scaleDown.policies[0].value: Invalid value: 0: must be greater than zero, "
+		       "spec.behavior.scaleDown.policies[0].periodSeconds: Invalid value: 1801: must be less than or equal to 1800]");
+	golden_message("autoscaling/v2 HorizontalPodAutoscaler", HPA("'metrics':[{'type':'Resource','resource':{'name':'cpu','target':{"
+		       "'type':'Utilization','averageUtilization':50,'averageValue':'1'}}},{'type':'Resource'}]"), NULL,
+		       "[spec.metrics[0].resource.target.averageValue: Forbidden: may not set both a target raw value and a target utilization, "
+		       "spec.metrics[1].resource: Required value: must populate information for the given metric source]");
 	golden_message("policy/v1 PodDisruptionBudget", "{'spec':{'minAvailable':'101%'}}", NULL,
 		       "spec.minAvailable: Invalid value: \"101%\": must not be greater than 100%");
 }
@@ -120,6 +145,17 @@ static void test_conversions(void **state)
 	convert("autoscaling/v2 HorizontalPodAutoscaler", "autoscaling/v1 HorizontalPodAutoscaler",
 		"{'spec':{'metrics':[{'type':'Resource','resource':{'name':'cpu','target':{'type':'Utilization','averageUtilization':70}}}]}}",
 		"{'apiVersion':'autoscaling/v1','kind':'HorizontalPodAutoscaler','spec':{'targetCPUUtilizationPercentage':70}}");
+#define MEMORY "{'type':'Resource','resource':{'name':'memory','target':{'type':'AverageValue','averageValue':'1Gi'}}}"
+	const char *const v1 = "{'apiVersion':'autoscaling/v1','kind':'HorizontalPodAutoscaler','metadata':{'annotations':{"
+			       "'autoscaling.alpha.kubernetes.io/metrics':'[{\\u0022type\\u0022:\\u0022Resource\\u0022,\\u0022resource\\u0022:{"
+			       "\\u0022name\\u0022:\\u0022memory\\u0022,\\u0022target\\u0022:{\\u0022type\\u0022:\\u0022AverageValue\\u0022,"
+			       "\\u0022averageValue\\u0022:\\u00221Gi\\u0022}}}]'}},'spec':{}}";
+	const char *const v2 = "{'apiVersion':'autoscaling/v2','kind':'HorizontalPodAutoscaler','metadata':{},'spec':{'metrics':[" MEMORY "]}}";
+	convert("autoscaling/v2 HorizontalPodAutoscaler", "autoscaling/v1 HorizontalPodAutoscaler", v2, v1);
+	convert("autoscaling/v1 HorizontalPodAutoscaler", "autoscaling/v2 HorizontalPodAutoscaler", v1, v2);
+	convert("autoscaling/v1 HorizontalPodAutoscaler", "autoscaling/v2 HorizontalPodAutoscaler",
+		"{'metadata':{'annotations':{'autoscaling.alpha.kubernetes.io/metrics':'[5]','autoscaling.alpha.kubernetes.io/behavior':'x'}},'spec':{}}",
+		"{'apiVersion':'autoscaling/v2','kind':'HorizontalPodAutoscaler','metadata':{},'spec':{}}");
 	convert("batch/v1 CronJob", "batch/v1beta1 CronJob", "{'spec':{}}", "{'apiVersion':'batch/v1beta1','kind':'CronJob','spec':{}}");
 }
 

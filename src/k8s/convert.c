@@ -1,9 +1,12 @@
 // SPDX-License-Identifier: Apache-2.0
 // Conversions between versions that differ in more than their name: Events of both groups, autoscaling/v1 and v2.
+#include <stdlib.h>
 #include <string.h>
 
 #include "base/jpath.h"
 #include "hooks.h"
+#include "schema.h"
+#include "schema_types.h"
 
 static void rename_key(json_t *obj, const char *from, const char *to)
 {
@@ -32,12 +35,76 @@ void k8s_event_from_stored(json_t *event)
 		rename_key(event, event_names[i][0], event_names[i][1]);
 }
 
-/* ---- HorizontalPodAutoscaler: v1 knows one metric, the CPU's utilization ---- */
+/* ---- HorizontalPodAutoscaler: v1 knows one metric, the CPU's utilization; annotations carry what it has no fields for ---- */
+
+static const struct { const char *part, *field, *annotation; } hpa_carried[] = {
+	{"spec", "metrics", "autoscaling.alpha.kubernetes.io/metrics"}, {"spec", "behavior", "autoscaling.alpha.kubernetes.io/behavior"},
+	{"status", "currentMetrics", "autoscaling.alpha.kubernetes.io/current-metrics"},
+	{"status", "conditions", "autoscaling.alpha.kubernetes.io/conditions"}};
+#define HPA_CARRIED (sizeof(hpa_carried) / sizeof(*hpa_carried))
 
 static bool is_cpu_utilization(const json_t *metric)
 {
 	return !strcmp(jpath_str(metric, "type", ""), "Resource") && !strcmp(jpath_str(metric, "resource.name", ""), "cpu") &&
 	       (jpath_get(metric, "resource.target.averageUtilization") || jpath_get(metric, "resource.current.averageUtilization"));
+}
+
+/* Metrics of a list that v1 has a field for stay out of the annotation. */
+static json_t *without_cpu(const json_t *list)
+{
+	json_t *out = json_array(), *m;
+	size_t i;
+	bool seen = false;
+	json_array_foreach((json_t *)list, i, m) {
+		if (!seen && is_cpu_utilization(m))
+			seen = true;
+		else
+			json_array_append(out, m);
+	}
+	return out;
+}
+
+static void carry(json_t *hpa, const char *annotation, const json_t *value)
+{
+	char *text = json_dumps(value, JSON_COMPACT);
+	json_t *all = jpath_get(hpa, "metadata.annotations");
+	if (!json_is_object(all)) {
+		jpath_set(hpa, "metadata.annotations", json_object());
+		all = jpath_get(hpa, "metadata.annotations");
+	}
+	if (text)
+		json_object_set_new(all, annotation, json_string(text));
+	free(text);
+}
+
+/* What an annotation of ours carries, NULL when nothing usable; the annotation goes. */
+static json_t *unload(json_t *hpa, const char *annotation)
+{
+	json_t *all = jpath_get(hpa, "metadata.annotations");
+	const char *text = json_string_value(json_object_get(all, annotation));
+	json_t *value = text ? json_loads(text, 0, NULL) : NULL;
+	json_object_del(all, annotation);
+	if (all && !json_object_size(all))
+		json_object_del(json_object_get(hpa, "metadata"), "annotations");
+	return value;
+}
+
+/* What is carried comes from a client: what v2 itself would not take as the field is dropped. */
+static void take_in(json_t *hpa, size_t i)
+{
+	json_t *given = unload(hpa, hpa_carried[i].annotation), *part = json_object_get(hpa, hpa_carried[i].part);
+	json_t *probe = json_pack("{s:{s:o*}}", hpa_carried[i].part, hpa_carried[i].field, given);
+	json_t *value = NULL;
+	if (!k8s_decode_schema(&k8s_autoscaling2_HorizontalPodAutoscaler, "autoscaling/v2", "HorizontalPodAutoscaler", probe, NULL, NULL))
+		value = json_object_get(json_object_get(probe, hpa_carried[i].part), hpa_carried[i].field);
+	if (value && json_is_object(part)) {
+		json_t *there = json_object_get(part, hpa_carried[i].field);
+		if (json_is_array(there))
+			json_array_extend(there, value);
+		else
+			json_object_set(part, hpa_carried[i].field, value);
+	}
+	json_decref(probe);
 }
 
 void k8s_hpa_to_stored(json_t *hpa)
@@ -55,21 +122,39 @@ void k8s_hpa_to_stored(json_t *hpa)
 				    "cpu", "current", "averageUtilization", current));
 		json_object_del(status, "currentCPUUtilizationPercentage");
 	}
+	for (size_t i = 0; i < HPA_CARRIED; i++)
+		take_in(hpa, i);
+}
+
+static void take_out(json_t *hpa, size_t i)
+{
+	json_t *part = json_object_get(hpa, hpa_carried[i].part), *value = json_object_get(part, hpa_carried[i].field), *rest;
+	if (!value)
+		return;
+	rest = json_is_array(value) && strcmp(hpa_carried[i].field, "conditions") ? without_cpu(value) : json_incref(value);
+	if (json_is_object(rest) || json_array_size(rest))
+		carry(hpa, hpa_carried[i].annotation, rest);
+	json_decref(rest);
+	json_object_del(part, hpa_carried[i].field);
+}
+
+static void put_percent(json_t *part, const char *list, const char *value, const char *field)
+{
+	json_t *m;
+	size_t i;
+	json_array_foreach(json_object_get(part, list), i, m) {
+		if (!is_cpu_utilization(m))
+			continue;
+		json_object_set(part, field, jpath_get(m, value));
+		return;
+	}
 }
 
 void k8s_hpa_from_stored(json_t *hpa)
 {
-	json_t *spec = json_object_get(hpa, "spec"), *status = json_object_get(hpa, "status"), *m;
-	size_t i;
-	json_array_foreach(json_object_get(spec, "metrics"), i, m)
-		if (is_cpu_utilization(m))
-			json_object_set(spec, "targetCPUUtilizationPercentage", jpath_get(m, "resource.target.averageUtilization"));
-	json_array_foreach(json_object_get(status, "currentMetrics"), i, m)
-		if (is_cpu_utilization(m))
-			json_object_set(status, "currentCPUUtilizationPercentage", jpath_get(m, "resource.current.averageUtilization"));
-	static const char *const newer[] = {"metrics", "behavior"}, *const newer_status[] = {"currentMetrics", "conditions"};
-	for (int n = 0; n < 2; n++) {
-		json_object_del(spec, newer[n]);
-		json_object_del(status, newer_status[n]);
-	}
+	json_t *spec = json_object_get(hpa, "spec"), *status = json_object_get(hpa, "status");
+	put_percent(spec, "metrics", "resource.target.averageUtilization", "targetCPUUtilizationPercentage");
+	put_percent(status, "currentMetrics", "resource.current.averageUtilization", "currentCPUUtilizationPercentage");
+	for (size_t i = 0; i < HPA_CARRIED; i++)
+		take_out(hpa, i);
 }

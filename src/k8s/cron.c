@@ -8,6 +8,8 @@
 #include <strings.h>
 #include <time.h>
 
+#include "zone.h"
+
 static const char *const month_names[] = {"jan", "feb", "mar", "apr", "may", "jun", "jul", "aug", "sep", "oct", "nov", "dec"};
 static const char *const day_names[] = {"sun", "mon", "tue", "wed", "thu", "fri", "sat"};
 
@@ -152,11 +154,11 @@ static int day_matches(const struct cron *c, const struct tm *t)
 	return c->any_day || c->any_weekday ? day && weekday : day || weekday;
 }
 
-long long cron_next(const struct cron *c, long long after)
+/* The same in the time that the fields name. */
+static long long next_local(const struct cron *c, long long after)
 {
-	if (c->every_s)
-		return after + c->every_s;
-	time_t at = (time_t)(after / 60 * 60 + 60), limit = at + 5 * 366 * 86400ll;
+	long long minute = after - (after % 60 + 60) % 60 + 60;
+	time_t at = (time_t)minute, limit = at + 5 * 366 * 86400ll;
 	while (at < limit) {
 		struct tm t;
 		if (!gmtime_r(&at, &t))
@@ -169,6 +171,29 @@ long long cron_next(const struct cron *c, long long after)
 			at += 60;
 		else
 			return at;
+	}
+	return -1;
+}
+
+/* Local time jumps where its distance from UTC changes: what is skipped there is not matched, what comes twice is, twice. */
+long long cron_next(const struct cron *c, long long after)
+{
+	if (c->every_s)
+		return after + c->every_s;
+	if (!c->zone)
+		return next_local(c, after);
+	for (int i = 0; i < 64; i++) {
+		long long until;
+		int offset = zone_offset(c->zone, after, &until);
+		long long at = next_local(c, after + offset);
+		if (at < 0 || at - offset < until)
+			return at < 0 ? -1 : at - offset;
+		// The first minute behind the change may match.
+		offset = zone_offset(c->zone, until, &(long long){0});
+		at = next_local(c, until + offset - 1);
+		if (at == until + offset)
+			return until;
+		after = until;
 	}
 	return -1;
 }

@@ -7,10 +7,13 @@
 
 #include "base/err.h"
 
+struct zone;
+
 struct cron {
 	uint64_t minutes;   // bit n: minute n
 	uint32_t hours, days, months, weekdays;
 	int any_day, any_weekday;   // the field was "*": only the other one counts; else either may match
+	const struct zone *zone;   // whose local time the fields name; NULL: UTC. Borrowed, set by the caller
 	long long every_s;  // "@every 1h30m": seconds; 0: the fields count
 };
 

@@ -21,6 +21,7 @@ struct k8s_custom {
 	const json_t *version;       // borrowed from definition
 	const char **lists[3];       // short names, categories, subresources; NULL-terminated, owned
 	uint64_t retired_ns;         // 0: in use
+	atomic_uint holders;
 	struct k8s_custom *next;
 };
 
@@ -114,6 +115,24 @@ static void retire(const char *crd_name)
 			c->retired_ns = clock_mono_ns();
 }
 
+/* Are the rows in use of just this definition? Its status changes without them. */
+static bool is_registered(const json_t *crd)
+{
+	static const char *const parts[] = { "metadata.name", "metadata.deletionTimestamp", "spec" };
+	bool same = false;
+
+	pthread_rwlock_rdlock(&lock);
+	for (struct k8s_custom *c = rows; c && !same; c = c->next) {
+		same = !c->retired_ns;
+		for (int i = 0; same && i < 3; i++) {
+			const json_t *old = jpath_get(c->definition, parts[i]), *new = jpath_get(crd, parts[i]);
+			same = old == new || json_equal(old, new);
+		}
+	}
+	pthread_rwlock_unlock(&lock);
+	return same;
+}
+
 int k8s_custom_register(const json_t *crd, struct err *e)
 {
 	const char *name = jpath_str(crd, "metadata.name", NULL);
@@ -123,6 +142,8 @@ int k8s_custom_register(const json_t *crd, struct err *e)
 	json_t *version;
 	if (!name || !json_array_size(versions))
 		return err_set(e, EINVAL, "a CustomResourceDefinition needs a name and versions");
+	if (is_registered(crd))
+		return 0;
 	json_array_foreach(versions, i, version) {
 		/* The stored version is kept even when it is not served: others are converted to it. */
 		if (!jpath_bool(version, "served", false) && !jpath_bool(version, "storage", false))
@@ -165,7 +186,7 @@ void k8s_custom_collect(unsigned age_s)
 	pthread_rwlock_wrlock(&lock);
 	for (struct k8s_custom **at = &rows; *at;) {
 		struct k8s_custom *c = *at;
-		if (c->retired_ns && now - c->retired_ns >= age_s * NS_PER_S) {
+		if (c->retired_ns && now - c->retired_ns >= age_s * NS_PER_S && !atomic_load(&c->holders)) {
 			*at = c->next;
 			custom_free(c);
 		} else {
@@ -173,6 +194,25 @@ void k8s_custom_collect(unsigned age_s)
 		}
 	}
 	pthread_rwlock_unlock(&lock);
+}
+
+/* A kind's row is const to all but its holders' count. */
+static atomic_uint *holders_of(const struct k8s_kind *k)
+{
+	return &((struct k8s_custom *)k->custom)->holders;
+}
+
+const struct k8s_kind *k8s_custom_hold(const struct k8s_kind *k)
+{
+	if (k->custom)
+		atomic_fetch_add(holders_of(k), 1);
+	return k;
+}
+
+void k8s_custom_release(const struct k8s_kind *k)
+{
+	if (k->custom)
+		atomic_fetch_sub(holders_of(k), 1);
 }
 
 static bool served(const struct k8s_custom *c)

@@ -14,13 +14,16 @@ struct k8s_custom;
 struct k8s_errors;
 
 /* Make rows of all served versions of a (valid) CustomResourceDefinition; earlier rows of the same definition are retired.
- * 0, -EINVAL, -ENOMEM. */
+ * Nothing happens when they say what the definition says. 0, -EINVAL, -ENOMEM. */
 int k8s_custom_register(const json_t *crd, struct err *e);
 void k8s_custom_unregister(const char *crd_name);   // "foos.example.com"; unknown is fine
 
 /* A row that a caller has found stays readable after its definition changed or went: it is retired. Frees rows retired
- * longer than age_s ago; call now and then, with an age no request survives. */
+ * longer than age_s ago that nobody holds; call now and then, with an age no request survives. Who may look at a row for
+ * longer (a watch) holds it; built-in kinds pass. */
 void k8s_custom_collect(unsigned age_s);
+const struct k8s_kind *k8s_custom_hold(const struct k8s_kind *k);   // k
+void k8s_custom_release(const struct k8s_kind *k);
 
 /* Calls fn for each custom row in use, under the registry's lock: fn must not register or unregister. */
 void k8s_custom_each(void (*fn)(void *user, const struct k8s_kind *k), void *user);

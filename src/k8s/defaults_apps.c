@@ -102,6 +102,8 @@ void k8s_defaults_daemonset(json_t *obj)
 
 void k8s_defaults_job(json_t *obj)
 {
+	json_t *rule, *condition;
+	size_t i, k;
 	json_t *spec = workload_spec(obj), *labels = jpath_get(spec, "template.metadata.labels"), *meta = json_object_get(obj, "metadata");
 	if (!spec)
 		return;
@@ -112,6 +114,9 @@ void k8s_defaults_job(json_t *obj)
 	k8s_default(spec, "backoffLimit", json_integer(json_object_get(spec, "backoffLimitPerIndex") ? 2147483647 : 6));
 	k8s_default(spec, "suspend", json_false());
 	k8s_default(spec, "podReplacementPolicy", json_string(json_object_get(spec, "podFailurePolicy") ? "Failed" : "TerminatingOrFailed"));
+	json_array_foreach(jpath_get(spec, "podFailurePolicy.rules"), i, rule)
+		json_array_foreach(json_object_get(rule, "onPodConditions"), k, condition)
+			k8s_default(condition, "status", json_string("True"));
 	if (labels && json_is_object(meta) && !json_object_size(json_object_get(meta, "labels")))
 		json_object_set_new(meta, "labels", json_deep_copy(labels));
 }
@@ -148,6 +153,18 @@ void k8s_defaults_cronjob(json_t *obj)
 
 /* ---- autoscaling ---- */
 
+/* What a given behavior leaves open. The window on the way down stays open: the controller's own is five minutes. */
+static void default_behavior(json_t *behavior)
+{
+	json_t *up = object_at(behavior, "scaleUp"), *down = object_at(behavior, "scaleDown");
+	k8s_default(up, "stabilizationWindowSeconds", json_integer(0));
+	k8s_default(up, "selectPolicy", json_string("Max"));
+	k8s_default(down, "selectPolicy", json_string("Max"));
+	k8s_default(up, "policies", json_pack("[{s:s,s:i,s:i},{s:s,s:i,s:i}]", "type", "Pods", "value", 4, "periodSeconds", 15,
+					      "type", "Percent", "value", 100, "periodSeconds", 15));
+	k8s_default(down, "policies", json_pack("[{s:s,s:i,s:i}]", "type", "Percent", "value", 100, "periodSeconds", 15));
+}
+
 void k8s_defaults_hpa(json_t *obj)
 {
 	json_t *spec = json_object_get(obj, "spec");
@@ -156,4 +173,6 @@ void k8s_defaults_hpa(json_t *obj)
 	k8s_default(spec, "minReplicas", json_integer(1));
 	k8s_default(spec, "metrics", json_pack("[{s:s,s:{s:s,s:{s:s,s:i}}}]", "type", "Resource", "resource", "name", "cpu", "target",
 					       "type", "Utilization", "averageUtilization", 80));
+	if (json_is_object(json_object_get(spec, "behavior")))
+		default_behavior(json_object_get(spec, "behavior"));
 }

@@ -10,6 +10,7 @@
 #include "base/jpath.h"
 #include "base/own.h"
 #include "custom.h"
+#include "descriptions.h"
 #include "kind.h"
 #include "schema.h"
 #include "schema_types.h"
@@ -112,6 +113,17 @@ static json_t *field_type(struct maker *m, const struct k8s_field *f)
 	return out;
 }
 
+/* In version 3 a reference stands alone: the text goes around it. */
+static json_t *described(const struct maker *m, json_t *type, const char *text)
+{
+	if (!text)
+		return type;
+	if (m->v3 && json_object_get(type, "$ref"))
+		type = json_pack("{s:[o]}", "allOf", type);
+	json_object_set_new(type, "description", json_string(text));
+	return type;
+}
+
 static void define(struct maker *m, const struct k8s_schema *s)
 {
 	if (json_object_get(m->definitions, s->name))
@@ -119,10 +131,12 @@ static void define(struct maker *m, const struct k8s_schema *s)
 	json_t *out = json_pack("{s:s}", "type", "object"), *properties = json_object(), *required = json_array();
 	json_object_set_new(m->definitions, s->name, out);   // before the fields: types may be recursive
 	for (size_t i = 0; i < s->count; i++) {
-		json_object_set_new(properties, s->fields[i].name, field_type(m, &s->fields[i]));
+		const struct k8s_field *f = &s->fields[i];
+		json_object_set_new(properties, f->name, described(m, field_type(m, f), k8s_description(s->name, f->name)));
 		if (s->fields[i].required)
 			json_array_append_new(required, json_string(s->fields[i].name));
 	}
+	described(m, out, k8s_description(s->name, NULL));
 	json_object_set_new(out, "properties", properties);
 	if (json_array_size(required))
 		json_object_set(out, "required", required);

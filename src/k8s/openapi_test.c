@@ -1,7 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 // OpenAPI documents: every reference leads somewhere, kinds are found by group, version and kind, the protobuf form
 // decodes to the same names.
+#include "descriptions.h"
 #include "openapi.h"
+#include "schema.h"
 
 #include <setjmp.h>
 #include <stdarg.h>
@@ -156,8 +158,29 @@ static void test_protobuf(void **state)
 	json_decref(doc);
 }
 
+static void test_descriptions(void **state)
+{
+	size_t count, said = 0, fields = 0;
+	const struct k8s_kind *all = k8s_kinds(&count);
+	(void)state;
+	for (size_t i = 0; i < count; i++) {
+		if (!k8s_description(all[i].schema->name, NULL))
+			fail_msg("%s: nobody says what it is", all[i].schema->name);
+		const struct k8s_field *spec = k8s_schema_field(all[i].schema, "spec");
+		for (size_t f = 0; spec && spec->of && f < spec->of->count; f++) {
+			fields++;
+			said += k8s_description(spec->of->name, spec->of->fields[f].name) != NULL;
+		}
+	}
+	assert_true(said * 10 >= fields * 6);      // the rest: volumes of other makers and the like
+	assert_string_equal(k8s_description("io.k8s.api.core.v1.PodSpec", "nodeName"),
+			    "The node it runs on; set by the scheduler, unless you choose.");
+	assert_string_equal(k8s_description("io.k8s.api.core.v1.Pod", "spec"), "What is wanted.");
+	assert_null(k8s_description("io.k8s.api.core.v1.PodSpec", "nothing"));
+}
+
 int main(void)
 {
-	const struct CMUnitTest tests[] = {cmocka_unit_test(test_v2), cmocka_unit_test(test_v3), cmocka_unit_test(test_protobuf)};
+	const struct CMUnitTest tests[] = {cmocka_unit_test(test_v2), cmocka_unit_test(test_v3), cmocka_unit_test(test_protobuf), cmocka_unit_test(test_descriptions)};
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -9,6 +9,7 @@
 #include <string.h>
 
 #include "base/jpath.h"
+#include "base/jtext.h"
 #include "base/own.h"
 #include "name_rules.h"
 
@@ -485,4 +486,23 @@ bool k8s_field_selector_match(const struct k8s_selector *s, const json_t *obj)
 			return false;
 	}
 	return true;
+}
+
+static void pick(json_t *obj, const char *text, size_t len, const char *field)
+{
+	json_t *v = jtext_get(text, len, field);
+	if (v)
+		jpath_set(obj, field, v);
+}
+
+bool k8s_field_selector_match_text(const struct k8s_selector *s, const char *text, size_t len)
+{
+	own_json json_t *picked = json_object();
+	for (size_t i = 0; i < s->count; i++) {
+		const char *field = s->list[i].key;
+		pick(picked, text, len, !strcmp(field, "status.successful") ? "status.succeeded" : field);
+		if (!strcmp(field, "source"))
+			pick(picked, text, len, "reportingComponent");
+	}
+	return k8s_field_selector_match(s, picked);
 }

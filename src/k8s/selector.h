@@ -19,6 +19,8 @@ int k8s_field_selector_parse(const char *text, struct k8s_selector **s, struct e
 
 bool k8s_label_selector_match(const struct k8s_selector *s, const json_t *labels);   // labels: object or NULL
 bool k8s_field_selector_match(const struct k8s_selector *s, const json_t *obj);
+/* The same of an object's JSON text, of which only those fields are parsed. */
+bool k8s_field_selector_match_text(const struct k8s_selector *s, const char *text, size_t len);
 /* If the field selector pins this field to one value ("spec.nodeName" = ...), that value (borrowed), else NULL. */
 const char *k8s_field_selector_value(const struct k8s_selector *s, const char *field);
 /* The fields it names, for checks of what a kind supports (k8s_kind.field_labels). */

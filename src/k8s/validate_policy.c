@@ -10,6 +10,83 @@
 
 #define USER_PRIORITY_MAX 1000000000ll
 
+/* ---- HorizontalPodAutoscaler ---- */
+
+static void check_seconds(const struct k8s_path *path, const json_t *v, bool zero, long long most, struct k8s_errors *e)
+{
+	if (!v)
+		return;
+	if (json_integer_value(v) < (zero ? 0 : 1))
+		k8s_invalid(e, path, v, zero ? "must be greater than or equal to zero" : "must be greater than zero");
+	if (json_integer_value(v) > most)
+		k8s_invalid(e, path, v, "must be less than or equal to %lld", most);
+}
+
+static void check_scaling_rules(const struct k8s_path *path, const json_t *rules, struct k8s_errors *e)
+{
+	static const char *const selects[] = {"Disabled", "Max", "Min", NULL}, *const types[] = {"Percent", "Pods", NULL};
+	const json_t *policies = json_object_get(rules, "policies");
+	json_t *policy, *none = json_integer(0);
+	size_t i;
+	if (!rules) {
+		json_decref(none);
+		return;
+	}
+	check_seconds(PATH(path, "stabilizationWindowSeconds"), json_object_get(rules, "stabilizationWindowSeconds"), true, 3600, e);
+	k8s_check_enum(e, PATH(path, "selectPolicy"), jpath_str(rules, "selectPolicy", ""), selects, false);
+	if (!json_array_size(policies))
+		k8s_required(e, PATH(path, "policies"), "must specify at least one Policy");
+	json_array_foreach(policies, i, policy) {
+		const struct k8s_path *at = PATH_AT(PATH(path, "policies"), i);
+		const json_t *value = json_object_get(policy, "value"), *period = json_object_get(policy, "periodSeconds");
+		k8s_check_enum(e, PATH(at, "type"), jpath_str(policy, "type", ""), types, true);
+		if (json_integer_value(value) <= 0)
+			k8s_invalid(e, PATH(at, "value"), value ? value : none, "must be greater than zero");
+		check_seconds(PATH(at, "periodSeconds"), period ? period : none, false, 1800, e);
+	}
+	json_decref(none);
+}
+
+static void check_metric_target(const struct k8s_path *path, const json_t *target, struct k8s_errors *e)
+{
+	static const char *const types[] = {"AverageValue", "Utilization", "Value", NULL};
+	const json_t *percent = json_object_get(target, "averageUtilization"), *value = json_object_get(target, "averageValue");
+	k8s_check_enum(e, PATH(path, "type"), jpath_str(target, "type", ""), types, true);
+	if (percent && json_integer_value(percent) < 1)
+		k8s_invalid(e, PATH(path, "averageUtilization"), percent, "must be greater than 0");
+	if (value && k8s_quantity_milli(value, 0) <= 0)
+		k8s_invalid(e, PATH(path, "averageValue"), value, "must be positive");
+	if (!percent && !value)
+		k8s_required(e, PATH(path, "averageUtilization"), "must set either a target raw value or a target utilization");
+	if (percent && value)
+		k8s_forbidden(e, PATH(path, "averageValue"), "may not set both a target raw value and a target utilization");
+}
+
+static void check_metric(const struct k8s_path *path, const json_t *metric, struct k8s_errors *e)
+{
+	static const char *const types[] = {"ContainerResource", "External", "Object", "Pods", "Resource", NULL};
+	static const char *const fields[] = {"containerResource", "external", "object", "pods", "resource"};
+	const char *type = jpath_str(metric, "type", "");
+	if (!k8s_check_enum(e, PATH(path, "type"), type, types, true))
+		return;
+	for (size_t i = 0; types[i]; i++) {
+		const json_t *source = json_object_get(metric, fields[i]);
+		const struct k8s_path *at = PATH(path, fields[i]);
+		bool own = !strcmp(type, types[i]);
+		if (own && !source)
+			k8s_required(e, at, "must populate information for the given metric source");
+		if (!own && source)
+			k8s_forbidden(e, at, "must populate the given metric source only");
+		if (!own || !source || (i != 0 && i != 4))
+			continue;
+		if (!*jpath_str(source, "name", ""))
+			k8s_required(e, PATH(at, "name"), "must specify a resource name");
+		if (!i && !*jpath_str(source, "container", ""))
+			k8s_required(e, PATH(at, "container"), "must specify a container name");
+		check_metric_target(PATH(at, "target"), json_object_get(source, "target"), e);
+	}
+}
+
 void k8s_validate_hpa(const json_t *obj, const json_t *old, struct k8s_errors *e)
 {
 	const json_t *spec = json_object_get(obj, "spec"), *min = json_object_get(spec, "minReplicas"), *max = json_object_get(spec, "maxReplicas");
@@ -29,10 +106,10 @@ void k8s_validate_hpa(const json_t *obj, const json_t *old, struct k8s_errors *e
 		k8s_required(e, PATH(target, "name"), NULL);
 	size_t i;
 	json_t *metric;
-	json_array_foreach(json_object_get(spec, "metrics"), i, metric) {
-		static const char *const types[] = {"ContainerResource", "External", "Object", "Pods", "Resource", NULL};
-		k8s_check_enum(e, PATH(PATH_AT(PATH(path, "metrics"), i), "type"), jpath_str(metric, "type", ""), types, true);
-	}
+	json_array_foreach(json_object_get(spec, "metrics"), i, metric)
+		check_metric(PATH_AT(PATH(path, "metrics"), i), metric, e);
+	check_scaling_rules(PATH(PATH(path, "behavior"), "scaleUp"), jpath_get(spec, "behavior.scaleUp"), e);
+	check_scaling_rules(PATH(PATH(path, "behavior"), "scaleDown"), jpath_get(spec, "behavior.scaleDown"), e);
 }
 
 void k8s_validate_pdb(const json_t *obj, const json_t *old, struct k8s_errors *e)

@@ -6,6 +6,7 @@
 
 #include "server/api_metrics.h"
 #include "server/api_review.h"
+#include "server/audit.h"
 #include "server/auth.h"
 #include "server/backup.h"
 #include "server/api_subresource.h"
@@ -41,6 +42,7 @@ static json_t *forbidden(const struct request *r)
 bool api_begin(struct request *r)
 {
 	struct auth_ask ask = auth_ask_of(&r->route);
+	char why[AUTH_WHY_MAX] = "";
 	json_t *s;
 
 	if (r->srv->stopping) {
@@ -52,11 +54,11 @@ bool api_begin(struct request *r)
 		reply_status(r, s);
 		return false;
 	}
-	if (!auth_allowed(r->srv, r->who, &ask)) {
+	bool allowed = auth_allowed_why(r->srv, r->who, &ask, r->audit ? why : NULL);
+	audit_decided(r, allowed, why);
+	if (!allowed)
 		reply_status(r, forbidden(r));
-		return false;
-	}
-	return true;
+	return allowed;
 }
 
 bool api_accept(struct request *r, struct accept *a)

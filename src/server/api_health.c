@@ -7,6 +7,8 @@
 #include "base/buf.h"
 #include "base/own.h"
 #include "server/api.h"
+#include "server/audit.h"
+#include "server/fair.h"
 #include "server/store.h"
 #include "server/watch.h"
 
@@ -15,6 +17,37 @@ static bool is_or_below(const char *path, const char *root)
 	size_t n = strlen(root);
 
 	return !strncmp(path, root, n) && (!path[n] || path[n] == '/');
+}
+
+static void put(struct buf *b, const char *name, const char *type, const char *help, uint64_t n)
+{
+	buf_printf(b, "# HELP bulkhead_%s %s\n# TYPE bulkhead_%s %s\nbulkhead_%s %llu\n", name, help, name, type, name, (unsigned long long)n);
+}
+
+static void put_fairness(const struct server *srv, struct buf *b)
+{
+	struct flow_counts c = { 0 };
+
+	if (!srv->fair)
+		return;
+	fair_counts(srv->fair, &c);
+	put(b, "flow_users", "gauge", "Users who asked for something lately, but administrators.", c.users);
+	put(b, "flow_requests_in_flight", "gauge", "Their requests that are not answered yet.", c.in_flight);
+	put(b, "flow_requests_waiting", "gauge", "Those that wait because their user has had more than a fair part.", c.waiting);
+	put(b, "flow_requests_waited_total", "counter", "Requests that had to wait so.", c.waited_total);
+	put(b, "flow_requests_refused_total", "counter", "Requests answered with 429 so.", c.refused_total);
+}
+
+static void put_audit(const struct server *srv, struct buf *b)
+{
+	struct audit_counts c = { 0 };
+
+	if (!srv->audit)
+		return;
+	audit_counts(srv->audit, &c);
+	put(b, "audit_events_total", "counter", "Events for the audit log.", c.lines);
+	put(b, "audit_events_lost_total", "counter", "Events lost because the audit log could not be written.", c.lost);
+	put(b, "audit_waiting_bytes", "gauge", "What is still to be written of them.", c.waiting_bytes);
 }
 
 static void metrics(struct request *r)
@@ -28,6 +61,8 @@ static void metrics(struct request *r)
 		   (unsigned long long)store_rv(r->srv->store));
 	buf_printf(&b, "# HELP bulkhead_watches Open watches.\n# TYPE bulkhead_watches gauge\nbulkhead_watches %zu\n",
 		   watch_set_count(store_watches(r->srv->store)));
+	put_fairness(r->srv, &b);
+	put_audit(r->srv, &b);
 	reply_buf(r, 200, "text/plain; version=0.0.4", &b);
 }
 

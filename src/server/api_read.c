@@ -7,6 +7,7 @@
 
 #include "base/buf.h"
 #include "base/jpath.h"
+#include "base/jtext.h"
 #include "base/own.h"
 #include "k8s/base64.h"
 #include "k8s/selector.h"
@@ -229,17 +230,32 @@ static json_t *parse_query(struct request *r, const struct k8s_kind *k, struct l
 	return NULL;
 }
 
+/* By the text of what is stored; only what is served in another form is parsed whole. */
 static bool selected(const struct k8s_kind *k, const struct list_query *q, struct obj *o)
 {
-	own_json json_t *j = NULL;
+	bool as_stored = k8s_kind_stored(k) == k;
+	own_json json_t *j = NULL, *labels = NULL;
 
-	if (!q->labels && !q->fields)
-		return true;
+	if (strncmp(obj_key(o), q->prefix, strlen(q->prefix)) || (q->after && strcmp(obj_key(o), q->after) <= 0))
+		return false;
 	if (q->name && strcmp(obj_name(o).name, q->name))
 		return false;
+	if (q->labels && !k8s_label_selector_match(q->labels, labels = jtext_get(obj_text(o), o->text_len, "metadata.labels")))
+		return false;
+	if (!q->fields || as_stored)
+		return !q->fields || k8s_field_selector_match_text(q->fields, obj_text(o), o->text_len);
 	j = api_object(k, o);
-	return (!q->labels || k8s_label_selector_match(q->labels, jpath_get(j, "metadata.labels"))) &&
-	       (!q->fields || k8s_field_selector_match(q->fields, j));
+	return k8s_field_selector_match(q->fields, j);
+}
+
+/* What may be selected: of pods, those of a node if it is named. */
+static int candidates(struct request *r, const struct list_query *q, struct store_list *all)
+{
+	const char *node = q->fields ? k8s_field_selector_value(q->fields, "spec.nodeName") : NULL;
+
+	if (node && !q->rv && !strncmp(q->prefix, "pods/", 5) && obj_node_name(node))
+		return store_list_node(r->srv->store, node, all);
+	return store_list(r->srv->store, q->prefix, q->after, q->labels || q->fields ? 0 : q->limit, q->rv, all);
 }
 
 /* Fill l with what is selected, at most limit, and say where the next part starts (*next, a key; NULL: this was all). */
@@ -248,7 +264,7 @@ static int select_objects(struct request *r, const struct k8s_kind *k, const str
 {
 	bool filter = q->labels || q->fields;
 	struct store_list all;
-	int e = store_list(r->srv->store, q->prefix, q->after, filter ? 0 : q->limit, q->rv, &all);
+	int e = candidates(r, q, &all);
 	size_t kept = 0, i;
 
 	*next = NULL;

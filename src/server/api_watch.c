@@ -9,6 +9,7 @@
 #include "base/clock.h"
 #include "base/jpath.h"
 #include "base/own.h"
+#include "k8s/custom.h"
 #include "k8s/selector.h"
 #include "server/api.h"
 #include "server/registry.h"
@@ -31,7 +32,7 @@ struct line {
 struct http_watch {
 	struct watch *watch;
 	struct request *request;      // lives as long as the connection is suspended
-	const struct k8s_kind *kind;
+	const struct k8s_kind *kind;  // held
 	struct accept accept;
 	char include[16];
 	bool sent_columns;    // Table: column definitions go with the first event only
@@ -221,6 +222,7 @@ static void watch_free_http(void *cls)
 
 	watch_close(w->watch);
 	line_done(&w->line);
+	k8s_custom_release(w->kind);
 	free(w);
 }
 
@@ -303,13 +305,14 @@ void api_watch(struct request *r, const struct k8s_kind *k)
 		return;
 	}
 	w->request = r;
-	w->kind = k;
+	w->kind = k8s_custom_hold(k);
 	w->accept = accept;
 	snprintf(w->include, sizeof w->include, "%s", include && *include ? include : "Metadata");
 	o.user = w;
 	o.hangup_fd = MHD_get_connection_info(r->conn, MHD_CONNECTION_INFO_CONNECTION_FD)->connect_fd;
 	e = watch_open(r->srv->store, &o, &w->watch);
 	if (e) {
+		k8s_custom_release(k);
 		free(w);
 		reply_open_error(r, e);
 		return;

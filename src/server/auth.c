@@ -83,11 +83,18 @@ static bool open_path(const struct identity *who, const struct auth_ask *a)
 	return public_path(a) || (identity_in(who, "system:authenticated") && discovery_path(a));
 }
 
-bool auth_allowed(struct server *srv, const struct identity *who, const struct auth_ask *a)
+bool auth_allowed_why(struct server *srv, const struct identity *who, const struct auth_ask *a, char *why)
 {
+	if (why)
+		*why = '\0';
 	if (identity_in(who, "system:masters") || open_path(who, a))
 		return true;
 	if (node_auth_is_node(who) && node_auth_allows(srv, who, a))
 		return true;
-	return srv && srv->rbac && rbac_allows(srv->rbac, who, a);
+	return srv && srv->rbac && rbac_allows(srv->rbac, who, a, why);
+}
+
+bool auth_allowed(struct server *srv, const struct identity *who, const struct auth_ask *a)
+{
+	return auth_allowed_why(srv, who, a, NULL);
 }

@@ -24,6 +24,9 @@ struct auth_ask auth_ask_of(const struct route *r);   // strings are r's
 
 /* In this order: system:masters may everything; hosts what node_auth.c says; everybody what RBAC grants; health and
  * discovery are open. srv NULL: as if the store were empty. */
+#define AUTH_WHY_MAX 1024
+/* why: AUTH_WHY_MAX bytes, or NULL; which binding allows it, "" when none had to. */
+bool auth_allowed_why(struct server *srv, const struct identity *who, const struct auth_ask *ask, char *why);
 bool auth_allowed(struct server *srv, const struct identity *who, const struct auth_ask *ask);
 
 #endif

@@ -22,6 +22,7 @@
 #define NODE_GROUP "system:nodes"
 #define YEAR_S (365 * 86400)
 #define SANS_MAX 64
+#define GROUPS_MAX 64
 
 static void own_crq_(gnutls_x509_crq_t *c) { if (*c) gnutls_x509_crq_deinit(*c); }
 static void own_crt_(gnutls_x509_crt_t *c) { if (*c) gnutls_x509_crt_deinit(*c); }
@@ -81,6 +82,8 @@ json_t *csr_admit(struct server *srv, const struct identity *who, const struct k
 		return NULL;
 	if (!old && who && json_is_object(json_object_get(obj, "spec")))
 		set_requestor(obj, who);
+	if (old && !*subresource)
+		json_object_set(obj, "spec", json_object_get(old, "spec"));
 	if (old && !strcmp(subresource, "approval"))
 		return check_signer(srv, who, k, old, "approve");
 	if (old && !strcmp(subresource, "status") && !json_equal(jpath_get(obj, "status.certificate"), jpath_get(old, "status.certificate")))
@@ -138,25 +141,43 @@ static int add_san(json_t *sans, unsigned type, const unsigned char *data, size_
 	return json_array_append_new(sans, json_string(text)) ? -EINVAL : 0;
 }
 
+/* All organizations: each is a group that the certificate's holder would be in. */
+static int read_groups(gnutls_x509_crq_t crq, struct csr_info *i, struct err *e)
+{
+	char group[sizeof i->group];
+	unsigned n = 0;
+	int r;
+
+	for (;; n++) {
+		size_t size = sizeof group;
+		r = gnutls_x509_crq_get_dn_by_oid(crq, GNUTLS_OID_X520_ORGANIZATION_NAME, n, 0, group, &size);
+		if (r == GNUTLS_E_REQUESTED_DATA_NOT_AVAILABLE)
+			break;
+		if (r < 0 || strlen(group) != size || n == GROUPS_MAX)
+			return err_set(e, EINVAL, "spec.request: organization %u cannot be read, is too long or one too many", n + 1);
+		if (!n)
+			memcpy(i->group, group, size + 1);
+		i->masters |= !strcmp(group, "system:masters");
+	}
+	i->one_group = n == 1;
+	return 0;
+}
+
 static int read_names(gnutls_x509_crq_t crq, struct csr_info *i, struct err *e)
 {
 	size_t size = sizeof i->name;
-	char second[256];
 	unsigned critical;
 
 	if (gnutls_x509_crq_get_dn_by_oid(crq, GNUTLS_OID_X520_COMMON_NAME, 0, 0, i->name, &size) < 0 || strlen(i->name) != size)
 		return err_set(e, EINVAL, "spec.request: has no common name");
-	size = sizeof i->group;
-	if (gnutls_x509_crq_get_dn_by_oid(crq, GNUTLS_OID_X520_ORGANIZATION_NAME, 0, 0, i->group, &size) < 0 || strlen(i->group) != size)
-		i->group[0] = '\0';
-	size = sizeof second;
-	i->one_group = *i->group && gnutls_x509_crq_get_dn_by_oid(crq, GNUTLS_OID_X520_ORGANIZATION_NAME, 1, 0, second, &size) ==
-					    GNUTLS_E_REQUESTED_DATA_NOT_AVAILABLE;
+	int r = read_groups(crq, i, e);
+	if (r)
+		return r;
 	for (unsigned n = 0; n <= SANS_MAX; n++) {
 		unsigned char san[300];
 		unsigned type = 0;
 		size = sizeof san;
-		int r = gnutls_x509_crq_get_subject_alt_name(crq, n, san, &size, &type, &critical);
+		r = gnutls_x509_crq_get_subject_alt_name(crq, n, san, &size, &type, &critical);
 		if (r == GNUTLS_E_REQUESTED_DATA_NOT_AVAILABLE)
 			return 0;
 		if (r < 0 || n == SANS_MAX || add_san(i->sans, r, san, size))
@@ -229,8 +250,7 @@ int csr_check(const json_t *csr, const struct csr_info *i, struct err *e)
 		return err_set(e, EINVAL, "usages did not match %s", serving ? "[digital signature key encipherment server auth]" :
 			       "[digital signature key encipherment client auth]");
 	if (client)
-		return strcmp(i->group, "system:masters") ? 0 : err_set(e, EINVAL, "use of %s signer with system:masters group is not allowed",
-									 signer);
+		return i->masters ? err_set(e, EINVAL, "use of %s signer with system:masters group is not allowed", signer) : 0;
 	r = check_node(i, e);
 	if (!r && node && json_array_size(i->sans))
 		r = err_set(e, EINVAL, "DNS and IP subjectAltNames are not allowed");

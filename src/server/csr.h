@@ -15,8 +15,8 @@
 #define CSR_NODE_CLIENT "kubernetes.io/kube-apiserver-client-kubelet"
 #define CSR_NODE_SERVING "kubernetes.io/kubelet-serving"
 
-/* Before a change of any object is stored; old NULL: it is new. Other kinds pass. who NULL: the server itself.
- * Returns NULL or a Status. */
+/* Before a change of any object is stored; old NULL: it is new. Other kinds pass. who NULL: the server itself. What a
+ * request asks for, and who asked, stay as they were. Returns NULL or a Status. */
 json_t *csr_admit(struct server *srv, const struct identity *who, const struct k8s_kind *k, const char *subresource, json_t *obj,
 		  const json_t *old);
 /* A change of csr/approval is one of status.conditions only. */
@@ -27,6 +27,7 @@ struct csr_info {
 	char name[256];                  // common name
 	bool one_group;                  // exactly one organization
 	char group[256];                 // the first
+	bool masters;                    // system:masters is among them
 	json_t *sans;                    // owned: array of DNS names and addresses as text
 	bool other_sans;                 // names of other kinds
 };

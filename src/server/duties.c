@@ -18,7 +18,7 @@ static const struct unit_ops *const workloads[] = {
 };
 static const struct unit_ops *const network[] = { &endpoints_unit, NULL };
 static const struct unit_ops *const policy[] = {
-	&disruption_unit, &quota_unit, &custom_definitions_unit, &volume_binder_unit, &volume_protect_unit, NULL,
+	&hpa_unit, &disruption_unit, &quota_unit, &custom_definitions_unit, &volume_binder_unit, &volume_protect_unit, NULL,
 };
 static const struct unit_ops *const garbage[] = { &garbage_unit, NULL };
 

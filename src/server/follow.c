@@ -92,21 +92,25 @@ static int reload(void *user)
 	struct store *st = f->st;
 	struct history *history = NULL;
 	struct index *x = NULL;
+	struct node_index *nodes = NULL;
 	struct err e = ERR_INIT;
 	uint64_t rv = 0;
-	int r = store_load(st, &x, &rv, &e);
+	int r = store_load(st, &x, &nodes, &rv, &e);
 
 	if (!r && !(history = history_new(rv)))
 		r = err_set(&e, ENOMEM, "store: out of memory");
 	if (r) {
 		log_error("store", "%s", e.text);
+		node_index_free(nodes);
 		index_free(x);
 		return r;
 	}
 	pthread_rwlock_wrlock(&st->lock);
+	node_index_free(st->nodes);
 	index_free(st->index);
 	history_free(st->history);
 	st->index = x;
+	st->nodes = nodes;
 	st->history = history;
 	atomic_store_explicit(&st->rv, rv, memory_order_release);
 	pthread_rwlock_unlock(&st->lock);

@@ -46,13 +46,15 @@ void history_free(struct history *h)
 	free(h);
 }
 
-void history_append(struct history *h, const struct event *e)
+void history_append(struct history *h, const struct event *e, size_t live)
 {
+	size_t max = live / 4 > HISTORY_BYTES_MAX ? live / 4 : HISTORY_BYTES_MAX;
+
 	if (h->count == HISTORY_EVENTS_MAX)
 		drop_oldest(h);
 	h->ring[(h->head + h->count++) % HISTORY_EVENTS_MAX] = *e;
 	h->bytes += event_bytes(e);
-	while (h->bytes > HISTORY_BYTES_MAX && h->count > HISTORY_EVENTS_MIN)
+	while (h->bytes > max && h->count > HISTORY_EVENTS_MIN)
 		drop_oldest(h);
 }
 

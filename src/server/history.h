@@ -7,14 +7,15 @@
 #include "server/store.h"
 
 #define HISTORY_EVENTS_MAX 16384
-#define HISTORY_BYTES_MAX (8u << 20)
+#define HISTORY_BYTES_MAX (8u << 20)   // or a quarter of what is live, if that is more
 #define HISTORY_EVENTS_MIN 256      // kept whatever their size
 
 struct history;
 
 struct history *history_new(uint64_t rv);    // rv: changes up to here are not in the history
 void history_free(struct history *h);
-void history_append(struct history *h, const struct event *e);   // takes over e's references
+/* Takes over e's references. live: bytes of all objects that are there. */
+void history_append(struct history *h, const struct event *e, size_t live);
 uint64_t history_start(const struct history *h);   // changes after this resourceVersion are all there
 size_t history_count(const struct history *h);
 size_t history_find(const struct history *h, uint64_t after);    // position of the first event with rv > after

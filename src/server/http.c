@@ -12,18 +12,22 @@
 #include <strings.h>
 #include <sys/socket.h>
 
+#include "base/clock.h"
 #include "base/file.h"
 #include "base/log.h"
 #include "base/own.h"
 #include "server/api.h"
+#include "server/audit.h"
 #include "server/auth.h"
 #include "server/bootstrap_token.h"
+#include "server/fair.h"
 #include "server/request.h"
 #include "server/service_token.h"
 #include "server/status.h"
 #include "server/store.h"
 
 #define CONNECTIONS_MAX 65536
+#define THREADS 4                    // each walks its idle watches when it resumes a request: more threads, shorter walks
 #define CONNECTION_MEMORY 32768      // headers of a request, and one block of an answer
 #define IDLE_SECONDS 120             // of a connection without a request, or whose peer takes nothing
 #define BODY_GIVE_UP (4 * REQUEST_BODY_MAX)
@@ -99,6 +103,8 @@ static void on_completed(void *cls, struct MHD_Connection *conn, void **context,
 	(void)code;
 	if (!r)
 		return;
+	audit_end(r);
+	fair_leave(r);
 	if (r->free_state)
 		r->free_state(r->state);
 	if (r->response)
@@ -164,20 +170,19 @@ static bool begin(struct http *h, struct request *r, const char *method)
 		reply_status(r, e == -ENOMEM ? status_errno(e) : status_bad_request("the request's URL is malformed"));
 		return true;
 	}
+	r->who = peer_identity(h, r->conn, &invalid);
+	if (invalid || (identity_in(r->who, "system:unauthenticated") && !bearer_identity(r))) {
+		r->who = NULL;
+		audit_begin(r);
+		reply_status(r, status_new(401, "Unauthorized", "Unauthorized"));
+		return true;
+	}
+	audit_begin(r);
 	if (body_too_large(r)) {
 		reply_too_large(r);
 		return true;
 	}
-	r->who = peer_identity(h, r->conn, &invalid);
-	if (invalid) {
-		reply_status(r, status_new(401, "Unauthorized", "Unauthorized"));
-		return true;
-	}
-	if (identity_in(r->who, "system:unauthenticated") && !bearer_identity(r)) {
-		reply_status(r, status_new(401, "Unauthorized", "Unauthorized"));
-		return true;
-	}
-	return !api_begin(r);
+	return !api_begin(r) || !fair_knock(r);
 }
 
 static void refreshed(struct store_wait *w)
@@ -212,11 +217,18 @@ static void serve(struct request *r)
 	store_refresh(r->srv->store, &r->refresh);
 }
 
+static void enter(struct request *r)
+{
+	audit_body(r);
+	fair_enter(r, serve);
+}
+
 static enum MHD_Result on_request(void *cls, struct MHD_Connection *conn, const char *url, const char *method,
 				  const char *version, const char *data, size_t *len, void **context)
 {
 	struct request *r = *context;
 	void (*resume)(struct request *r);
+	uint64_t start;
 
 	(void)conn;
 	(void)url;
@@ -234,6 +246,7 @@ static enum MHD_Result on_request(void *cls, struct MHD_Connection *conn, const 
 		*len = 0;
 		return MHD_YES;
 	}
+	start = clock_mono_ns();
 	resume = r->resume;
 	r->resume = NULL;
 	if (r->body_seen > REQUEST_BODY_MAX)
@@ -241,7 +254,8 @@ static enum MHD_Result on_request(void *cls, struct MHD_Connection *conn, const 
 	else if (resume)
 		resume(r);
 	else
-		serve(r);
+		enter(r);
+	fair_worked(r, clock_mono_ns() - start);
 	return r->resume && !r->response ? MHD_YES : send_reply(r);
 }
 
@@ -343,7 +357,6 @@ static void http_free(struct http *h)
 
 int http_start(struct server *srv, const char *listen, struct http **out, struct err *e)
 {
-	unsigned threads = sysconf(_SC_NPROCESSORS_ONLN) > 2 ? 4 : 2;
 	struct http *h = calloc(1, sizeof *h);
 	int r;
 
@@ -359,7 +372,7 @@ int http_start(struct server *srv, const char *listen, struct http **out, struct
 			MHD_USE_EPOLL_INTERNAL_THREAD | MHD_USE_TLS | MHD_ALLOW_SUSPEND_RESUME |
 				MHD_USE_ERROR_LOG | MHD_USE_TURBO,
 			0, NULL, NULL, on_request, h, MHD_OPTION_EXTERNAL_LOGGER, log_mhd, NULL, MHD_OPTION_LISTEN_SOCKET, h->fd,
-			MHD_OPTION_THREAD_POOL_SIZE, threads, MHD_OPTION_CONNECTION_LIMIT, (unsigned)CONNECTIONS_MAX,
+			MHD_OPTION_THREAD_POOL_SIZE, (unsigned)THREADS, MHD_OPTION_CONNECTION_LIMIT, (unsigned)CONNECTIONS_MAX,
 			MHD_OPTION_CONNECTION_MEMORY_LIMIT, (size_t)CONNECTION_MEMORY, MHD_OPTION_CONNECTION_TIMEOUT,
 			(unsigned)IDLE_SECONDS, MHD_OPTION_HTTPS_MEM_KEY, h->key.data, MHD_OPTION_HTTPS_MEM_CERT, h->cert.data,
 			MHD_OPTION_HTTPS_MEM_TRUST, h->ca.data, MHD_OPTION_HTTPS_PRIORITIES, PRIORITIES,

@@ -7,6 +7,7 @@
 #include <strings.h>
 
 #include "k8s/kind.h"
+#include "server/audit.h"
 #include "server/auth.h"
 #include "server/status.h"
 
@@ -107,5 +108,6 @@ json_t *impersonate(struct request *r)
 	identity_free(r->token_who);
 	r->token_who = who;
 	r->who = who;
+	audit_impersonated(r);
 	return NULL;
 }

@@ -15,7 +15,7 @@ struct chunk {
 struct index {
 	struct chunk **chunks;   // never empty ones
 	size_t chunk_count, chunk_cap;
-	size_t count;
+	size_t count, bytes;
 };
 
 struct index *index_new(void)
@@ -39,6 +39,11 @@ void index_free(struct index *x)
 size_t index_count(const struct index *x)
 {
 	return x->count;
+}
+
+size_t index_bytes(const struct index *x)
+{
+	return x->bytes;
 }
 
 /* The chunk that holds key or would: the last one whose first key is <= key. */
@@ -137,6 +142,7 @@ int index_put(struct index *x, struct obj *o, struct obj **old)
 	if (slot < c->count && !strcmp(obj_key(c->objs[slot]), obj_key(o))) {
 		*old = c->objs[slot];
 		c->objs[slot] = o;
+		x->bytes += o->text_len - (*old)->text_len;
 		return 0;
 	}
 	if (c->count == CHUNK_MAX) {
@@ -152,6 +158,7 @@ int index_put(struct index *x, struct obj *o, struct obj **old)
 	c->objs[slot] = o;
 	c->count++;
 	x->count++;
+	x->bytes += o->text_len;
 	*old = NULL;
 	return 0;
 }
@@ -178,6 +185,7 @@ struct obj *index_remove(struct index *x, const char *key)
 		memmove(x->chunks + at, x->chunks + at + 1, (x->chunk_count - at) * sizeof *x->chunks);
 	}
 	x->count--;
+	x->bytes -= o->text_len;
 	return o;
 }
 

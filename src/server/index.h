@@ -12,6 +12,7 @@ struct index;
 struct index *index_new(void);
 void index_free(struct index *x);
 size_t index_count(const struct index *x);
+size_t index_bytes(const struct index *x);     // of their texts
 struct obj *index_get(const struct index *x, const char *key);   // borrowed; NULL when absent
 
 /* Put o (a reference becomes the index's) in place of the object with its key, which *old gets (NULL: there was none;

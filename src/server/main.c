@@ -15,11 +15,13 @@
 #include "base/err.h"
 #include "base/file.h"
 #include "base/log.h"
+#include "server/audit.h"
 #include "server/backup.h"
 #include "server/bootstrap.h"
 #include "server/controllers/controllers.h"
 #include "server/duties.h"
 #include "server/etcd_identity.h"
+#include "server/fair.h"
 #include "server/http.h"
 #include "server/jwt.h"
 #include "server/leader.h"
@@ -49,11 +51,20 @@ static const char usage[] =
 	"  --service-cidr CIDR  addresses of Services (default 10.96.0.0/12)\n"
 	"  --cluster-cidr CIDR  addresses of pods, divided among the nodes (default 10.88.0.0/16)\n"
 	"  --node-prefix N      length of a node's prefix in it (default 24)\n"
+	"  --audit-log FILE     write down who asked for what, one audit.k8s.io/v1 Event a line\n"
+	"  --audit-policy FILE  audit.k8s.io/v1 Policy: of which requests, and how much (default: metadata of all but health checks)\n"
+	"  --audit-max-mib N    start a new file at this size (default 100)\n"
+	"  --audit-keep N       old files to keep: FILE.1, FILE.2, ... (default 5)\n"
+	"  --user-share PERCENT of the time of the HTTP threads that users together may have, each a fair part; 100: no limit\n"
+	"                       (default 80)\n"
 	"  --help, --version\n";
 
 struct options {
 	const char *root, *listen, *advertise, *node_name, *node_addr, *kubelet_port, *store, *restore;
 	const char *pod_listen, *service_cidr, *cluster_cidr, *node_prefix;
+	const char *audit_log, *audit_policy, *audit_max_mib, *audit_keep, *user_share;
+	unsigned share;
+	struct audit_options audit;
 };
 
 static void die_usage(const char *why)
@@ -71,6 +82,10 @@ static void parse_options(int argc, char **argv, struct options *o)
 		{ "store", required_argument, NULL, 's' }, { "restore", required_argument, NULL, 'b' },
 		{ "pod-listen", required_argument, NULL, 'P' }, { "service-cidr", required_argument, NULL, 'S' },
 		{ "cluster-cidr", required_argument, NULL, 'C' }, { "node-prefix", required_argument, NULL, 'N' },
+		{ "audit-log", required_argument, NULL, 'A' },
+		{ "audit-policy", required_argument, NULL, 'p' }, { "audit-max-mib", required_argument, NULL, 'm' },
+		{ "user-share", required_argument, NULL, 'u' },
+		{ "audit-keep", required_argument, NULL, 'K' },
 		{ "help", no_argument, NULL, 'h' }, { "version", no_argument, NULL, 'v' }, { NULL, 0, NULL, 0 },
 	};
 	int c;
@@ -89,6 +104,11 @@ static void parse_options(int argc, char **argv, struct options *o)
 		case 'S': o->service_cidr = optarg; break;
 		case 'C': o->cluster_cidr = optarg; break;
 		case 'N': o->node_prefix = optarg; break;
+		case 'A': o->audit_log = optarg; break;
+		case 'p': o->audit_policy = optarg; break;
+		case 'm': o->audit_max_mib = optarg; break;
+		case 'K': o->audit_keep = optarg; break;
+		case 'u': o->user_share = optarg; break;
 		case 'h': fputs(usage, stdout); exit(0);
 		case 'v': puts("bulkhead-server " BULKHEAD_VERSION); exit(0);
 		default: die_usage("unknown option");
@@ -111,6 +131,28 @@ static int parse_port(const char *text, const char *option)
 		die_usage(why);
 	}
 	return port;
+}
+
+static unsigned long parse_number(const char *text, const char *option, unsigned long min, unsigned long max)
+{
+	char *end, why[128];
+	unsigned long n = strtoul(text, &end, 10);
+
+	if (*text >= '0' && *text <= '9' && !*end && n >= min && n <= max)
+		return n;
+	snprintf(why, sizeof why, "%s: must be a number from %lu to %lu, not \"%.32s\"", option, min, max, text);
+	die_usage(why);
+	return 0;
+}
+
+static void parse_audit(struct options *o)
+{
+	if ((o->audit_policy || strcmp(o->audit_max_mib, "100") || strcmp(o->audit_keep, "5")) && !o->audit_log)
+		die_usage("--audit-policy, --audit-max-mib and --audit-keep need --audit-log FILE");
+	o->audit = (struct audit_options){
+		.path = o->audit_log, .policy = o->audit_policy, .keep = (unsigned)parse_number(o->audit_keep, "--audit-keep", 0, 1000),
+		.max_bytes = (uint64_t)parse_number(o->audit_max_mib, "--audit-max-mib", 1, 1 << 20) << 20,
+	};
 }
 
 static void parse_range(const char *text, const char *option, unsigned longest, struct cidr *out)
@@ -216,6 +258,7 @@ static void stop_serving(struct server *srv, struct http *http, struct http *pod
 	if (pod_http)
 		http_quiesce(pod_http);
 	metrics_stop(srv->metrics);
+	fair_stop(srv->fair);
 	streams_stop(srv->streams);
 	while (srv->suspended) {
 		watch_set_end_all(store_watches(srv->store));
@@ -227,6 +270,7 @@ static void stop_serving(struct server *srv, struct http *http, struct http *pod
 		http_stop(pod_http);
 	streams_free(srv->streams);
 	metrics_free(srv->metrics);
+	fair_free(srv->fair);
 }
 
 static int serve(struct server *srv, const struct options *o, const sigset_t *signals, struct err *e)
@@ -237,6 +281,10 @@ static int serve(struct server *srv, const struct options *o, const sigset_t *si
 	struct http *http = NULL, *pod_http = NULL;
 	int r = srv->rbac && duties ? bootstrap_objects(srv, e) : err_set(e, ENOMEM, "out of memory");
 
+	if (!r)
+		r = audit_open(&o->audit, &srv->audit, e);
+	if (!r)
+		r = fair_start(o->share, &srv->fair, e);
 	if (!r)
 		r = recorder_start(srv, &srv->recorder, e);
 	if (!r)
@@ -262,6 +310,7 @@ static int serve(struct server *srv, const struct options *o, const sigset_t *si
 	loop_stop(kinds);
 	stop_serving(srv, http, pod_http);
 	recorder_stop(srv->recorder);
+	audit_close(srv->audit);
 	duties_free(duties);
 	return r;
 }
@@ -313,7 +362,8 @@ static int run(struct server *srv, const struct options *o, const char *hostname
 int main(int argc, char **argv)
 {
 	struct options o = { .listen = "0.0.0.0:6443", .advertise = "127.0.0.1", .kubelet_port = "10250", .store = "sqlite",
-			     .service_cidr = "10.96.0.0/12", .cluster_cidr = "10.88.0.0/16", .node_prefix = "24" };
+			     .service_cidr = "10.96.0.0/12", .cluster_cidr = "10.88.0.0/16", .node_prefix = "24", .audit_max_mib = "100", .audit_keep = "5",
+			     .user_share = "80" };
 	struct server srv = { 0 };
 	char hostname[256] = "localhost";
 	struct err e = ERR_INIT;
@@ -333,6 +383,8 @@ int main(int argc, char **argv)
 	if (o.pod_listen && !strrchr(o.pod_listen, ':'))
 		die_usage("--pod-listen: must be ADDRESS:PORT");
 	parse_ranges(&o, &srv);
+	parse_audit(&o);
+	o.share = (unsigned)parse_number(o.user_share, "--user-share", 1, 100);
 	srv.endpoint = endpoint_of(&o, &srv);
 
 	log_init("bulkhead-server");

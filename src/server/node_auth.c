@@ -87,9 +87,8 @@ static bool is_its_pod(struct server *srv, const char *node, const char *ns, con
 {
 	char key[REG_KEY_MAX];
 	own_obj struct obj *o = store_get(srv->store, reg_key(k8s_kind_find("", "v1", "pods"), ns, name, key));
-	own_json json_t *pod = o ? obj_json(o) : NULL;
 
-	return !pod || !strcmp(jpath_str(pod, "spec.nodeName", ""), node);   // absent: the answer is 404
+	return !o || obj_is_on(o, node);   // absent: the answer is 404
 }
 
 /* Does a part of a pod's spec hold {"KEY": name} where KEY stands for this kind of object? */
@@ -134,24 +133,23 @@ static bool pod_names(const json_t *pod, const char *resource, const char *name)
 	return names(spec, secrets, name);
 }
 
-/* Most pods are passed over by a look at their text: only those that hold both names are parsed. */
+/* Most pods are passed over by a look at their text: only those that hold the name are parsed. */
 static bool is_named(struct server *srv, const char *node, const struct auth_ask *a)
 {
-	char prefix[REG_KEY_MAX], on_node[300], quoted[300];
+	char prefix[REG_KEY_MAX], quoted[300];
 	struct store_list l;
 	bool yes = false;
 
-	if (!*a->name || !*a->ns ||
-	    store_list(srv->store, reg_prefix(k8s_kind_find("", "v1", "pods"), a->ns, prefix), NULL, 0, 0, &l))
+	if (!*a->name || !*a->ns || store_list_node(srv->store, node, &l))
 		return false;
-	snprintf(on_node, sizeof on_node, "\"nodeName\":\"%s\"", node);
+	reg_prefix(k8s_kind_find("", "v1", "pods"), a->ns, prefix);
 	snprintf(quoted, sizeof quoted, "\"%s\"", a->name);
 	for (size_t i = 0; i < l.count && !yes; i++) {
 		const char *text = obj_text(l.objs[i]);
 		size_t len = l.objs[i]->text_len;
-		own_json json_t *pod = memmem(text, len, on_node, strlen(on_node)) && memmem(text, len, quoted, strlen(quoted)) ?
+		own_json json_t *pod = !strncmp(obj_key(l.objs[i]), prefix, strlen(prefix)) && memmem(text, len, quoted, strlen(quoted)) ?
 				       obj_json(l.objs[i]) : NULL;
-		yes = pod && !strcmp(jpath_str(pod, "spec.nodeName", ""), node) && pod_names(pod, a->resource, a->name);
+		yes = pod && pod_names(pod, a->resource, a->name);
 	}
 	store_list_fini(&l);
 	return yes;

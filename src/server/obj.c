@@ -7,6 +7,7 @@
 #include <string.h>
 
 #include "base/buf.h"
+#include "base/jtext.h"
 #include "base/own.h"
 
 #define DUMP_FLAGS (JSON_COMPACT | JSON_ENCODE_ANY)
@@ -75,6 +76,49 @@ static int encode_text(struct buf *b, const json_t *j, size_t *rv_off)
 	return r ? r : buf_puts(b, "}");
 }
 
+/* Letters, digits, '-' and '.' stand in JSON text as they are. */
+static bool plain_name(const char *name, size_t len)
+{
+	for (size_t i = 0; i < len; i++)
+		if (!(name[i] >= 'a' && name[i] <= 'z') && !(name[i] >= '0' && name[i] <= '9') && name[i] != '-' && name[i] != '.')
+			return false;
+	return len > 0 && len < OBJ_NODE_MAX;
+}
+
+bool obj_node_name(const char *name)
+{
+	return plain_name(name, strlen(name));
+}
+
+static void find_node(struct obj *o)
+{
+	const char *value;
+	size_t len;
+
+	if (strncmp(obj_key(o), "pods/", 5) || !jtext_find(obj_text(o), o->text_len, "spec.nodeName", &value, &len) || len < 3 ||
+	    *value != '"' || !plain_name(value + 1, len - 2))
+		return;
+	o->node_end = obj_text(o) + o->text_len - (value + 1);
+	o->node_len = len - 2;
+}
+
+static const char *node_text(const struct obj *o)
+{
+	return obj_text(o) + o->text_len - o->node_end;
+}
+
+const char *obj_node(const struct obj *o, char out[OBJ_NODE_MAX])
+{
+	memcpy(out, node_text(o), o->node_len);
+	out[o->node_len] = '\0';
+	return out;
+}
+
+bool obj_is_on(const struct obj *o, const char *node)
+{
+	return o->node_len && !strncmp(node_text(o), node, o->node_len) && !node[o->node_len];
+}
+
 static struct obj *obj_alloc(const char *key, const char *text, size_t len)
 {
 	size_t key_len = strlen(key);
@@ -86,6 +130,7 @@ static struct obj *obj_alloc(const char *key, const char *text, size_t len)
 	memcpy(o->data, key, key_len + 1);
 	memcpy(o->data + key_len + 1, text, len);
 	o->data[key_len + 1 + len] = '\0';
+	find_node(o);
 	return o;
 }
 
@@ -98,6 +143,8 @@ int obj_encode(const char *key, const json_t *j, struct obj **out)
 
 	if (r)
 		return r;
+	if (b.len > OBJ_TEXT_MAX)
+		return -EFBIG;
 	o = obj_alloc(key, b.data, b.len);
 	if (!o)
 		return -ENOMEM;

@@ -99,7 +99,8 @@ static bool is_account(const json_t *subject, const char *binding_ns, const char
 	return !strcmp(full, user);
 }
 
-static bool binds(const json_t *binding, const struct identity *who)
+/* The subject of a binding that who is; NULL: none. */
+static const json_t *bound(const json_t *binding, const struct identity *who)
 {
 	const char *ns = jpath_str(binding, "metadata.namespace", "");
 	json_t *s;
@@ -109,9 +110,9 @@ static bool binds(const json_t *binding, const struct identity *who)
 		const char *what = jpath_str(s, "kind", ""), *name = jpath_str(s, "name", "");
 		if ((!strcmp(what, "User") && !strcmp(name, who->name)) || (!strcmp(what, "Group") && identity_in(who, name)) ||
 		    (!strcmp(what, "ServiceAccount") && is_account(s, ns, who->name)))
-			return true;
+			return s;
 	}
-	return false;
+	return NULL;
 }
 
 /* Called for rules; true: enough. */
@@ -169,7 +170,18 @@ static bool each_of_role(struct rbac *b, const json_t *ref, const char *ns, rule
 	return role && (each_rule(role, fn, user) || (cluster && each_aggregated(b, role, fn, user)));
 }
 
-static bool each_binding(struct rbac *b, const char *plural, const char *ns, const struct identity *who, rule_fn *fn, void *user)
+static void say_why(char *why, const json_t *binding, const json_t *subject)
+{
+	const char *ns = jpath_str(binding, "metadata.namespace", "");
+
+	snprintf(why, AUTH_WHY_MAX, "RBAC: allowed by %sRoleBinding \"%s%s%s\" of %s \"%s\" to %s \"%s%s%s\"", *ns ? "" : "Cluster",
+		 jpath_str(binding, "metadata.name", ""), *ns ? "/" : "", ns, jpath_str(binding, "roleRef.kind", ""),
+		 jpath_str(binding, "roleRef.name", ""), jpath_str(subject, "kind", ""), jpath_str(subject, "name", ""),
+		 jpath_str(subject, "namespace", NULL) ? "/" : "", jpath_str(subject, "namespace", ""));
+}
+
+static bool each_binding(struct rbac *b, const char *plural, const char *ns, const struct identity *who, rule_fn *fn, void *user,
+			 char *why)
 {
 	char prefix[REG_KEY_MAX];
 	struct store_list l;
@@ -179,23 +191,27 @@ static bool each_binding(struct rbac *b, const char *plural, const char *ns, con
 		return false;
 	for (size_t i = 0; i < l.count && !done; i++) {
 		const json_t *binding = parse(b, l.objs[i]);
-		if (binding && binds(binding, who))
-			done = each_of_role(b, json_object_get(binding, "roleRef"), ns ? ns : "", fn, user);
+		const json_t *subject = binding ? bound(binding, who) : NULL;
+		if (!subject)
+			continue;
+		done = each_of_role(b, json_object_get(binding, "roleRef"), ns ? ns : "", fn, user);
+		if (done && why)
+			say_why(why, binding, subject);
 	}
 	store_list_fini(&l);
 	return done;
 }
 
 /* True: fn had enough. */
-static bool visit(struct rbac *b, const struct identity *who, const char *ns, rule_fn *fn, void *user)
+static bool visit(struct rbac *b, const struct identity *who, const char *ns, rule_fn *fn, void *user, char *why)
 {
 	bool done;
 
 	pthread_mutex_lock(&b->lock);
 	if (b->kept.count > KEPT_MAX)
 		map_fini(&b->kept, parsed_free);
-	done = each_binding(b, "clusterrolebindings", NULL, who, fn, user) ||
-	       (*ns && each_binding(b, "rolebindings", ns, who, fn, user));
+	done = each_binding(b, "clusterrolebindings", NULL, who, fn, user, why) ||
+	       (*ns && each_binding(b, "rolebindings", ns, who, fn, user, why));
 	pthread_mutex_unlock(&b->lock);
 	return done;
 }
@@ -260,9 +276,9 @@ static bool allows(const json_t *rule, void *user)
 	return lists(rule, "apiGroups", a->group) && lists_resource(rule, a->resource, a->subresource) && lists_name(rule, a->name);
 }
 
-bool rbac_allows(struct rbac *b, const struct identity *who, const struct auth_ask *ask)
+bool rbac_allows(struct rbac *b, const struct identity *who, const struct auth_ask *ask, char *why)
 {
-	return visit(b, who, ask->path ? "" : ask->ns, allows, (void *)ask);
+	return visit(b, who, ask->path ? "" : ask->ns, allows, (void *)ask, why);
 }
 
 static bool collect(const json_t *rule, void *user)
@@ -276,7 +292,7 @@ json_t *rbac_rules(struct rbac *b, const struct identity *who, const char *ns)
 	json_t *rules = json_array();
 
 	if (rules)
-		visit(b, who, ns, collect, rules);
+		visit(b, who, ns, collect, rules, NULL);
 	return rules;
 }
 
@@ -367,7 +383,7 @@ static json_t *admit_binding(struct rbac *b, const struct identity *who, const s
 				       .subresource = "", .ns = ns, .name = jpath_str(ref, "name", "") };
 	own_json json_t *wanted = json_array();
 
-	if (rbac_allows(b, who, &bind))
+	if (rbac_allows(b, who, &bind, NULL))
 		return NULL;
 	pthread_mutex_lock(&b->lock);
 	each_of_role(b, ref, ns, collect, wanted);
@@ -388,7 +404,7 @@ json_t *rbac_admit(struct rbac *b, const struct identity *who, const struct k8s_
 	if (old && json_equal(json_object_get(obj, "rules"), json_object_get(old, "rules")) &&
 	    json_equal(json_object_get(obj, "aggregationRule"), json_object_get(old, "aggregationRule")))
 		return NULL;
-	if (rbac_allows(b, who, &escalate))
+	if (rbac_allows(b, who, &escalate, NULL))
 		return NULL;
 	if (json_object_get(obj, "aggregationRule")) {   // may come to mean anything
 		own_json json_t *all = json_loads("[{\"verbs\":[\"*\"],\"apiGroups\":[\"*\"],\"resources\":[\"*\"]}]", 0, NULL);

@@ -17,7 +17,8 @@ struct rbac;
 struct rbac *rbac_new(struct server *srv);
 void rbac_free(struct rbac *b);   // NULL is fine
 
-bool rbac_allows(struct rbac *b, const struct identity *who, const struct auth_ask *ask);
+/* why: as of auth_allowed_why. */
+bool rbac_allows(struct rbac *b, const struct identity *who, const struct auth_ask *ask, char *why);
 /* All rules that apply to who, in ns and cluster-wide ("": only these): a new array. NULL: no memory. */
 json_t *rbac_rules(struct rbac *b, const struct identity *who, const char *ns);
 /* A role or binding is about to become obj (old: what it is; NULL on create): nobody gives away what he does not have.

@@ -5,6 +5,8 @@
 #include <string.h>
 
 #include "base/own.h"
+#include "server/audit.h"
+#include "server/fair.h"
 #include "server/status.h"
 
 #define STREAM_BLOCK 16384   // one TLS record
@@ -55,7 +57,10 @@ void reply_buf(struct request *r, unsigned code, const char *type, struct buf *b
 	char *text = buf_take(b);
 	struct MHD_Response *m = text ? MHD_create_response_from_buffer_with_free_callback(len, text, free_text) : NULL;
 
-	if (!m)
+	fair_sent(r, len);
+	if (m)
+		audit_text(r, text, len);
+	else
 		free(text);
 	set_reply(r, code, type, m);
 }
@@ -88,6 +93,7 @@ void reply_status(struct request *r, json_t *status)
 {
 	int code = status_code(status);
 
+	audit_status(r, status);
 	reply_json(r, code, status);
 	if (code == 429 && r->response)
 		MHD_add_response_header(r->response, "Retry-After", "1");
@@ -98,22 +104,63 @@ static void free_obj(void *o)
 	obj_unref(o);
 }
 
-void reply_obj(struct request *r, unsigned code, struct obj *o)
+void reply_shared(struct request *r, unsigned code, const char *type, const char *data, size_t len, void (*free_fn)(void *user),
+		  void *user)
 {
-	struct MHD_Response *m =
-		MHD_create_response_from_buffer_with_free_callback_cls(o->text_len, (void *)obj_text(o), free_obj, o);
+	struct MHD_Response *m = MHD_create_response_from_buffer_with_free_callback_cls(len, (void *)data, free_fn, user);
 
 	if (!m)
-		obj_unref(o);
-	set_reply(r, code, "application/json", m);
+		free_fn(user);
+	set_reply(r, code, type, m);
+}
+
+void reply_obj(struct request *r, unsigned code, struct obj *o)
+{
+	audit_object(r, o);
+	reply_shared(r, code, "application/json", obj_text(o), o->text_len, free_obj, o);
+}
+
+/* A stream whose bytes count as its user's. */
+struct counted {
+	struct request *r;
+	MHD_ContentReaderCallback read;
+	MHD_ContentReaderFreeCallback free_fn;
+	void *user;
+};
+
+static ssize_t read_counted(void *cls, uint64_t pos, char *out, size_t max)
+{
+	struct counted *c = cls;
+	ssize_t n = c->read(c->user, pos, out, max);
+
+	if (n > 0)
+		fair_sent(c->r, (uint64_t)n);
+	return n;
+}
+
+static void free_counted(void *cls)
+{
+	struct counted *c = cls;
+
+	c->free_fn(c->user);
+	free(c);
 }
 
 void reply_stream(struct request *r, unsigned code, const char *type, MHD_ContentReaderCallback read,
 		  MHD_ContentReaderFreeCallback free_fn, void *user)
 {
-	struct MHD_Response *m = MHD_create_response_from_callback(MHD_SIZE_UNKNOWN, STREAM_BLOCK, read, user, free_fn);
+	struct counted *c = r->ticket.flow ? malloc(sizeof *c) : NULL;
+	struct MHD_Response *m;
 
+	if (c) {
+		*c = (struct counted){ r, read, free_fn, user };
+		read = read_counted;
+		free_fn = free_counted;
+		user = c;
+	}
+	m = MHD_create_response_from_callback(MHD_SIZE_UNKNOWN, STREAM_BLOCK, read, user, free_fn);
 	if (!m)
 		free_fn(user);
 	set_reply(r, code, type, m);
+	audit_started(r);
 }

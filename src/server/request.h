@@ -9,6 +9,7 @@
 #include <stdbool.h>
 
 #include "base/buf.h"
+#include "server/flows.h"
 #include "server/identity.h"
 #include "server/obj.h"
 #include "server/route.h"
@@ -17,10 +18,13 @@
 
 #define REQUEST_BODY_MAX (3u << 20)
 
+struct audit_event;
+
 struct request {
 	struct server *srv;
 	struct MHD_Connection *conn;
 	struct route route;
+	struct audit_event *audit;           // what the audit log will say of it (audit.h); NULL: nothing
 	const struct identity *who;          // lives as long as the request
 	struct identity *token_who;          // owned: who a bearer token names
 	struct buf body;
@@ -32,6 +36,8 @@ struct request {
 	unsigned code;
 
 	void (*resume)(struct request *r);   // what goes on after a suspension
+	struct flow_ticket ticket;           // fair.h
+	void (*fair_serve)(struct request *r);
 	struct store_wait refresh;           // a shared store is looked at before the request is served
 	void *state;                         // the handler's, freed by free_state with the request
 	void (*free_state)(void *state);
@@ -51,6 +57,9 @@ void reply_status(struct request *r, json_t *status);                           
 void reply_obj(struct request *r, unsigned code, struct obj *o);                       // steals o; sends its text
 void reply_text(struct request *r, unsigned code, const char *type, const char *text); // copies text
 void reply_buf(struct request *r, unsigned code, const char *type, struct buf *b);     // takes over b's bytes
+/* len bytes at data that stay until free_fn(user), which is called when the answer is sent (or cannot be). */
+void reply_shared(struct request *r, unsigned code, const char *type, const char *data, size_t len, void (*free_fn)(void *user),
+		  void *user);
 
 /* An answer produced piece by piece. read: as MHD_ContentReaderCallback (may suspend the connection and return 0). */
 void reply_stream(struct request *r, unsigned code, const char *type, MHD_ContentReaderCallback read,

@@ -134,6 +134,13 @@ json_t *scale_of(const struct k8s_kind *k, const json_t *obj)
 			 "replicas", (json_int_t)jpath_int(obj, p.replicas, k->custom ? 0 : 1), "status", status);
 }
 
+int scale_set(const struct k8s_kind *k, json_t *obj, long long replicas)
+{
+	const struct scale_paths p = paths_of(k);
+
+	return jpath_set(obj, p.replicas, json_integer(replicas));
+}
+
 static void reply_scale(struct request *r, const struct k8s_kind *k, struct obj *o)
 {
 	own_json json_t *j = api_object(k, o);
@@ -185,10 +192,9 @@ static json_t *check_scale(const struct reg_write *reg, json_t *scale)
 static json_t *apply_scale(const struct k8s_kind *k, const json_t *cur, const json_t *scale, json_t **next)
 {
 	static const char *const demands[] = { "uid", "resourceVersion" };
-	const struct scale_paths p = paths_of(k);
 
 	*next = json_deep_copy(cur);
-	if (!*next || jpath_set(*next, p.replicas, json_integer(jpath_int(scale, "spec.replicas", 0))))
+	if (!*next || scale_set(k, *next, jpath_int(scale, "spec.replicas", 0)))
 		return status_errno(-ENOMEM);
 	for (size_t i = 0; i < sizeof demands / sizeof *demands; i++) {
 		json_t *v = json_object_get(json_object_get(scale, "metadata"), demands[i]);

@@ -12,6 +12,8 @@ void scale_patch(struct request *r, const struct k8s_kind *k);
 
 /* The Scale of an object (new reference). */
 json_t *scale_of(const struct k8s_kind *k, const json_t *obj);
+/* Ask for so many replicas of an object, in place. Returns 0, -EINVAL or -ENOMEM. */
+int scale_set(const struct k8s_kind *k, json_t *obj, long long replicas);
 /* A LabelSelector, or a plain map of labels, as text: "a=b,c in (x,y)". Returns 0 or -ENOMEM. */
 int scale_selector_text(const json_t *selector, struct buf *out);
 

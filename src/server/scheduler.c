@@ -356,7 +356,8 @@ static bool say_preempted(json_t *pod, void *user)
 			     NAME ": preempting to accommodate a higher priority pod");
 }
 
-static void preempt(struct scheduler *s, const struct sched_pod *victim, const json_t *pod, const char *node)
+/* False: it stays, and may be chosen again. */
+static bool preempt(struct scheduler *s, const struct sched_pod *victim, const json_t *pod, const char *node)
 {
 	const struct k8s_kind *k = k8s_kind_find("", "v1", "pods");
 	const char *name = victim->key + strlen(victim->ns) + 1;
@@ -365,10 +366,13 @@ static void preempt(struct scheduler *s, const struct sched_pod *victim, const j
 	struct err e = ERR_INIT;
 
 	change_object(s->srv, k, victim->ns, name, "status", say_preempted, NULL, NULL);
-	if (delete_object(s->srv, k, victim->ns, name, victim->uid, -1, &e) && e.code != ENOENT)
+	if (delete_object(s->srv, k, victim->ns, name, victim->uid, -1, &e) && e.code != ENOENT) {
 		log_warn("scheduler", "pod=%s not preempted: %s", victim->key, e.text);
+		return false;
+	}
 	recorder_event(s->srv->recorder, about, NAME, "Normal", "Preempted", "Preempted by pod %s on node %s",
 		       jpath_str(pod, "metadata.uid", ""), node);
+	return true;
 }
 
 /* Make pods go that matter less. The name of the node where there will be room (owned), or NULL. */
@@ -385,11 +389,10 @@ static char *make_room(struct scheduler *s, const json_t *pod, const struct sche
 		return NULL;
 	node = strdup(v.node->name);
 	for (size_t i = 0; node && i < v.count; i++) {
-		v.pods[i]->deleting = true;
 		if (v.pods[i]->nominated)
 			sched_cache_pod_gone(&s->cache, v.pods[i]->key);   // was only promised the room
 		else
-			preempt(s, v.pods[i], pod, node);
+			v.pods[i]->deleting = preempt(s, v.pods[i], pod, node);
 	}
 	sched_victims_fini(&v);
 	return node;

@@ -13,6 +13,8 @@ struct recorder;
 struct jwt_key;
 struct rbac;
 struct metrics;
+struct audit;
+struct fair;
 
 struct server {
 	const char *root;             // folder of everything
@@ -30,6 +32,8 @@ struct server {
 	struct jwt_key *token_key;    // signs tokens of service accounts
 	struct rbac *rbac;            // who may do what
 	struct metrics *metrics;      // what nodes and pods use
+	struct fair *fair;            // divides the time among users; NULL: nobody does
+	struct audit *audit;          // who asked for what; NULL: not written down
 	_Atomic bool ready, stopping;
 	_Atomic int suspended;        // requests that somebody has to resume
 };

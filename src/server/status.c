@@ -160,7 +160,7 @@ json_t *status_errno(int error)
 	case ENOSPC:
 		return status_internal("no space left on the device that holds the store");
 	case EFBIG:
-		return status_new(413, "RequestEntityTooLarge", "the object is larger than the store takes");
+		return status_new(413, "RequestEntityTooLarge", "Request entity too large: an object may have 1568768 bytes as it is stored");
 	case ETIMEDOUT:
 		return status_new(504, "Timeout", "the store did not answer in time: the change may have been made or not");
 	default:

@@ -162,7 +162,41 @@ int store_list(struct store *st, const char *prefix, const char *after, size_t l
 	return 0;
 }
 
-int store_history(struct store *st, const char *prefix, uint64_t after, struct event *out, int max, uint64_t *seen)
+static int cmp_key(const void *a, const void *b)
+{
+	return strcmp(obj_key(*(struct obj *const *)a), obj_key(*(struct obj *const *)b));
+}
+
+int store_list_node(struct store *st, const char *node, struct store_list *out)
+{
+	struct store_list l = { 0 };
+	struct obj *const *pods;
+	size_t n, cap = 0;
+	int r = 0;
+
+	pthread_rwlock_rdlock(&st->lock);
+	l.rv = store_rv(st);
+	pods = node_index_get(st->nodes, node, &n);
+	for (size_t i = 0; i < n && !r; i++)
+		r = list_push(&l, &cap, pods[i]);
+	pthread_rwlock_unlock(&st->lock);
+	if (r) {
+		store_list_fini(&l);
+		return r;
+	}
+	if (l.count)
+		qsort(l.objs, l.count, sizeof(*l.objs), cmp_key);
+	*out = l;
+	return 0;
+}
+
+static bool event_is_on(const struct event *e, const char *node)
+{
+	return obj_is_on(e->obj, node) || (e->prev && obj_is_on(e->prev, node));
+}
+
+int store_history(struct store *st, const char *prefix, const char *node, uint64_t after, struct event *out, int max,
+		  uint64_t *seen)
 {
 	size_t len = strlen(prefix), pos;
 	const struct event *e;
@@ -175,7 +209,7 @@ int store_history(struct store *st, const char *prefix, uint64_t after, struct e
 	}
 	*seen = store_rv(st);
 	for (pos = history_find(st->history, after); (e = history_at(st->history, pos)); pos++) {
-		if (strncmp(obj_key(e->obj), prefix, len))
+		if (strncmp(obj_key(e->obj), prefix, len) || (node && !event_is_on(e, node)))
 			continue;
 		if (n == max) {
 			*seen = out[n - 1].rv;
@@ -234,10 +268,12 @@ int store_apply(struct store *st, struct obj *o, bool remove, struct event *out)
 	} else {
 		e.type = e.prev ? EVENT_MODIFIED : EVENT_ADDED;
 	}
+	if (node_index_change(st->nodes, e.prev, remove ? NULL : o))
+		return -ENOMEM;
 	*out = e;
 	obj_ref(e.obj);
 	obj_ref(e.prev);
-	history_append(st->history, &e);
+	history_append(st->history, &e, index_bytes(st->index));
 	atomic_store_explicit(&st->rv, e.rv, memory_order_release);
 	return 0;
 }
@@ -406,30 +442,37 @@ int store_commit(struct store *st, struct store_write *w)
 
 /* --- opening --- */
 
+struct loading { struct index *index; struct node_index *nodes; };
+
 static int load_one(void *user, struct obj *o)
 {
-	struct index *x = user;
+	struct loading *l = user;
 	struct obj *old = NULL;
-	int r = index_put(x, o, &old);
+	int r = index_put(l->index, o, &old);
 
 	if (r)
 		obj_unref(o);
+	else
+		r = node_index_change(l->nodes, old, o);
 	obj_unref(old);
 	return r;
 }
 
-int store_load(struct store *st, struct index **x, uint64_t *rv, struct err *e)
+int store_load(struct store *st, struct index **x, struct node_index **nodes, uint64_t *rv, struct err *e)
 {
-	*x = index_new();
-	if (!*x)
+	struct loading l = { index_new(), node_index_new() };
+
+	*x = l.index;
+	*nodes = l.nodes;
+	if (!l.index || !l.nodes)
 		return err_set(e, ENOMEM, "store: out of memory");
-	return st->ops->load(st->backend, load_one, *x, rv, e);
+	return st->ops->load(st->backend, load_one, &l, rv, e);
 }
 
 static int load_all(struct store *st, struct err *e)
 {
 	uint64_t rv = 0;
-	int r = store_load(st, &st->index, &rv, e);
+	int r = store_load(st, &st->index, &st->nodes, &rv, e);
 
 	if (r)
 		return r;
@@ -448,6 +491,7 @@ static void store_free(struct store *st)
 	follow_free(st->follow);
 	watch_set_free(st->watches);
 	history_free(st->history);
+	node_index_free(st->nodes);
 	index_free(st->index);
 	pthread_rwlock_destroy(&st->lock);
 	pthread_mutex_destroy(&st->queue_lock);

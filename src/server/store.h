@@ -106,6 +106,9 @@ void store_list_fini(struct store_list *l);
  * when it has not happened yet. */
 int store_list(struct store *st, const char *prefix, const char *after, size_t limit, uint64_t rv, struct store_list *l);
 
+/* The pods bound to a node (obj_node_name), of all namespaces, now. */
+int store_list_node(struct store *st, const char *node, struct store_list *l);
+
 struct watch_set;
 struct watch_set *store_watches(struct store *st);
 
@@ -118,7 +121,9 @@ struct event {
 };
 
 /* Copy events after rv `after` whose keys start with prefix, at most max, with references, into out; *seen: the
- * resourceVersion up to which history was looked through. Returns how many, or -EKEYEXPIRED. */
-int store_history(struct store *st, const char *prefix, uint64_t after, struct event *out, int max, uint64_t *seen);
+ * resourceVersion up to which history was looked through. node: only those of pods that are or were on it; NULL: all.
+ * Returns how many, or -EKEYEXPIRED. */
+int store_history(struct store *st, const char *prefix, const char *node, uint64_t after, struct event *out, int max,
+		  uint64_t *seen);
 
 #endif

@@ -9,6 +9,7 @@
 #include "server/follow.h"
 #include "server/history.h"
 #include "server/index.h"
+#include "server/node_index.h"
 #include "server/store.h"
 
 struct store {
@@ -19,6 +20,7 @@ struct store {
 
 	pthread_rwlock_t lock;       // index, history
 	struct index *index;
+	struct node_index *nodes;    // of what is in the index
 	struct history *history;
 	_Atomic uint64_t rv;
 
@@ -29,8 +31,8 @@ struct store {
 	pthread_t committer;
 };
 
-/* Read everything into a new index. */
-int store_load(struct store *st, struct index **x, uint64_t *rv, struct err *e);
+/* Read everything into new indexes. */
+int store_load(struct store *st, struct index **x, struct node_index **nodes, uint64_t *rv, struct err *e);
 /* Make one change visible: index, history, resourceVersion. st->lock is held. obj: the new state, or the last one of what
  * is removed; its reference is taken over. Fills *out, with references for the caller. Returns 0, -ENOENT or -ENOMEM. */
 int store_apply(struct store *st, struct obj *o, bool remove, struct event *out);

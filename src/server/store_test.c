@@ -196,7 +196,7 @@ static void test_history_is_bounded(void **state)
 	put(st, "t/a/x", 0, 0, &rv);
 	for (int i = 1; i < 20; i++)
 		put(st, "t/a/x", i, rv, &rv);
-	assert_int_equal(store_history(st, "t/", rv - 3, e, 4, &seen), 3);
+	assert_int_equal(store_history(st, "t/", NULL, rv - 3, e, 4, &seen), 3);
 	for (int i = 0; i < 3; i++) {
 		assert_int_equal(e[i].type, EVENT_MODIFIED);
 		assert_int_equal(e[i].rv, rv - 2 + i);
@@ -204,7 +204,7 @@ static void test_history_is_bounded(void **state)
 		obj_unref(e[i].obj);
 		obj_unref(e[i].prev);
 	}
-	assert_int_equal(store_history(st, "u/", rv - 3, e, 4, &seen), 0);
+	assert_int_equal(store_history(st, "u/", NULL, rv - 3, e, 4, &seen), 0);
 	assert_int_equal(seen, rv);
 	store_close(st);
 }
@@ -216,7 +216,7 @@ static void test_history_count(void **state)
 
 	(void)state;
 	for (uint64_t i = 1; i <= HISTORY_EVENTS_MAX + 10; i++)
-		history_append(h, &(struct event){ .rv = i, .type = EVENT_ADDED, .obj = obj_ref(o) });
+		history_append(h, &(struct event){ .rv = i, .type = EVENT_ADDED, .obj = obj_ref(o) }, 0);
 	assert_int_equal(history_count(h), HISTORY_EVENTS_MAX);
 	assert_int_equal(history_start(h), 10);
 	assert_int_equal(history_at(h, history_find(h, 12))->rv, 13);

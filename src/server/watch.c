@@ -9,13 +9,15 @@
 #include <sys/eventfd.h>
 
 #include "base/clock.h"
-#include "base/jpath.h"
+#include "base/jtext.h"
 #include "base/own.h"
-#include "server/view.h"
 
 #define BOOKMARK_NS (60 * NS_PER_S)
 #define FETCH_MAX 16          // events copied from the history at a time
-#define GROUPS 65             // lists of watches, by resource; the last: of everything
+#define RESOURCE_GROUPS 64    // lists of watches: by resource,
+#define EVERYTHING RESOURCE_GROUPS   // of everything,
+#define NAME_GROUPS 1024      // and of one object or one node's pods, by key or node
+#define GROUPS (RESOURCE_GROUPS + 1 + NAME_GROUPS)
 
 struct watch {
 	struct store *st;
@@ -23,6 +25,7 @@ struct watch {
 	char *prefix;
 	size_t prefix_len;
 	struct k8s_selector *labels, *fields;
+	const char *node;                // of pods: only those on this node (what fields says); NULL: any
 	bool exact, bookmarks, initial_end;
 	int hangup_fd;
 	void (*wake)(void *user);
@@ -55,14 +58,15 @@ struct watch_set {
 
 /* --- what passes the filter --- */
 
-/* Parsed at most once for all watches that look at an object. */
-struct parsed { const struct obj *obj; json_t *json; };
+/* An object with its labels, parsed at most once for all watches that look at it. */
+struct parsed { struct obj *obj; json_t *labels; bool known; };
 
-static json_t *parsed_json(struct parsed *p)
+static const json_t *parsed_labels(struct parsed *p)
 {
-	if (!p->json)
-		p->json = obj_view((struct obj *)p->obj);
-	return p->json;
+	if (!p->known)
+		p->labels = jtext_get(obj_text(p->obj), p->obj->text_len, "metadata.labels");
+	p->known = true;
+	return p->labels;
 }
 
 static bool key_matches(const struct watch *w, const char *key)
@@ -74,10 +78,10 @@ static bool matches(const struct watch *w, struct parsed *p)
 {
 	if (!p->obj)
 		return false;
-	if (!w->labels && !w->fields)
-		return true;
-	return (!w->labels || k8s_label_selector_match(w->labels, jpath_get(parsed_json(p), "metadata.labels"))) &&
-	       (!w->fields || k8s_field_selector_match(w->fields, parsed_json(p)));
+	if (w->node && !obj_is_on(p->obj, w->node))
+		return false;
+	return (!w->labels || k8s_label_selector_match(w->labels, parsed_labels(p))) &&
+	       (!w->fields || k8s_field_selector_match_text(w->fields, obj_text(p->obj), p->obj->text_len));
 }
 
 /* What the change means to this watch; -1: nothing. */
@@ -99,8 +103,8 @@ static bool next_initial(struct watch *w, struct watch_event *out)
 {
 	while (w->initial_pos < w->initial_count) {
 		struct parsed p = { .obj = w->initial[w->initial_pos] };
-		bool match = matches(w, &p);
-		json_decref(p.json);
+		bool match = key_matches(w, obj_key(p.obj)) && matches(w, &p);
+		json_decref(p.labels);
 		if (match) {
 			*out = (struct watch_event){ .type = EVENT_ADDED, .obj = w->initial[w->initial_pos++] };
 			out->rv = out->obj->rv;
@@ -129,8 +133,8 @@ static bool next_fetched(struct watch *w, struct watch_event *out)
 	struct parsed now = { .obj = e->obj }, before = { .obj = e->prev };
 	int type = !w->exact || !strcmp(obj_key(e->obj), w->prefix) ? event_type(w, e->type, &now, &before) : -1;
 
-	json_decref(now.json);
-	json_decref(before.json);
+	json_decref(now.labels);
+	json_decref(before.labels);
 	if (type >= 0) {
 		// An object that no longer matches goes as it was when it did, under the change's resourceVersion.
 		bool as_before = type == EVENT_DELETED && e->type != EVENT_DELETED;
@@ -194,7 +198,7 @@ enum watch_result watch_next(struct watch *w, struct watch_event *out)
 				return WATCH_EVENT;
 		if (w->fetched_rv > w->pos)
 			set_pos(s, w, w->fetched_rv);
-		n = store_history(w->st, w->prefix, w->pos, w->fetched, FETCH_MAX, &w->fetched_rv);
+		n = store_history(w->st, w->prefix, w->node, w->pos, w->fetched, FETCH_MAX, &w->fetched_rv);
 		if (n < 0)
 			return WATCH_GONE;
 		w->fetched_pos = 0;
@@ -234,15 +238,28 @@ static void wake(struct watch *w)
 	}
 }
 
-static unsigned group_of(const char *key)
+static unsigned hash(const char *text, char until)
 {
 	unsigned h = 5381;
 
-	if (!*key)
-		return GROUPS - 1;
-	for (; *key && *key != '/'; key++)
-		h = h * 33 + (unsigned char)*key;
-	return h % (GROUPS - 1);
+	for (; *text && *text != until; text++)
+		h = h * 33 + (unsigned char)*text;
+	return h;
+}
+
+static unsigned resource_group(const char *key)
+{
+	return *key ? hash(key, '/') % RESOURCE_GROUPS : EVERYTHING;
+}
+
+static unsigned name_group(const char *name)
+{
+	return EVERYTHING + 1 + hash(name, '\0') % NAME_GROUPS;
+}
+
+static unsigned group_of(const struct watch *w)
+{
+	return w->exact ? name_group(w->prefix) : w->node ? name_group(w->node) : resource_group(w->prefix);
 }
 
 static void offer(struct watch *group, const struct event *e, struct parsed *now, struct parsed *before)
@@ -254,16 +271,34 @@ static void offer(struct watch *group, const struct event *e, struct parsed *now
 		}
 }
 
+/* Those that look at the object, at the node where it is and at the one where it was. */
+static void offer_by_name(struct watch_set *s, const struct event *e, struct parsed *now, struct parsed *before)
+{
+	char node[OBJ_NODE_MAX];
+	unsigned key = name_group(obj_key(e->obj)), is = key, was = key;
+
+	offer(s->groups[key], e, now, before);
+	if (e->obj->node_len)
+		is = name_group(obj_node(e->obj, node));
+	if (e->prev && e->prev->node_len)
+		was = name_group(obj_node(e->prev, node));
+	if (is != key)
+		offer(s->groups[is], e, now, before);
+	if (was != key && was != is)
+		offer(s->groups[was], e, now, before);
+}
+
 void watch_publish(struct watch_set *s, const struct event *events, size_t count)
 {
 	pthread_mutex_lock(&s->lock);
 	for (size_t i = 0; i < count; i++) {
 		const struct event *e = &events[i];
 		struct parsed now = { .obj = e->obj }, before = { .obj = e->prev };
-		offer(s->groups[group_of(obj_key(e->obj))], e, &now, &before);
-		offer(s->groups[group_of("")], e, &now, &before);
-		json_decref(now.json);
-		json_decref(before.json);
+		offer(s->groups[resource_group(obj_key(e->obj))], e, &now, &before);
+		offer(s->groups[EVERYTHING], e, &now, &before);
+		offer_by_name(s, e, &now, &before);
+		json_decref(now.labels);
+		json_decref(before.labels);
 		s->published = e->rv;
 	}
 	pthread_mutex_unlock(&s->lock);
@@ -367,6 +402,14 @@ static void watch_free(struct watch *w)
 	free(w);
 }
 
+/* The one node whose pods it asks for. */
+static const char *node_of(const struct watch *w)
+{
+	const char *node = w->fields ? k8s_field_selector_value(w->fields, "spec.nodeName") : NULL;
+
+	return node && !strncmp(w->prefix, "pods/", 5) && obj_node_name(node) ? node : NULL;
+}
+
 static int start_position(struct store *st, const struct watch_opts *o, struct watch *w)
 {
 	struct store_list l;
@@ -378,28 +421,25 @@ static int start_position(struct store *st, const struct watch_opts *o, struct w
 		if (o->rv > store_rv(st))
 			return -ERANGE;
 		w->pos = o->rv;
-		r = store_history(st, w->prefix, o->rv, &e, 1, &seen);   // is it still there?
+		r = store_history(st, w->prefix, w->node, o->rv, &e, 1, &seen);   // is it still there?
 		if (r > 0) {
 			obj_unref(e.obj);
 			obj_unref(e.prev);
 		}
 		return r < 0 ? r : 0;
 	}
-	r = store_list(st, w->prefix, NULL, 0, 0, &l);
+	r = w->node ? store_list_node(st, w->node, &l) : store_list(st, w->prefix, NULL, 0, 0, &l);
 	if (r)
 		return r;
 	w->pos = w->fetched_rv = l.rv;
 	w->initial = l.objs;
 	w->initial_count = l.count;
-	if (w->exact)   // a longer name that starts the same is not ours; it sorts behind
-		while (w->initial_count && strcmp(obj_key(w->initial[w->initial_count - 1]), w->prefix))
-			obj_unref(w->initial[--w->initial_count]);
 	return 0;
 }
 
 static void enlist(struct watch_set *s, struct watch *w, uint64_t timeout_ns)
 {
-	struct watch **group = &s->groups[group_of(w->prefix)];
+	struct watch **group = &s->groups[group_of(w)];
 	uint64_t now = clock_mono_ns();
 
 	pthread_mutex_lock(&s->lock);
@@ -437,6 +477,7 @@ int watch_open(struct store *st, const struct watch_opts *o, struct watch **out)
 			     .user = o->user, .prefix = strdup(o->prefix) };
 	if (w->prefix) {
 		w->prefix_len = strlen(w->prefix);
+		w->node = node_of(w);
 		r = start_position(st, o, w);
 	}
 	if (r) {
@@ -461,7 +502,7 @@ void watch_close(struct watch *w)
 	if (w->prev)
 		w->prev->next = w->next;
 	else
-		s->groups[group_of(w->prefix)] = w->next;
+		s->groups[group_of(w)] = w->next;
 	if (w->next)
 		w->next->prev = w->prev;
 	s->count--;

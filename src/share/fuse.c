@@ -367,9 +367,11 @@ static ssize_t do_create(struct ask *a)
 		close(fd);
 		return rc;
 	}
-	if (!S_ISREG(e.attr.mode) || put_open(a, fd, &o)) {
+	struct stat opened;   // names change hands: what was opened counts, not what the name says now
+	bool file = !fstat(fd, &opened) && S_ISREG(opened.st_mode) && S_ISREG(e.attr.mode);
+	if (!file || put_open(a, fd, &o)) {
 		nodes_forget(a->f->nodes, e.nodeid, 1);
-		return S_ISREG(e.attr.mode) ? -ENFILE : (close(fd), -ENXIO);
+		return file ? -ENFILE : (close(fd), -ENXIO);
 	}
 	memcpy(a->out, &e, sizeof(e));
 	memcpy(a->out + sizeof(e), &o, sizeof(o));

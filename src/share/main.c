@@ -51,15 +51,15 @@ static bool parse(int argc, char **argv, struct options *o)
 	return o->fd > 2 && o->path && optind == argc;
 }
 
-/* A mount of its own of what is shared, with all that is mounted below it. */
+/* A mount of its own of what is shared, with all that is mounted below it: device nodes in it cannot be opened. */
 static int clone_tree(const struct options *o, struct err *e)
 {
-	struct mount_attr ro = {.attr_set = MOUNT_ATTR_RDONLY};
+	struct mount_attr attr = {.attr_set = MOUNT_ATTR_NODEV | MOUNT_ATTR_NOSUID | (o->read_only ? MOUNT_ATTR_RDONLY : 0)};
 	own_fd int tree = (int)syscall(SYS_open_tree, AT_FDCWD, o->path, OPEN_TREE_CLONE | AT_RECURSIVE | OPEN_TREE_CLOEXEC);
 	if (tree < 0)
 		return err_sys(e, errno, "open %s", o->path);
-	if (o->read_only && syscall(SYS_mount_setattr, tree, "", AT_EMPTY_PATH | AT_RECURSIVE, &ro, sizeof(ro)))
-		return err_sys(e, errno, "make %s read-only", o->path);
+	if (syscall(SYS_mount_setattr, tree, "", AT_EMPTY_PATH | AT_RECURSIVE, &attr, sizeof(attr)))
+		return err_sys(e, errno, "make a mount of %s without devices%s", o->path, o->read_only ? ", read-only" : "");
 	return take_fd(tree);
 }
 

@@ -22,7 +22,9 @@
 #define RANGES_MAX 16         // of one discard or write-zeroes request
 #define RANGE_SECTORS_MAX (1u << 21)
 #define ROUND 256             // requests of a queue before the event loop gets its turn
-#define HOLD_MS 1000           // the host's disk is full
+#define SIGNAL_BATCH 8        // the driver hears of so many completions at once, or of a long one: it works on them while we go on
+#define SIGNAL_LONG (64u << 10)
+#define HOLD_MS 1000          // the host's disk is full
 #define HOLDS_MAX 300         // tries of a request
 #define HEAD_LEN sizeof(struct virtio_blk_outhdr)
 #define SEGMENTS_MAX (VIRTQ_CHAIN_MAX - 2)
@@ -86,6 +88,8 @@ static void complete(struct request *r, uint8_t status)
 	*r->status = status;
 	virtqueue_push(&b->vq[r->queue], r->chain.head, status == VIRTIO_BLK_S_OK ? r->read_len + 1 : 1);
 	add(&b->ops, 1);
+	if (r->io.len >= SIGNAL_LONG || virtqueue_unsignalled(&b->vq[r->queue]) >= SIGNAL_BATCH)
+		virtqueue_flush(&b->vq[r->queue]);
 	request_put(b, r);
 }
 
@@ -284,6 +288,7 @@ static int take_one(struct blk *b, unsigned n)
 	r->queue = n;
 	r->status = (uint8_t *)last->iov_base + last->iov_len - 1;
 	r->read_len = 0;
+	r->io.len = 0;
 	r->nranges = r->next_range = r->holds = 0;
 	int status = begin(r);
 	if (status >= 0)

@@ -186,6 +186,8 @@ void virtqueue_flush(struct virtqueue *q)
 		q->host.interrupt(q->host.user);
 }
 
+uint16_t virtqueue_unsignalled(const struct virtqueue *q) { return (uint16_t)(q->next_used - q->signalled); }
+
 void virtqueue_again(struct virtqueue *q)
 {
 	if (q->running)

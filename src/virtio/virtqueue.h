@@ -68,6 +68,7 @@ void virtqueue_unpop(struct virtqueue *q);  // give the chain popped last back
  * interrupted only by virtqueue_flush. */
 void virtqueue_push(struct virtqueue *q, uint16_t head, uint32_t written);
 void virtqueue_flush(struct virtqueue *q);  // interrupt the driver if it wants to be
+uint16_t virtqueue_unsignalled(const struct virtqueue *q);   // chains pushed since the last virtqueue_flush
 
 void virtqueue_kicks_off(struct virtqueue *q);    // ask the driver not to kick (it may still)
 /* Ask it to kick again. True: entries arrived meanwhile, for which no kick will come. */

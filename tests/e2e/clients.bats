@@ -22,7 +22,9 @@ tour() {   # tour KUBECTL
 	$K api-versions | grep -qx apps/v1
 	$K api-resources --namespaced=true -o name | grep -qx deployments.apps
 	$K api-resources --api-group=apps -o name | grep -q statefulsets
-	$K explain pod.spec.containers.image | grep -q 'image'
+	$K explain pod.spec.containers.image | grep -q 'What to run, such as registry.example/name:tag.'
+	$K explain pod | grep -q 'Containers that run together on one node'
+	$K explain deployment.spec.strategy | grep -q 'How old pods are replaced.'
 	$K explain deployment --recursive | grep -q maxUnavailable
 	$K get --raw /readyz | grep -qx ok
 	$K create namespace "$ns"

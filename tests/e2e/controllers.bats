@@ -146,6 +146,58 @@ job() {   # job NAME EXIT [extra of spec]
 	within 5 '[ -z "$(pods job-name)" ]'      # also of a Job that was deleted while it ran
 }
 
+@test "Jobs: what a failure means, what is success, each index for itself, suspended" {
+	reason() { get "job/$1" ".status.conditions[?(@.type==\"$2\")].reason"; }
+	job fatal 42 $'podFailurePolicy: {rules: [{action: FailJob, onExitCodes: {operator: In, values: [42]}}]}'
+	within 10 '[ "$(reason fatal Failed)" = PodFailurePolicy ]'
+	[[ "$(get job/fatal '.status.conditions[?(@.type=="Failed")].message')" == "Container c for pod default/fatal-"*"failed with exit code 42 matching FailJob rule at index 0" ]]
+	job some 0 $'completionMode: Indexed\n  completions: 3\n  parallelism: 1\n  successPolicy: {rules: [{succeededIndexes: "0-1"}]}'
+	within 10 '[ "$(reason some Complete)" = SuccessPolicy ]'
+	[ "$(get job/some .status.completedIndexes)" = 0,1 ]
+	job lost 1 $'completionMode: Indexed\n  completions: 2\n  parallelism: 2\n  backoffLimitPerIndex: 0'
+	within 10 '[ "$(reason lost Failed)" = FailedIndexes ]'
+	[ "$(get job/lost .status.failedIndexes)" = 0,1 ]
+	job toomany 1 $'completionMode: Indexed\n  completions: 9\n  parallelism: 1\n  backoffLimitPerIndex: 0\n  maxFailedIndexes: 1'
+	within 10 '[ "$(reason toomany Failed)" = MaxFailedIndexesExceeded ]'
+	job again 1 $'completionMode: Indexed\n  completions: 1\n  backoffLimitPerIndex: 1'
+	job ignored 7 $'backoffLimit: 0\n  podFailurePolicy: {rules: [{action: Ignore, onExitCodes: {operator: In, values: [7]}}]}'
+	job rest "" $'backoffLimit: 0\n  parallelism: 2'
+	within 10 '[ "$(get job/rest .status.active)" = 2 ]'
+	$K patch job rest -p '{"spec":{"suspend":true}}'
+	within 10 '[ -z "$(get job/rest .status.active)" ] && [ "$(get job/rest ".status.conditions[?(@.type==\"Suspended\")].status")" = True ]'
+	$K patch job rest -p '{"spec":{"suspend":false}}'
+	within 10 '[ "$(get job/rest .status.active)" = 2 ]'
+	[ -z "$(get job/rest .status.failed)$(reason rest Failed)" ]
+	within 30 '[ "$(get job/again .status.failed)" = 2 ]'
+	[ "$(reason again Failed)" = FailedIndexes ]
+	[ "$($K get pods -l job-name=again -o jsonpath='{.items[*].metadata.annotations.batch\.kubernetes\.io/job-index-failure-count}' | xargs -n1 | sort | xargs)" = "0 1" ]
+	within 30 '[ "$(pods job-name=ignored | wc -w)" -ge 2 ]'
+	[ -z "$(get job/ignored .status.failed)$(reason ignored Failed)" ]
+	$K delete job --all
+	within 10 '[ -z "$(pods job-name)" ]'
+}
+
+@test "a CronJob's time zone is known or refused" {
+	cron() {
+		$K apply -f - <<-END
+		apiVersion: batch/v1
+		kind: CronJob
+		metadata: {name: zoned}
+		spec:
+		  schedule: "0 3 * * *"
+		  timeZone: $1
+		  suspend: true
+		  jobTemplate: {spec: {template: {spec: {restartPolicy: Never, containers: [{name: c, image: i}]}}}}
+		END
+	}
+	run cron Middle/Earth
+	[ "$status" != 0 ]
+	[[ "$output" == *'spec.timeZone: Invalid value: "Middle/Earth": unknown time zone Middle/Earth'* ]]
+	cron Asia/Kolkata
+	[ "$(get cronjobs.v1.batch/zoned .spec.timeZone)" = Asia/Kolkata ]
+	$K delete cronjobs.v1.batch zoned
+}
+
 @test "a CronJob starts Jobs and keeps the latest" {
 	$K apply -f - <<-END
 	apiVersion: batch/v1

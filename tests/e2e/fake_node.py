@@ -3,9 +3,10 @@
 """A node without VMs: what is bound to it runs at once, and ends at once when it is deleted.
 
 fake_node.py URL PKI-FOLDER NAME[=CPUS[,LABEL=VALUE...]]. Annotations of a pod say how it goes: fake/exit: "0" ends with that code, fake/ready:
-"false" never becomes ready.
+"false" never becomes ready, fake/cpu: "250" uses a quarter of a processor, fake/memory: "100" so many MiB.
 """
 import http.client
+import http.server
 import json
 import ssl
 import sys
@@ -73,6 +74,7 @@ def look_at(pod):
     if pod["spec"].get("nodeName") != node:
         return
     path = f"/api/v1/namespaces/{meta['namespace']}/pods/{meta['name']}"
+    pods[meta["namespace"], meta["name"]] = pod
     if meta.get("deletionTimestamp"):
         if meta.get("deletionGracePeriodSeconds"):
             call("DELETE", path, {"gracePeriodSeconds": 0}, "application/json")
@@ -80,28 +82,72 @@ def look_at(pod):
         call("PATCH", path + "/status", status_of(pod))
 
 
+pods = {}       # what runs here: (namespace, name) -> pod
+used = {}       # (namespace, name, container) -> [time, nanoseconds of processor]
+
+
+def container_stats(pod, name):
+    meta, at = pod["metadata"], time.monotonic()
+    marks = meta.get("annotations", {})
+    counter = used.setdefault((meta["namespace"], meta["name"], name), [at, 0])
+    counter[1] += int((at - counter[0]) * float(marks.get("fake/cpu", 0)) * 1e6)
+    counter[0] = at
+    return {"name": name, "cpu": {"usageCoreNanoSeconds": counter[1]},
+            "memory": {"workingSetBytes": int(marks.get("fake/memory", 1)) << 20}}
+
+
+class Kubelet(http.server.BaseHTTPRequestHandler):
+    protocol_version = "HTTP/1.1"
+
+    def do_GET(self):
+        shown = [pod for pod in list(pods.values()) if "fake/cpu" in pod["metadata"].get("annotations", {})]
+        body = json.dumps({"node": {"nodeName": node, "cpu": {"usageCoreNanoSeconds": 0}, "memory": {"workingSetBytes": 0}}, "pods": [{
+            "podRef": {"namespace": pod["metadata"]["namespace"], "name": pod["metadata"]["name"]},
+            "containers": [container_stats(pod, c["name"]) for c in pod["spec"]["containers"]]} for pod in shown]}).encode()
+        self.send_response(200)
+        self.send_header("Content-Length", str(len(body)))
+        self.end_headers()
+        self.wfile.write(body)
+
+    def log_message(self, *_):
+        pass
+
+
+def serve():
+    """/stats/summary of a kubelet; returns the port."""
+    server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Kubelet)
+    serving = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    serving.load_cert_chain(f"{pki}/node-serving.crt", f"{pki}/node-serving.key")
+    server.socket = serving.wrap_socket(server.socket, server_side=True, do_handshake_on_connect=False)
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    return server.server_port
+
+
 def register():
     resources = {"cpu": cpus or "1000", "memory": "1000Gi", "pods": "10000"}
     call("POST", "/api/v1/nodes", {"apiVersion": "v1", "kind": "Node", "metadata": {"name": node, "labels": {
         "kubernetes.io/hostname": node, **dict(label.split("=") for label in labels)}}, "status": {
         "addresses": [{"type": "InternalIP", "address": "127.0.0.1"}], "capacity": resources, "allocatable": resources,
-        "conditions": [condition("Ready", True)]}}, "application/json")
+        "daemonEndpoints": {"kubeletEndpoint": {"Port": serve()}}, "conditions": [condition("Ready", True)]}}, "application/json")
 
 
 def follow():
     code, body = call("GET", "/api/v1/pods")
     if code != 200:
         return
-    pods = json.loads(body)
-    for pod in pods["items"]:
+    found = json.loads(body)
+    pods.clear()
+    for pod in found["items"]:
         look_at(pod)
     watch = connect()
-    watch.request("GET", f"/api/v1/pods?watch=1&resourceVersion={pods['metadata']['resourceVersion']}")
+    watch.request("GET", f"/api/v1/pods?watch=1&resourceVersion={found['metadata']['resourceVersion']}")
     answer = watch.getresponse()
     while line := answer.readline():
         event = json.loads(line)
         if event["type"] in ("ADDED", "MODIFIED"):
             look_at(event["object"])
+        elif event["type"] == "DELETED":
+            pods.pop((event["object"]["metadata"]["namespace"], event["object"]["metadata"]["name"]), None)
 
 
 def beat():

@@ -27,6 +27,7 @@ extern const struct unit_ops job_strays_unit;              // finalizers of pods
 extern const struct unit_ops cronjob_unit;
 extern const struct unit_ops statefulset_unit;
 extern const struct unit_ops daemonset_unit;
+extern const struct unit_ops hpa_unit;                     // HorizontalPodAutoscalers
 extern const struct unit_ops disruption_unit;              // status of PodDisruptionBudgets
 extern const struct unit_ops custom_kinds_unit;            // kinds of CustomResourceDefinitions, in every server
 extern const struct unit_ops custom_definitions_unit;      // their status and end

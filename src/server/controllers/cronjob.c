@@ -9,6 +9,7 @@
 #include "base/jpath.h"
 #include "base/own.h"
 #include "k8s/cron.h"
+#include "k8s/zone.h"
 #include "server/controllers/change.h"
 #include "server/controllers/controllers.h"
 #include "server/controllers/cron_plan.h"
@@ -205,6 +206,8 @@ static long long seconds_of(const json_t *obj, const char *path)
 static int run_schedule(struct cronjob *c)
 {
 	const char *policy = jpath_str(c->cj, "spec.concurrencyPolicy", "Allow");
+	const char *zone_name = jpath_str(c->cj, "spec.timeZone", "");
+	struct zone *zone = NULL;
 	struct cron_plan p;
 	struct cron cron;
 	struct err e = ERR_INIT;
@@ -214,10 +217,16 @@ static int run_schedule(struct cronjob *c)
 		syncer_event(c->s, c->cj, "Warning", "UnparseableSchedule", "unparseable schedule: %s", e.text);
 		return 0;
 	}
+	if (*zone_name && zone_open(zone_name, &zone, &e)) {
+		syncer_event(c->s, c->cj, "Warning", "UnknownTimeZone", "invalid timeZone: \"%s\": %s", zone_name, e.text);
+		return 0;
+	}
+	cron.zone = zone;
 	cron_plan(&cron, seconds_of(c->cj, "metadata.creationTimestamp"), seconds_of(c->status, "lastScheduleTime"),
 		  jpath_int(c->cj, "spec.startingDeadlineSeconds", -1), (long long)(c->now / NS_PER_S), &p);
 	if (p.next > 0)
 		c->next = (uint64_t)p.next * NS_PER_S;
+	zone_free(zone);
 	if (p.too_many)
 		syncer_event(c->s, c->cj, "Warning", "TooManyMissedTimes", "too many missed start times. Set or decrease "
 			     ".spec.startingDeadlineSeconds or check clock skew");

@@ -117,6 +117,21 @@ static bool of_another(struct server *srv, const char *node, const char *address
 	return found;
 }
 
+/* Names and addresses by which the cluster itself is reached, whatever a node says about its own. */
+static bool of_the_cluster(struct server *srv, const char *node, const char *address)
+{
+	uint32_t a;
+
+	if (!strcmp(address, "kubernetes") || !strncmp(address, "kubernetes.", 11) || !strcmp(address, "localhost") || !strncmp(address, "::", 2))
+		return true;
+	if (cidr_addr(address, &a) && (a >> 24 == 127 || !a || cidr_has(&srv->service_range, a)))
+		return true;
+	if (!strcmp(node, srv->node_name))   // its address is this server's
+		return false;
+	return !strcmp(address, srv->advertise) ||
+	       (srv->endpoint && !strncmp(srv->endpoint, address, strlen(address)) && srv->endpoint[strlen(address)] == ':');
+}
+
 /* A node's serving certificate: for its own names and addresses, none of which is another node's or this server's. */
 static bool may_have_serving(struct server *srv, const json_t *csr, const struct csr_info *i)
 {
@@ -132,9 +147,9 @@ static bool may_have_serving(struct server *srv, const json_t *csr, const struct
 	json_array_foreach(i->sans, n, san) {
 		const char *text = json_string_value(san);
 		bool own_name = !strcmp(text, node);
-		if (!own_name && (!node_says(obj, text) || of_another(srv, node, text) || !strncmp(text, "kubernetes", 10)))
+		if (of_the_cluster(srv, node, text))
 			return false;
-		if (!own_name && !strcmp(text, srv->advertise) && strcmp(node, srv->node_name))
+		if (!own_name && (!node_says(obj, text) || of_another(srv, node, text)))
 			return false;
 	}
 	return true;

@@ -13,14 +13,14 @@
 #include "server/controllers/change.h"
 #include "server/controllers/controllers.h"
 #include "server/controllers/job_plan.h"
+#include "server/controllers/job_pod.h"
+#include "server/controllers/job_policy.h"
 #include "server/controllers/propagation.h"
 #include "server/controllers/replicas.h"
 #include "server/controllers/syncer.h"
 #include "server/meta.h"
 #include "server/registry.h"
 
-#define FINALIZER "batch.kubernetes.io/job-tracking"
-#define INDEX "batch.kubernetes.io/job-completion-index"
 #define BURST 500
 #define COUNTED_MAX 500     // names of pods in the status at a time
 
@@ -29,8 +29,10 @@ struct job {
 	json_t *job, *status;              // status: the next one
 	struct job_spec spec;
 	const struct pod_info **pods;
+	struct obj **objs;                 // the same pods
 	size_t n;
-	struct indexes done;
+	struct indexes done, lost;         // lost: those that failed too often
+	char fatal[512];                   // why a pod's failure is the job's, by the policy
 	long long succeeded, failed;
 	struct job_plan plan;
 	uint64_t now, next;
@@ -94,18 +96,52 @@ static void forget_counted(struct job *j, const char *list)
 		json_object_del(json_object_get(j->status, "uncountedTerminatedPods"), list);
 }
 
-static void count_pod(struct job *j, const struct pod_info *p)
+static enum job_action action_of(struct job *j, size_t i, char *why, size_t size)
 {
+	const json_t *policy = jpath_get(j->job, "spec.podFailurePolicy");
+	own_json json_t *pod = policy && j->pods[i]->phase == POD_FAILED ? obj_json(j->objs[i]) : NULL;
+
+	return pod ? job_failure_action(policy, pod, why, size) : JOB_COUNT;
+}
+
+static void count_failure(struct job *j, size_t i)
+{
+	const struct pod_info *p = j->pods[i];
+	char why[sizeof j->fatal] = "";
+
+	switch (action_of(j, i, why, sizeof why)) {
+	case JOB_IGNORE:
+		return;
+	case JOB_FAIL_JOB:
+		if (!*j->fatal)
+			strcpy(j->fatal, why);
+		break;
+	case JOB_FAIL_INDEX:
+		indexes_add(&j->lost, p->index);
+		break;
+	case JOB_COUNT:
+		if (j->spec.per_index >= 0 && p->index_failures >= j->spec.per_index)
+			indexes_add(&j->lost, p->index);
+	}
+	j->failed++;
+}
+
+static void count_pod(struct job *j, size_t i)
+{
+	const struct pod_info *p = j->pods[i];
+
 	if (job_pod_succeeded(p)) {
 		if (!j->spec.indexed)
 			j->succeeded++;
 		else
 			indexes_add(&j->done, p->index);
 		note_counted(j->status, "succeeded", p->uid);
-	} else {
-		j->failed++;
-		note_counted(j->status, "failed", p->uid);
+		return;
 	}
+	// Who is stopped because the job is suspended has not failed.
+	if (p->phase == POD_FAILED || !j->spec.suspended)
+		count_failure(j, i);
+	note_counted(j->status, "failed", p->uid);
 }
 
 static void count_pods(struct job *j)
@@ -116,9 +152,9 @@ static void count_pods(struct job *j)
 	forget_counted(j, "failed");
 	for (size_t i = 0; i < j->n && room; i++) {
 		const struct pod_info *p = j->pods[i];
-		if (!p->tracked || !(job_pod_succeeded(p) || job_pod_failed(p)) || is_counted(j->status, p->uid))
+		if (!p->tracked || !(job_pod_succeeded(p) || job_pod_failed(&j->spec, p)) || is_counted(j->status, p->uid))
 			continue;
-		count_pod(j, p);
+		count_pod(j, i);
 		room--;
 	}
 	if (j->spec.indexed)
@@ -130,7 +166,12 @@ static void count_pods(struct job *j)
 static bool drop_finalizer(json_t *pod, void *user)
 {
 	(void)user;
-	return finalizer_remove(pod, FINALIZER);
+	return finalizer_remove(pod, JOB_FINALIZER);
+}
+
+static bool is_memory(const struct job *j, const struct pod_info *p)
+{
+	return !indexes_has(&j->done, p->index) && !indexes_has(&j->lost, p->index) && job_pod_is_memory(&j->spec, p, j->pods, j->n);
 }
 
 /* The status is stored: those it names, and all when the job is over, are let go. */
@@ -139,7 +180,7 @@ static int let_go(struct job *j, bool all)
 	int r = 0;
 
 	for (size_t i = 0; i < j->n && !r; i++)
-		if (j->pods[i]->tracked && (all || is_counted(j->status, j->pods[i]->uid)))
+		if (j->pods[i]->tracked && (all || (is_counted(j->status, j->pods[i]->uid) && !is_memory(j, j->pods[i]))))
 			r = change_object(j->s->srv, j->s->child_kind, jpath_str(j->job, "metadata.namespace", ""), j->pods[i]->name, "",
 					  drop_finalizer, NULL, NULL);
 	return r == -ENOENT ? 0 : r;
@@ -147,54 +188,20 @@ static int let_go(struct job *j, bool all)
 
 /* --- pods --- */
 
-static void add_index_env(json_t *containers)
+/* How often an index has failed, by its pods. */
+static long failures_of(struct job *j, long index)
 {
-	json_t *c, *v, *env;
-	size_t i, k;
+	long most = 0;
+	char why[512];
 
-	json_array_foreach(containers, i, c) {
-		bool there = false;
-		if (!json_is_array(json_object_get(c, "env")))
-			json_object_set_new(c, "env", json_array());
-		env = json_object_get(c, "env");
-		json_array_foreach(env, k, v)
-			there |= !strcmp(jpath_str(v, "name", ""), "JOB_COMPLETION_INDEX");
-		if (!there)
-			json_array_append_new(env, json_pack("{s:s,s:{s:{s:s}}}", "name", "JOB_COMPLETION_INDEX", "valueFrom", "fieldRef",
-							     "fieldPath", "metadata.annotations['" INDEX "']"));
+	for (size_t i = 0; i < j->n; i++) {
+		const struct pod_info *p = j->pods[i];
+		if (p->index != index || !job_pod_failed(&j->spec, p))
+			continue;
+		long n = p->index_failures + (action_of(j, i, why, sizeof why) != JOB_IGNORE);
+		most = n > most ? n : most;
 	}
-}
-
-static void put_meta(json_t *pod, const char *map, const char *key, const char *value)
-{
-	json_t *meta = json_object_get(pod, "metadata");
-
-	if (!json_is_object(json_object_get(meta, map)))
-		json_object_set_new(meta, map, json_object());
-	json_object_set_new(json_object_get(meta, map), key, json_string(value));
-}
-
-static json_t *make_pod(struct job *j, long index)
-{
-	json_t *pod = pod_from_template(jpath_get(j->job, "spec.template"), j->job);
-	const char *name = jpath_str(j->job, "metadata.name", "");
-	char base[300], number[24];
-
-	finalizer_add(pod, FINALIZER);
-	snprintf(base, sizeof base, "%s-", name);
-	if (j->spec.indexed) {
-		snprintf(number, sizeof number, "%ld", index);
-		put_meta(pod, "annotations", INDEX, number);
-		put_meta(pod, "labels", INDEX, number);
-		add_index_env(jpath_get(pod, "spec.containers"));
-		add_index_env(jpath_get(pod, "spec.initContainers"));
-		snprintf(base, sizeof base, "%s-%ld", name, index);
-		if (!*jpath_str(pod, "spec.hostname", ""))
-			jpath_set(pod, "spec.hostname", json_string(base));
-		snprintf(base, sizeof base, "%s-%ld-", name, index);
-	}
-	jpath_set(pod, "metadata.generateName", json_string(base));
-	return pod;
+	return most;
 }
 
 static int create_pods(struct job *j)
@@ -204,9 +211,10 @@ static int create_pods(struct job *j)
 	int r = indexes ? 0 : -ENOMEM;
 
 	if (!r && j->spec.indexed)
-		want = job_free_indexes(&j->spec, j->pods, j->n, &j->done, indexes, want);
+		want = job_free_indexes(&j->spec, j->pods, j->n, &j->done, &j->lost, j->now, &j->next, indexes, want);
 	for (size_t i = 0; i < want && !r; i++) {
-		own_json json_t *pod = make_pod(j, indexes[i]);
+		long failures = j->spec.per_index >= 0 ? failures_of(j, indexes[i]) : -1;
+		own_json json_t *pod = job_pod(j->job, j->spec.indexed ? indexes[i] : -1, failures);
 		r = syncer_create_pod(j->s, j->job, pod, NULL);
 		j->plan.active += !r;
 	}
@@ -276,17 +284,32 @@ static bool past_deadline(struct job *j)
 	return false;
 }
 
+static void put_verdict(struct job *j, const char *type, const char *reason, const char *message)
+{
+	status_condition(j->status, type, "True", reason, message, false);
+}
+
 static void judge(struct job *j)
 {
+	int rule = j->spec.indexed ? job_success_rule(jpath_get(j->job, "spec.successPolicy"), &j->done) : -1;
+	char text[64];
+
 	if (is_true(j->status, "FailureTarget") || is_true(j->status, "SuccessCriteriaMet"))
 		return;
-	if (j->plan.verdict == JOB_TOO_MANY_FAILURES)
-		status_condition(j->status, "FailureTarget", "True", "BackoffLimitExceeded", "Job has reached the specified backoff limit", false);
+	if (*j->fatal)
+		put_verdict(j, "FailureTarget", "PodFailurePolicy", j->fatal);
+	else if (j->plan.verdict == JOB_TOO_MANY_FAILURES)
+		put_verdict(j, "FailureTarget", "BackoffLimitExceeded", "Job has reached the specified backoff limit");
 	else if (past_deadline(j))
-		status_condition(j->status, "FailureTarget", "True", "DeadlineExceeded", "Job was active longer than specified deadline", false);
+		put_verdict(j, "FailureTarget", "DeadlineExceeded", "Job was active longer than specified deadline");
+	else if (j->plan.verdict == JOB_TOO_MANY_LOST)
+		put_verdict(j, "FailureTarget", "MaxFailedIndexesExceeded", "Job has exceeded the specified maximal number of failed indexes");
+	else if (rule >= 0 && snprintf(text, sizeof text, "Matched rules at index %d", rule) > 0)
+		put_verdict(j, "SuccessCriteriaMet", "SuccessPolicy", text);
+	else if (j->plan.verdict == JOB_ENDED_WITH_LOST)
+		put_verdict(j, "FailureTarget", "FailedIndexes", "Job has failed indexes");
 	else if (j->plan.verdict == JOB_COMPLETE)
-		status_condition(j->status, "SuccessCriteriaMet", "True", "CompletionsReached",
-				 "Reached expected number of succeeded pods", false);
+		put_verdict(j, "SuccessCriteriaMet", "CompletionsReached", "Reached expected number of succeeded pods");
 }
 
 /* The verdict is given; it is final when no pod is left that runs. */
@@ -319,7 +342,7 @@ static void put_count(json_t *status, const char *key, long long n)
 
 static int put_status(struct job *j)
 {
-	own_buf struct buf text = BUF_INIT;
+	own_buf struct buf text = BUF_INIT, lost = BUF_INIT;
 
 	put_count(j->status, "active", j->plan.active);
 	put_count(j->status, "succeeded", j->succeeded);
@@ -328,6 +351,8 @@ static int put_status(struct job *j)
 	json_object_set_new(j->status, "terminating", json_integer(j->plan.terminating));
 	if (j->spec.indexed && !indexes_text(&j->done, &text) && text.len)
 		json_object_set_new(j->status, "completedIndexes", json_string(text.data));
+	if (j->spec.per_index >= 0 && !indexes_text(&j->lost, &lost))
+		json_object_set_new(j->status, "failedIndexes", json_string(lost.data ? lost.data : ""));
 	return syncer_set_status(j->s, j->job, j->status);
 }
 
@@ -344,25 +369,34 @@ static int job_open(struct job *j, struct syncer *s, json_t *job, struct child *
 		.backoff_limit = jpath_int(job, "spec.backoffLimit", 6), .suspended = jpath_bool(job, "spec.suspend", false),
 		.indexed = !strcmp(jpath_str(job, "spec.completionMode", ""), "Indexed"),
 		.restarts = !strcmp(jpath_str(job, "spec.template.spec.restartPolicy", ""), "OnFailure"),
+		.per_index = jpath_int(job, "spec.backoffLimitPerIndex", -1), .max_lost = jpath_int(job, "spec.maxFailedIndexes", -1),
 		.waits_for_end = !strcmp(jpath_str(job, "spec.podReplacementPolicy", ""), "Failed"),
 	};
 	for (struct child *c = children; c; c = c->next)
 		j->n++;
 	j->pods = calloc(j->n + 1, sizeof *j->pods);
-	if (!j->pods || !j->status)
+	j->objs = calloc(j->n + 1, sizeof *j->objs);
+	if (!j->pods || !j->objs || !j->status)
 		return -ENOMEM;
 	j->n = 0;
-	for (struct child *c = children; c; c = c->next)
+	for (struct child *c = children; c; c = c->next) {
+		j->objs[j->n] = c->obj;
 		j->pods[j->n++] = &c->pod;
+	}
 	j->succeeded = jpath_int(j->status, "succeeded", 0);
 	j->failed = jpath_int(j->status, "failed", 0);
-	return j->spec.indexed ? indexes_init(&j->done, j->spec.completions, jpath_str(j->status, "completedIndexes", "")) : 0;
+	if (!j->spec.indexed)
+		return 0;
+	int r = indexes_init(&j->lost, j->spec.completions, jpath_str(j->status, "failedIndexes", ""));
+	return r ? r : indexes_init(&j->done, j->spec.completions, jpath_str(j->status, "completedIndexes", ""));
 }
 
 static void job_close(struct job *j)
 {
 	indexes_fini(&j->done);
+	indexes_fini(&j->lost);
 	free(j->pods);
+	free(j->objs);
 	json_decref(j->status);
 }
 
@@ -400,7 +434,7 @@ static int run(struct job *j)
 		return let_go(j, true);
 	put_suspended(j);
 	count_pods(j);
-	job_plan(&j->spec, j->pods, j->n, j->succeeded, j->failed, &j->plan);
+	job_plan(&j->spec, j->pods, j->n, j->succeeded, j->failed, j->lost.size, &j->plan);
 	judge(j);
 	if (is_true(j->status, "FailureTarget") || is_true(j->status, "SuccessCriteriaMet"))
 		r = delete_pods(j, j->plan.active);
@@ -416,7 +450,11 @@ static int run(struct job *j)
 
 static uint64_t sync_one(struct syncer *s, json_t *job, struct child *children, uint64_t now)
 {
+	const char *manager = jpath_str(job, "spec.managedBy", "");
 	struct job j;
+
+	if (*manager && strcmp(manager, "kubernetes.io/job-controller"))
+		return LOOP_NEVER;     // somebody else's
 	int r = job_open(&j, s, job, children, now);
 	uint64_t next;
 

@@ -16,6 +16,7 @@
 #include "server/meta.h"
 #include "server/recorder.h"
 #include "server/registry.h"
+#include "server/view.h"
 
 #define GRACE_NS (40 * NS_PER_S)
 
@@ -30,6 +31,8 @@ struct node {
 struct health {
 	struct server *srv;
 	struct map nodes;
+	bool dirty;                // a node is
+	uint64_t next;             // no node can be overdue before; monotonic
 };
 
 static struct node *node_get(struct health *h, const char *name)
@@ -69,7 +72,7 @@ static void note(char slot[40], const char *text, struct node *n)
 static void node_changed(void *unit, int type, struct obj *o)
 {
 	struct health *h = unit;
-	own_json json_t *j = obj_json(o);
+	own_json json_t *j = obj_view(o);
 	const char *name = jpath_str(j, "metadata.name", "");
 	struct node *n;
 
@@ -80,7 +83,7 @@ static void node_changed(void *unit, int type, struct obj *o)
 	n = node_get(h, name);
 	if (!n)
 		return;
-	n->exists = n->dirty = true;
+	n->exists = n->dirty = h->dirty = true;
 	if (strcmp(jpath_str(condition(j, "Ready"), "status", ""), "Unknown"))
 		note(n->heartbeat, jpath_str(condition(j, "Ready"), "lastHeartbeatTime", ""), n);
 	n->unknown = !strcmp(jpath_str(condition(j, "Ready"), "status", ""), "Unknown");
@@ -217,6 +220,9 @@ static uint64_t work(void *unit, uint64_t now)
 	const char *name;
 	size_t pos = 0;
 
+	if (!h->dirty && now < h->next)   // a node that has been heard of since is due later
+		return h->next;
+	h->dirty = false;
 	while ((n = map_next(&h->nodes, &pos, &name))) {
 		struct err e = ERR_INIT;
 		if (!n->exists)
@@ -232,7 +238,7 @@ static uint64_t work(void *unit, uint64_t now)
 		if (r && r != -ENOENT)
 			log_warn("nodes", "node=%s taints: %s", name, e.text);
 	}
-	return next;
+	return h->next = next;
 }
 
 static int health_open(struct server *srv, void **unit, struct err *e)

@@ -14,7 +14,6 @@
 #include "server/map.h"
 #include "server/meta.h"
 #include "server/registry.h"
-#include "server/view.h"
 
 #define QUARANTINE_NS (40 * NS_PER_S)
 
@@ -45,10 +44,9 @@ static void node_changed(void *unit, int type, struct obj *o)
 static void pod_changed(void *unit, int type, struct obj *o)
 {
 	struct gc *g = unit;
-	own_json json_t *pod = type == EVENT_ADDED || type == EVENT_MODIFIED ? obj_view(o) : NULL;
-	const char *node = jpath_str(pod, "spec.nodeName", "");
+	char node[OBJ_NODE_MAX];
 
-	if (*node && !map_get(&g->missing, node) && !node_exists(g, node))
+	if (type != EVENT_DELETED && o->node_len && !map_get(&g->missing, obj_node(o, node)) && !node_exists(g, node))
 		g->dirty = true;
 }
 
@@ -72,13 +70,16 @@ static uint64_t go_at(struct gc *g, const char *node, uint64_t now)
 
 static uint64_t look_at(struct gc *g, struct obj *o, uint64_t now)
 {
-	own_json json_t *pod = obj_json(o);
-	const char *node = jpath_str(pod, "spec.nodeName", ""), *ns = jpath_str(pod, "metadata.namespace", "");
-	const char *name = jpath_str(pod, "metadata.name", "");
+	char node[OBJ_NODE_MAX];
+	own_json json_t *pod = NULL;
+	const char *ns, *name;
 	uint64_t at;
 
-	if (!*node || node_exists(g, node))
+	if (!o->node_len || node_exists(g, obj_node(o, node)))
 		return LOOP_NEVER;
+	pod = obj_json(o);
+	ns = jpath_str(pod, "metadata.namespace", "");
+	name = jpath_str(pod, "metadata.name", "");
 	at = go_at(g, node, now);
 	if (now < at)
 		return at;

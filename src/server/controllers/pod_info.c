@@ -57,12 +57,21 @@ static const char *text_of(const json_t *map, const char *key)
 	return text ? text : "";
 }
 
+/* -1: not a number. */
+static long number_of(const char *text)
+{
+	char *end;
+	long n = strtol(text, &end, 10);
+
+	return *text && !*end && n >= 0 ? n : -1;
+}
+
 int pod_info_init(struct pod_info *p, const json_t *pod)
 {
 	const json_t *labels = jpath_get(pod, "metadata.labels"), *annotations = jpath_get(pod, "metadata.annotations");
 	const char *revision = text_of(labels, "controller-revision-hash");
 	const char *index = text_of(annotations, "batch.kubernetes.io/job-completion-index");
-	char *end;
+	const char *failures = text_of(annotations, "batch.kubernetes.io/job-index-failure-count");
 
 	*p = (struct pod_info){ .index = -1 };
 	p->name = strdup(jpath_str(pod, "metadata.name", ""));
@@ -76,11 +85,9 @@ int pod_info_init(struct pod_info *p, const json_t *pod)
 	p->phase = parse_phase(jpath_str(pod, "status.phase", ""));
 	p->deleting = meta_is_deleting(pod);
 	p->tracked = finalizer_has(pod, JOB_FINALIZER);
-	if (*index) {
-		p->index = strtol(index, &end, 10);
-		if (*end || p->index < 0)
-			p->index = -1;
-	}
+	p->killed = p->deleting && !jpath_int(pod, "metadata.deletionGracePeriodSeconds", 1);
+	p->index = number_of(index);
+	p->index_failures = number_of(failures) > 0 ? number_of(failures) : 0;
 	clock_parse(jpath_str(pod, "metadata.creationTimestamp", ""), &p->created_ns);
 	read_ready(p, pod);
 	read_containers(p, pod);

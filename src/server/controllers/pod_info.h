@@ -15,9 +15,11 @@ struct pod_info {
 	char *revision;                // label controller-revision-hash or pod-template-hash; ""
 	enum pod_phase phase;
 	bool ready, deleting;
+	bool killed;                   // deleting, and its node has said that nothing of it runs
 	bool tracked;                  // holds the finalizer of jobs that count their pods
 	int restarts;                  // of all containers
 	long index;                    // of an Indexed job; -1: none
+	long index_failures;           // how many pods of that index failed before it
 	uint64_t created_ns;           // real time
 	uint64_t ready_ns;             // when it became ready
 	uint64_t finished_ns;          // when its last container ended

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 // status.used of ResourceQuotas: admission adds to it as objects come (quota.c); this counts anew when they go, change
-// or are over, and when a quota is made or changed.
+// or are over, when a quota is made or changed, and a while after admission noted something: what it admitted may have failed.
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
@@ -17,14 +17,19 @@
 #include "server/view.h"
 
 #define RETRY_NS NS_PER_S
+#define SETTLED_NS (10 * NS_PER_S)   // no create takes longer from its note to its object
 
 struct quotas {
 	struct server *srv;
 	struct map all;              // "ns/name" -> struct quota
 	bool due;
+	uint64_t again_ns;           // the first of its quotas'; LOOP_NEVER: none
 };
 
-struct quota { bool due; };
+struct quota {
+	bool due;
+	uint64_t again_ns;           // 0: no
+};
 
 static const char *key_of(struct obj *o)
 {
@@ -42,8 +47,13 @@ static void quota_changed(void *unit, int type, struct obj *o)
 		return;
 	}
 	j = obj_json(o);
-	if (q && json_equal(jpath_get(j, "spec.hard"), jpath_get(j, "status.hard")))
-		return;   // a note of admission, or our own
+	if (q && json_equal(jpath_get(j, "spec.hard"), jpath_get(j, "status.hard"))) {   // a note of admission, or our own
+		if (!q->again_ns)
+			q->again_ns = clock_mono_ns() + SETTLED_NS;
+		if (q->again_ns < u->again_ns)
+			u->again_ns = q->again_ns;
+		return;
+	}
 	if (!q) {
 		q = calloc(1, sizeof *q);
 		if (!q || map_put(&u->all, key_of(o), q)) {
@@ -187,12 +197,19 @@ static uint64_t work(void *unit, uint64_t now)
 	size_t pos = 0;
 	uint64_t next = LOOP_NEVER;
 
-	if (!u->due)
-		return LOOP_NEVER;
+	if (!u->due && now < u->again_ns)
+		return u->again_ns;
 	u->due = false;
+	u->again_ns = LOOP_NEVER;
 	while ((q = map_next(&u->all, &pos, &key))) {
 		own_free char *ns = strndup(key, strcspn(key, "/"));
 		int r;
+		if (q->again_ns && q->again_ns <= now) {
+			q->again_ns = 0;
+			q->due = true;
+		}
+		if (q->again_ns && q->again_ns < u->again_ns)
+			u->again_ns = q->again_ns;
 		if (!q->due || !ns)
 			continue;
 		q->due = false;
@@ -202,7 +219,7 @@ static uint64_t work(void *unit, uint64_t now)
 			next = now + RETRY_NS;
 		}
 	}
-	return next;
+	return next < u->again_ns ? next : u->again_ns;
 }
 
 static int quotas_open(struct server *srv, void **unit, struct err *e)
@@ -212,6 +229,7 @@ static int quotas_open(struct server *srv, void **unit, struct err *e)
 	if (!u)
 		return err_set(e, ENOMEM, "out of memory");
 	u->srv = srv;
+	u->again_ns = LOOP_NEVER;
 	*unit = u;
 	return 0;
 }

@@ -46,7 +46,7 @@ static void free_taints(void *value)
 static void node_changed(void *unit, int type, struct obj *o)
 {
 	struct eviction *v = unit;
-	own_json json_t *node = obj_json(o);
+	own_json json_t *node = obj_view(o);
 	const char *name = jpath_str(node, "metadata.name", "");
 	json_t *taints = type == EVENT_DELETED ? NULL : no_execute(node);
 
@@ -139,25 +139,39 @@ static uint64_t look_at(struct eviction *v, struct obj *o, uint64_t now)
 	return LOOP_NEVER;
 }
 
+static uint64_t look_at_node(struct eviction *v, const char *node, uint64_t now)
+{
+	uint64_t next = LOOP_NEVER;
+	struct store_list l;
+
+	if (store_list_node(v->srv->store, node, &l))
+		return now + NS_PER_S;
+	for (size_t i = 0; i < l.count; i++) {
+		uint64_t at = look_at(v, l.objs[i], now);
+		if (at < next)
+			next = at;
+	}
+	store_list_fini(&l);
+	return next;
+}
+
 static uint64_t work(void *unit, uint64_t now)
 {
 	struct eviction *v = unit;
 	uint64_t real = clock_real_ns(), next = LOOP_NEVER;
-	struct store_list l;
+	const char *node;
+	size_t pos = 0;
 
 	if (!v->tainted.count)
 		return v->next = LOOP_NEVER;
 	if (!v->dirty && now < v->next)
 		return v->next;
 	v->dirty = false;
-	if (store_list(v->srv->store, "pods/", NULL, 0, 0, &l))
-		return v->next = LOOP_NEVER;
-	for (size_t i = 0; i < l.count; i++) {
-		uint64_t at = look_at(v, l.objs[i], real);
+	while (map_next(&v->tainted, &pos, &node)) {
+		uint64_t at = look_at_node(v, node, real);
 		if (at < next)
 			next = at;
 	}
-	store_list_fini(&l);
 	return v->next = next == LOOP_NEVER ? next : now + (next - real);
 }
 

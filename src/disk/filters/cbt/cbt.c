@@ -300,6 +300,6 @@ void cbt_points(struct iof_layer *l, void (*fn)(void *user, const char *name), v
 
 const struct iof_filter cbt_filter = {
 	.abi = IOF_ABI_VERSION, .size = sizeof(struct iof_filter), .name = "cbt", .summary = "changed blocks since named points",
-	.order = IOF_CLASS_OBSERVE, .settings = settings, .attach = cbt_attach, .open = cbt_open, .close = cbt_close, .detach = cbt_detach, .reconfigure = cbt_set,
+	.order = IOF_CLASS_OBSERVE, .flags = IOF_QUIET_SET, .settings = settings, .attach = cbt_attach, .open = cbt_open, .close = cbt_close, .detach = cbt_detach, .reconfigure = cbt_set,
 	.resized = cbt_resized, .write = cbt_write, .discard = cbt_write, .write_zeroes = cbt_write,
 };

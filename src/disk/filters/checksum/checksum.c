@@ -17,7 +17,7 @@
 #define BLOCK 4096u
 #define PAGE_SUMS 1024u                  // of one page of the file
 #define BLOCKS_MAX ((64ull << 40) / BLOCK)
-#define TRIES 4u
+#define TRIES 100u
 
 struct checksum {
 	struct regionlog log;
@@ -25,6 +25,9 @@ struct checksum {
 	_Atomic uint32_t *sum;
 	_Atomic uint8_t *page_dirty;
 	uint64_t blocks;
+	pthread_mutex_t learning;            // a sum is learned from a read only while nothing is written
+	unsigned writing;                    // under learning: writes in flight
+	_Atomic uint64_t writes;             // begun (under learning) or ended
 	_Atomic uint64_t verified, corrupt;
 };
 
@@ -46,6 +49,7 @@ static void *space(size_t len)
 
 static void checksum_free(struct checksum *x)
 {
+	pthread_mutex_destroy(&x->learning);
 	regionlog_fini(&x->log);
 	iof->file_close(x->file);
 	if (x->sum) munmap((void *)x->sum, BLOCKS_MAX * 4);
@@ -87,6 +91,7 @@ static int checksum_open(struct iof_layer *l, const struct iof_settings *s, void
 	(void)s;
 	if (!x) return err_set(e, ENOMEM, "no memory");
 	*state = x;
+	pthread_mutex_init(&x->learning, NULL);
 	x->blocks = iof_size(l) / BLOCK;
 	x->sum = space(BLOCKS_MAX * 4);
 	x->page_dirty = space(BLOCKS_MAX / PAGE_SUMS);
@@ -133,10 +138,31 @@ static int checksum_resized(struct iof_layer *l, struct err *e)
 	return regionlog_resize(&x->log, iof_size(l)) < 0 ? err_set(e, ENOMEM, "no memory for the log of regions") : 0;
 }
 
-/* ---- reads. A write in flight changes block and sum one after the other: what does not fit is read again. ---- */
+/* ---- reads. While a block is written its sum is 0; what was read before the write and does not fit the sum after it is
+ * read again. ---- */
+
+#define NOT_ALONE UINT64_MAX
+
+/* What read_try saw: the number of writes, or that some were in flight. */
+static uint64_t writes_now(struct checksum *x)
+{
+	uint64_t n;
+
+	pthread_mutex_lock(&x->learning);
+	n = x->writing ? NOT_ALONE : atomic_load(&x->writes);
+	pthread_mutex_unlock(&x->learning);
+	return n;
+}
+
+static void learn(struct checksum *x, uint64_t block, uint32_t sum, uint64_t writes)
+{
+	pthread_mutex_lock(&x->learning);
+	if (atomic_load(&x->writes) == writes && !x->sum[block]) set_sum(x, block, sum);
+	pthread_mutex_unlock(&x->learning);
+}
 
 /* Returns -EIO and *bad at the first block that does not fit. */
-static int verify(struct checksum *x, const struct iof_req *r, uint64_t *bad)
+static int verify(struct checksum *x, const struct iof_req *r, uint64_t writes, uint64_t *bad)
 {
 	unsigned char tmp[BLOCK];
 
@@ -152,9 +178,8 @@ static int verify(struct checksum *x, const struct iof_req *r, uint64_t *bad)
 		}
 		got = sum_of(p);
 		if (!want) {
-			if (!x->log.file) continue;
-			atomic_compare_exchange_strong(&x->sum[b], &want, got);
-			atomic_store(&x->page_dirty[b / PAGE_SUMS], 1);
+			if (!x->log.file || writes == NOT_ALONE) continue;
+			learn(x, b, got, writes);
 		} else if (got != want) {
 			*bad = b;
 			return -EIO;
@@ -164,6 +189,14 @@ static int verify(struct checksum *x, const struct iof_req *r, uint64_t *bad)
 	return 0;
 }
 
+static void read_try(struct iof_layer *l, struct iof_req *c)
+{
+	struct checksum *x = iof_state(l);
+
+	c->data[2] = writes_now(x);
+	iof_pass(l, c);
+}
+
 static void read_done(struct iof_req *c, int result)
 {
 	struct iof_req *r = c->user;
@@ -171,9 +204,9 @@ static void read_done(struct iof_req *c, int result)
 	struct checksum *x = iof_state(l);
 	uint64_t bad;
 
-	if (result == 0 && verify(x, r, &bad) < 0) {
-		if (c->data[1]++ < TRIES) {
-			iof_pass(l, c);
+	if (result == 0 && verify(x, r, c->data[2], &bad) < 0) {
+		if (atomic_load(&x->writes) != c->data[2] && c->data[1]++ < TRIES) {
+			read_try(l, c);
 			return;
 		}
 		atomic_fetch_add(&x->corrupt, 1);
@@ -203,21 +236,31 @@ static void checksum_read(struct iof_layer *l, struct iof_req *r)
 {
 	struct iof_req *c = child(l, r, read_done);
 
-	if (c) iof_pass(l, c);
+	if (c) read_try(l, c);
 }
 
 /* ---- writes, one at a time per block (the align layer) ---- */
+
+static void writing(struct checksum *x, int change)
+{
+	pthread_mutex_lock(&x->learning);
+	x->writing += (unsigned)change;
+	atomic_fetch_add(&x->writes, 1);
+	pthread_mutex_unlock(&x->learning);
+}
 
 static void write_done(struct iof_req *c, int result)
 {
 	struct iof_req *r = c->user;
 	struct checksum *x = iof_state((struct iof_layer *)c->data[0]);
+	bool known = result == 0 && r->op == IOF_WRITE;
 	unsigned char tmp[BLOCK];
 
-	for (uint64_t i = 0; result == 0 && r->op == IOF_WRITE && i < r->len; i += BLOCK) {
-		iof_copy(r, i, tmp, BLOCK, false);
-		set_sum(x, (r->off + i) / BLOCK, sum_of(tmp));
+	for (uint64_t i = 0; i < r->len; i += BLOCK) {
+		if (known) iof_copy(r, i, tmp, BLOCK, false);
+		set_sum(x, (r->off + i) / BLOCK, known ? sum_of(tmp) : 0);
 	}
+	if (c->data[1]) writing(x, -1);
 	iof_free(c);
 	r->done(r, result);
 }
@@ -230,6 +273,8 @@ static void write_go(struct iof_layer *l, struct iof_req *c)
 		write_done(c, c->result);
 		return;
 	}
+	c->data[1] = 1;
+	writing(x, 1);
 	for (uint64_t b = c->off / BLOCK; b < (c->off + c->len) / BLOCK; b++) set_sum(x, b, 0);
 	iof_pass(l, c);
 }

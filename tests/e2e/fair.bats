@@ -1,0 +1,59 @@
+#!/usr/bin/env bats
+# SPDX-License-Identifier: Apache-2.0
+# A user who floods the server waits for himself. Users together have a little of the time here, so that a small flood is one.
+
+load alone
+
+setup_file() {
+	alone_setup fair --user-share 2
+	alone_user flood people
+	alone_user calm people
+	admin POST /apis/rbac.authorization.k8s.io/v1/clusterrolebindings '{"apiVersion":"rbac.authorization.k8s.io/v1","kind":"ClusterRoleBinding",
+		"metadata":{"name":"people-view"},"roleRef":{"apiGroup":"rbac.authorization.k8s.io","kind":"ClusterRole","name":"view"},
+		"subjects":[{"apiGroup":"rbac.authorization.k8s.io","kind":"Group","name":"people"}]}' >/dev/null
+}
+teardown_file() { alone_teardown; }
+
+metric() { admin GET /metrics | sed -n "s/^bulkhead_$1 //p"; }
+
+@test "a flood of one user is answered with 429, another one's requests are all served meanwhile" {
+	for i in $(seq 20); do
+		admin POST /api/v1/namespaces/default/configmaps "{\"metadata\":{\"name\":\"c$i\"},\"data\":{\"k\":\"$(printf %04000d 0)\"}}" >/dev/null
+	done
+	python3 "$BATS_TEST_DIRNAME/flood.py" "$URL" "$DIR/root/pki" flood 200 8 /api/v1/configmaps >"$DIR/flood" 3>&- &
+	eventually '[ "$(metric flow_requests_refused_total)" -gt 0 ]'
+	slow=0
+	for i in $(seq 10); do
+		at=$(date +%s%N)
+		as calm GET /api/v1/namespaces/default/configmaps/c1 >/dev/null
+		[ "$(code)" = 200 ]
+		[ $(($(date +%s%N) - at)) -lt 2000000000 ] || slow=$((slow + 1))
+	done
+	[ $slow -le 2 ]                                        # who floods waits 5 seconds or more
+	admin GET /api/v1/namespaces/default/configmaps/c1 >/dev/null
+	[ "$(code)" = 200 ]
+	[ "$(metric flow_requests_waiting)" -gt 0 ]
+	[ "$(metric flow_users)" = 2 ]
+	wait
+	[ "$(jq '.["429"] > 0 and .["200"] > 0 and .wrong == [] and (.["0"] // 0) == 0' "$DIR/flood")" = true ]
+}
+
+@test "afterwards he is served again, and nothing is left waiting" {
+	eventually 'as flood GET /api/v1/namespaces/default/configmaps/c1 >/dev/null && [ "$(code)" = 200 ]'
+	eventually '[ "$(metric flow_requests_waiting) $(metric flow_requests_in_flight)" = "0 0" ]'
+}
+
+@test "administrators and health checks are never made to wait" {
+	python3 "$BATS_TEST_DIRNAME/flood.py" "$URL" "$DIR/root/pki" admin 20 2 /api/v1/configmaps >"$DIR/flood" 3>&-
+	[ "$(jq 'keys == ["200", "wrong"]' "$DIR/flood")" = true ]
+}
+
+@test "a server with waiting requests stops at once" {
+	python3 "$BATS_TEST_DIRNAME/flood.py" "$URL" "$DIR/root/pki" flood 150 3 /api/v1/configmaps >"$DIR/flood" 3>&- &
+	eventually '[ "$(metric flow_requests_waiting)" -gt 50 ]'
+	pid=$(cat "$DIR/pid")
+	kill "$pid"
+	eventually '! grep -qs "^State:.[^Z]" "/proc/$pid/status"'
+	wait
+	! grep -q -i -e panic -e assert "$DIR/log"
+}

@@ -36,7 +36,7 @@ int shutdown_plan_parse(const char *text, struct shutdown_plan *plan, struct err
 {
 	struct shutdown_plan out = {0};
 	for (const char *at = text; *at || at == text;) {
-		char *end, *last;
+		char *end, *last = NULL;
 		errno = 0;
 		long long priority = strtoll(at, &end, 10);
 		long seconds = *end == '=' ? strtol(end + 1, &last, 10) : -1;

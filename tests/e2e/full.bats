@@ -83,7 +83,8 @@ written() { $K logs "$1" | grep -q written; }
 	$K exec steady -- sh -c 'echo alive > /g && sync && cat /g' | grep -qx alive
 	"$BIN/bulkhead" image load "$CACHE/demo/busybox" --name bulkhead.example/other:latest --root "$H"
 	$K delete pod steady late
-	[ -z "$(ls "$H/pods")" ]
+	nothing() { [ -z "$(ls "$H/pods")" ]; }
+	wait_for 30 nothing
 }
 
 @test "disk pressure taints the node; it goes with the pressure" {

@@ -49,7 +49,7 @@ log_is_whole() {
 	[ "$(boot_id counter)" = "$before" ]
 	[ "$(restarts counter)" = 0 ]
 	sleep 2
-	log_is_whole counter
+	wait_for 30 log_is_whole counter
 }
 
 @test "vmx: its pod is restarted in a new VM, the other one goes on" {
@@ -160,5 +160,5 @@ shoot() { [ "${1:-0}" -gt 1 ] && kill -9 "$1" 2>/dev/null || true; }   # never 0
 	[ "$("$BIN/bulkhead" vm ls --root "$ROOT" -o json | jq '.vms | length')" = 2 ]
 	[ "$(pgrep -fc "qemu-system.*-name default/")" -ge 2 ]
 	sleep 1
-	log_is_whole counter
+	wait_for 30 log_is_whole counter
 }

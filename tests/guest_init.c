@@ -4,10 +4,12 @@
 //   7  echo until the peer shuts down its side, then shut down ours
 //   8  one command line: disk SERIAL size|ro | disk SERIAL write OFFSET BYTE LENGTH | disk SERIAL sum OFFSET LENGTH |
 //      disk SERIAL discard|zero OFFSET LENGTH | disk SERIAL time COUNT BYTES (microseconds for COUNT direct reads) | cmdline | cpus | net |
+//      queues (of eth0 and vda that the kernel uses) |
 //      poweroff | reboot | panic; answers one line
 //   9  discard: reads to the end, then answers the number of bytes
 //   10 source: one line with a number, answers as many bytes
 #include <arpa/inet.h>
+#include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <linux/fs.h>
@@ -227,6 +229,18 @@ static void net_up(char *out, size_t max)
 		snprintf(out, max, "%s", strerror(errno));
 }
 
+// Entries of a folder whose names begin so.
+static unsigned entries(const char *folder, const char *begin)
+{
+	DIR *d = opendir(folder);
+	unsigned n = 0;
+	for (struct dirent *e; d && (e = readdir(d));)
+		n += *e->d_name != '.' && !strncmp(e->d_name, begin, strlen(begin));
+	if (d)
+		closedir(d);
+	return n;
+}
+
 static void command(int fd)
 {
 	char line[256], out[256] = "what?", serial[32], what[32];
@@ -242,6 +256,8 @@ static void command(int fd)
 		snprintf(out, sizeof(out), "%ld", sysconf(_SC_NPROCESSORS_ONLN));
 	} else if (!strcmp(line, "net")) {
 		net_up(out, sizeof(out));
+	} else if (!strcmp(line, "queues")) {
+		snprintf(out, sizeof(out), "net %u disk %u", entries("/sys/class/net/eth0/queues", "tx-"), entries("/sys/block/vda/mq", ""));
 	} else if (!strcmp(line, "poweroff")) {
 		reboot(LINUX_REBOOT_CMD_POWER_OFF);
 	} else if (!strcmp(line, "reboot")) {

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // Drives one bulkhead-vmx for tests and benches, as hostd would:
 //   vmx_tool run DIR VMX KERNEL INITRD [--vcpus N] [--memory MIB] [--uid N] [--cmdline TEXT] [--console-max N]
-//            [--disk SERIAL=PATH[,ro]]... [--tap NAME=MAC]   starts it in DIR, prints the ready line and leaves its pid in DIR/pid
+//            [--disk SERIAL=PATH[,ro]]... [--tap NAME=MAC[,QUEUES]]   starts it in DIR, prints the ready line and leaves its pid in DIR/pid
 //            [--cpu MODEL] [--template yes] [--paged yes] [--restore PREFIX]   from PREFIX.state and PREFIX.memory
 //   vmx_tool status|kill|button DIR           prints the status as key=value, or stops it
 //   vmx_tool save DIR PREFIX                  saves it to PREFIX.state and PREFIX.memory; prints "ok" or the error
@@ -9,6 +9,7 @@
 //                                             until the VM ends; prints how many
 //   vmx_tool resize DIR SERIAL [BYTES]        prints "ok" or the error
 //   vmx_tool connect DIR PORT [WAIT_MS]       stdin and stdout to a vsock port; retries until WAIT_MS
+//                                             DIR may be cid:N, a guest whose vsock device is the kernel's
 //   vmx_tool ping DIR PORT COUNT              microseconds of a round trip of one byte: median, 99th percentile
 //   vmx_tool echo DIR PORT CONNS BYTES        CONNS connections at once, each sends BYTES, shuts down, reads them back
 #include <errno.h>
@@ -17,6 +18,7 @@
 #include <linux/if_tun.h>
 #include <linux/userfaultfd.h>
 #include <net/if.h>
+#include <linux/vm_sockets.h>
 #include <poll.h>
 #include <sched.h>
 #include <signal.h>
@@ -87,18 +89,29 @@ static void add_disk(json_t *disks, char *spec)
 	json_array_append_new(disks, json_pack("{s:s, s:s, s:b}", "serial", spec, "path", path, "read_only", ro != NULL));
 }
 
-static void add_tap(json_t *nets, char *spec)
+static int open_tap(const char *name, unsigned flags)
 {
-	struct ifreq r = {.ifr_flags = IFF_TAP | IFF_NO_PI | IFF_VNET_HDR};
-	char *mac = strchr(spec, '=');
-	if (!mac || mac - spec >= IFNAMSIZ)
-		die("--tap NAME=MAC");
-	*mac++ = '\0';
-	strcpy(r.ifr_name, spec);
+	struct ifreq r = {.ifr_flags = (short)(IFF_TAP | IFF_NO_PI | IFF_VNET_HDR | flags)};
+	strcpy(r.ifr_name, name);
 	int fd = open_or_die("/dev/net/tun", O_RDWR);
 	if (ioctl(fd, TUNSETIFF, &r))
 		die("TUNSETIFF");
-	json_array_append_new(nets, json_pack("{s:i, s:s, s:b}", "tap_fd", fd, "mac", mac, "vnet_hdr", 1));
+	return fd;
+}
+
+static void add_tap(json_t *nets, char *spec)
+{
+	char *mac = strchr(spec, '='), *queues = strchr(spec, ',');
+	if (!mac || mac - spec >= IFNAMSIZ)
+		die("--tap NAME=MAC[,QUEUES]");
+	*mac++ = '\0';
+	if (queues)
+		*queues++ = '\0';
+	json_t *more = json_array();
+	int fd = open_tap(spec, queues ? IFF_MULTI_QUEUE : 0);
+	for (int i = 1; queues && i < atoi(queues); i++)
+		json_array_append_new(more, json_integer(open_tap(spec, IFF_MULTI_QUEUE)));
+	json_array_append_new(nets, json_pack("{s:i, s:s, s:b, s:o}", "tap_fd", fd, "mac", mac, "vnet_hdr", 1, "queue_fds", more));
 }
 
 static int config_fd(const char *dir, char **argv, int *ready, int *console)
@@ -285,10 +298,24 @@ static void resize(const char *dir, const char *serial, uint64_t bytes)
 }
 
 // A vsock connection, or -1 when the guest refuses it.
+// DIR may be "cid:N": a guest whose vsock device is the kernel's.
+static int dial_cid(const char *cid, const char *port)
+{
+	struct sockaddr_vm a = {.svm_family = AF_VSOCK, .svm_cid = (unsigned)atoi(cid), .svm_port = (unsigned)atoi(port)};
+	int fd = socket(AF_VSOCK, SOCK_STREAM | SOCK_CLOEXEC, 0);
+	if (fd >= 0 && !connect(fd, (struct sockaddr *)&a, sizeof(a)))
+		return fd;
+	if (fd >= 0)
+		close(fd);
+	return -1;
+}
+
 static int dial(const char *dir, const char *port)
 {
 	struct err e = ERR_INIT;
 	char line[64];
+	if (!strncmp(dir, "cid:", 4))
+		return dial_cid(dir + 4, port);
 	int fd = usock_connect(path_in(dir, "vsock.sock"), SOCK_STREAM, &e);
 	if (fd < 0)
 		die(e.text);

@@ -73,6 +73,15 @@ struct bh_disk_info {
  * attr: NULL: read-write, top. May block. Returns 0 and *d (owned by the caller), or -errno with text in e. */
 int bh_disk_open(const char *path, const struct bh_disk_attr *attr, struct bh_disk **d, struct err *e);
 
+/* For a process that may open no files by itself: whoever may names them with bh_disk_files, and hands their descriptors over.
+ * each: 0, or -errno, which ends it. -ENOTSUP: the disk has a filter that opens files which only it knows. */
+typedef int bh_disk_file_fn(void *user, const char *path, bool writable, struct err *e);
+int bh_disk_files(const char *path, bool read_only, bh_disk_file_fn *each, void *user, struct err *e);
+/* From now on this process opens the files of disks through fn, which returns a descriptor (the library's; where it stands in the
+ * file does not matter) or -errno. NULL: by path, as at first. Not while another thread opens a disk. */
+typedef int bh_disk_opener_fn(void *user, const char *path, bool writable);
+void bh_disk_set_opener(bh_disk_opener_fn *fn, void *user);
+
 /* Flushes and closes. No queue may be open. May block. Returns 0 or the first error that a flush met. */
 int bh_disk_close(struct bh_disk *d, struct err *e);
 

@@ -21,6 +21,8 @@ struct agent {
 	struct evwatch *give_back;           // NULL until a container runs
 	uint64_t init_ns, ready_ns;          // CLOCK_BOOTTIME when main began, when the agent listened
 	const char *crun;                    // path of the runtime
+	struct template_slots *slots;        // of a clone that waits for its pod: where its devices will be. NULL: they are there
+	bool scratch_mounted;
 	bool cloned;                         // this VM was not booted, but cloned from a template
 };
 

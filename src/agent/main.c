@@ -22,6 +22,7 @@
 #include "pod.h"
 #include "ports.h"
 #include "reaper.h"
+#include "rehearsal.h"
 #include "runtime.h"
 #include "stream.h"
 #include "template.h"
@@ -97,7 +98,10 @@ static int run_guest(void)
 		rc = runtime_prepare(&a, &e);
 	a.cloned = !rc && template_wanted();
 	if (a.cloned)
-		rc = template_wait(&e);
+		rc = template_wait(&a.slots, &e);
+	struct err slow = ERR_INIT;
+	if (!rc && a.slots && rehearse(&a, &slow))
+		log_warn("agent", "%s", slow.text);
 	if (!rc)
 		rc = serve(&a, NULL, &e);
 	if (rc)
@@ -140,6 +144,8 @@ int main(int argc, char **argv)
 	const char *dir = NULL, *crun = "crun";
 	log_init("bulkhead-agent");
 	signal(SIGPIPE, SIG_IGN);
+	if (argc == 2 && !strcmp(argv[1], REHEARSAL_WORD))
+		return 0;
 	if (getpid() == 1)
 		return run_guest();
 	for (int i = 1; i < argc; i++) {

@@ -25,6 +25,7 @@
 #include "base/own.h"
 #include "machine.h"
 #include "quota.h"
+#include "template.h"
 
 #define ENTROPY_MIN 32
 #define ENTROPY_MAX 4096
@@ -137,23 +138,25 @@ static int refresh(struct agent *a, const Bulkhead__Agent__ConfigurePod *c, stru
 	snprintf(dir, sizeof(dir), "%s/pod", a->run_dir);
 	if (buf_printf(&hostname, "%s\n", c->hostname))
 		return err_set(e, ENOMEM, "no memory");
-	int rc = dir_make(dir, 0755, e);
+	int rc = a->machine->add_entropy(c->entropy.data, c->entropy.len, e);   // before anything else: a clone has had its template's
+	if (!rc)
+		rc = dir_make(dir, 0755, e);
 	if (!rc)
 		rc = write_file(a, POD_FILE_RESOLV_CONF, c->resolv_conf, e);
 	if (!rc)
 		rc = write_file(a, POD_FILE_HOSTS, c->hosts, e);
 	if (!rc)
 		rc = write_file(a, POD_FILE_HOSTNAME, hostname.data, e);
-	if (!rc)
-		rc = a->machine->add_entropy(c->entropy.data, c->entropy.len, e);
 	if (!rc && c->clock_real_ns)
 		rc = a->machine->set_clock(c->clock_real_ns, e);
 	return rc;
 }
 
-static int mount_scratch(struct agent *a, const char *serial, struct err *e)
+int pod_mount_scratch(struct agent *a, const char *serial, struct err *e)
 {
 	char device[MACHINE_DISK_PATH_MAX];
+	if (a->scratch_mounted)
+		return 0;
 	if (!*serial)
 		return a->machine->mount("scratch", a->scratch_dir, "tmpfs", MS_NODEV, "mode=0755", e);
 	int rc = a->machine->find_disk(a->machine, serial, device, e);
@@ -162,8 +165,10 @@ static int mount_scratch(struct agent *a, const char *serial, struct err *e)
 	bool quota = quota_on_device(device);
 	if (quota)
 		rc = a->machine->load_module("quota_v2", e);
-	return rc ? rc : a->machine->mount(device, a->scratch_dir, "ext4", MS_NOATIME | MS_NODEV,
-					   quota ? "discard,prjquota" : "discard", e);
+	if (!rc)
+		rc = a->machine->mount(device, a->scratch_dir, "ext4", MS_NOATIME | MS_NODEV, quota ? "discard,prjquota" : "discard", e);
+	a->scratch_mounted = !rc;
+	return rc;
 }
 
 /* The first process of the shared process namespace: it reaps what its containers leave, and does nothing else. */
@@ -224,7 +229,7 @@ static int configure_once(struct agent *a, const Bulkhead__Agent__ConfigurePod *
 		rc = a->machine->set_sysctl(path, c->sysctls[i]->value, e);
 	}
 	if (!rc)
-		rc = mount_scratch(a, c->scratch_serial, e);
+		rc = pod_mount_scratch(a, c->scratch_serial, e);
 	if (!rc && remember_addresses(p, c))
 		rc = err_set(e, ENOMEM, "no memory");
 	if (!rc && c->share_process_namespace)
@@ -243,6 +248,8 @@ void pod_configure(struct agent *a, const Bulkhead__Agent__Request *rq, struct c
 	int rc = check(a->pod, c, &e);
 	if (!rc)
 		rc = refresh(a, c, &e);
+	if (!rc && a->slots)
+		template_plug(take(a->slots));
 	if (!rc && !a->pod->uid)
 		rc = configure_once(a, c, &e);
 	call_end(call, rc, &e);

@@ -14,6 +14,9 @@ struct pod;
 struct pod *pod_new(void);                       // not configured; NULL: no memory
 void pod_free(struct pod *p);                    // NULL allowed
 
+struct agent;
+int pod_mount_scratch(struct agent *a, const char *serial, struct err *e);   // "": memory. Once: then it is there
+
 control_fn pod_configure;                        // ConfigurePod
 
 const char *pod_uid(const struct pod *p);        // NULL: not configured

@@ -48,28 +48,31 @@ int fd_read_all(int fd, void *data, size_t len)
 	return 0;
 }
 
-int file_read(const char *path, size_t max, struct buf *out, struct err *e)
+int fd_read(int fd, const char *name, size_t max, struct buf *out, struct err *e)
 {
-	own_fd int fd = open(path, O_RDONLY | O_CLOEXEC);
-	if (fd < 0)
-		return err_sys(e, errno, "open %s", path);
 	size_t got = 0;
 	for (;;) {
 		if (buf_reserve(out, 16384))
-			return err_sys(e, ENOMEM, "read %s", path);
+			return err_sys(e, ENOMEM, "read %s", name);
 		ssize_t n = read(fd, out->data + out->len, 16384);
 		if (n < 0 && errno == EINTR)
 			continue;
 		if (n < 0)
-			return err_sys(e, errno, "read %s", path);
+			return err_sys(e, errno, "read %s", name);
 		if (n == 0)
 			return 0;
 		got += (size_t)n;
 		if (got > max)
-			return err_set(e, EFBIG, "%s is larger than %zu bytes", path, max);
+			return err_set(e, EFBIG, "%s is larger than %zu bytes", name, max);
 		out->len += (size_t)n;
 		out->data[out->len] = '\0';
 	}
+}
+
+int file_read(const char *path, size_t max, struct buf *out, struct err *e)
+{
+	own_fd int fd = open(path, O_RDONLY | O_CLOEXEC);
+	return fd < 0 ? err_sys(e, errno, "open %s", path) : fd_read(fd, path, max, out, e);
 }
 
 static int dir_sync(const char *file_path)

@@ -11,6 +11,7 @@
 
 /* Append the file's bytes to out. max: most bytes accepted (-EFBIG above). Returns 0 or -errno, text in e. */
 int file_read(const char *path, size_t max, struct buf *out, struct err *e);
+int fd_read(int fd, const char *name, size_t max, struct buf *out, struct err *e);   // the rest of an open one; name: for messages
 
 /* Replace path by data so that after a crash there is either the old or the new file: temporary file beside it,
  * fsync, rename, fsync of the folder. Returns 0 or -errno. */

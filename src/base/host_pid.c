@@ -20,11 +20,21 @@ pid_t host_pid_self(void)
 	return (pid_t)atoi(text);
 }
 
+static int kept = -1;
+
+void host_pid_keep(void)
+{
+	if (kept < 0)
+		kept = open("/proc", O_PATH | O_DIRECTORY | O_CLOEXEC);
+}
+
 pid_t host_pid_of(int pidfd)
 {
 	char path[64], text[512];
-	snprintf(path, sizeof(path), "/proc/self/fdinfo/%d", pidfd);
-	own_fd int fd = open(path, O_RDONLY | O_CLOEXEC);
+	own_fd int proc = kept >= 0 ? kept : open("/proc", O_PATH | O_DIRECTORY | O_CLOEXEC);
+	kept = -1;
+	snprintf(path, sizeof(path), "self/fdinfo/%d", pidfd);
+	own_fd int fd = openat(proc, path, O_RDONLY | O_CLOEXEC);
 	ssize_t n = fd < 0 ? -1 : read(fd, text, sizeof(text) - 1);
 	if (n <= 0)
 		return -1;

@@ -58,6 +58,7 @@ struct cluster {
 	char host_cidr[32];    // their addresses
 	char engine[8];        // what was asked for: "auto", "qemu", "kvm"
 	char templates[4];     // "on": pods start from templates; "off"
+	char waiting[4];       // how many clones of a template wait for a pod
 	uint16_t api_port, kubelet_port;
 	unsigned memory_mib;   // what all VMs together may have; 0: what the host has
 };

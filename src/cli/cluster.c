@@ -43,6 +43,7 @@ static void from_json(const json_t *j, struct cluster *c)
 	c->hosts = (unsigned)jpath_int(j, "hosts", 0);
 	snprintf(c->engine, sizeof(c->engine), "%s", jpath_str(j, "engine", ""));
 	snprintf(c->templates, sizeof(c->templates), "%s", jpath_str(j, "templates", ""));
+	snprintf(c->waiting, sizeof(c->waiting), "%s", jpath_str(j, "waiting", ""));
 	snprintf(c->store, sizeof(c->store), "%s", jpath_str(j, "store", ""));
 	snprintf(c->audit_log, sizeof(c->audit_log), "%s", jpath_str(j, "auditLog", ""));
 	snprintf(c->audit_policy, sizeof(c->audit_policy), "%s", jpath_str(j, "auditPolicy", ""));
@@ -55,7 +56,7 @@ static json_t *to_json(const char *root, const struct cluster *c)
 {
 	json_t *j = json_pack("{s:i, s:s, s:s, s:s, s:s, s:s, s:s, s:s}", "version", 1, "root", root, "tag", c->tag, "address", c->address,
 			      "nodeName", c->node_name, "podCIDR", c->pod_cidr, "clusterCIDR", c->cluster_cidr, "serviceCIDR", c->service_cidr);
-	json_t *more = json_pack("{s:s, s:s, s:i, s:i, s:i, s:s, s:s, s:s, s:i, s:s, s:s}", "engine", c->engine, "templates", c->templates, "apiPort",
+	json_t *more = json_pack("{s:s, s:s, s:s, s:i, s:i, s:i, s:s, s:s, s:s, s:i, s:s, s:s}", "engine", c->engine, "templates", c->templates, "waiting", c->waiting, "apiPort",
 				 c->api_port, "kubeletPort", c->kubelet_port, "memoryMiB", (int)c->memory_mib, "store", c->store, "server",
 				 c->server, "hostCIDR", c->host_cidr, "hosts", (int)c->hosts, "auditLog", c->audit_log,
 				 "auditPolicy", c->audit_policy);
@@ -221,6 +222,8 @@ static int choose_missing(const char *root, struct cluster *c, struct err *e)
 		strcpy(c->engine, "auto");
 	if (!c->templates[0])
 		strcpy(c->templates, "on");
+	if (!c->waiting[0])
+		strcpy(c->waiting, "1");
 	if (!c->server[0] && !c->api_port && !(c->api_port = pick_port(root, has_api_port, c->address, 6443)))
 		return err_set(e, EADDRINUSE, "no free port from 6443 on at %s: name one with --port", c->address);
 	if (c->hosts && !c->kubelet_port)   // every namespace has all ports
@@ -270,6 +273,8 @@ int cluster_choose(const char *root, const struct cluster *wish, struct cluster 
 		c.hosts = wish->hosts;
 	if (wish->templates[0])
 		strcpy(c.templates, wish->templates);
+	if (wish->waiting[0])
+		strcpy(c.waiting, wish->waiting);
 	if (wish->store[0])
 		strcpy(c.store, wish->store);
 	if (wish->audit_log[0])

@@ -2,6 +2,7 @@
 // Which engine VMs get on this machine: kvm where a stock kernel boots on it, tried and not guessed, else qemu. The answer
 // is kept in /run until the next boot, because trying takes seconds where KVM does not work.
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
 #include <unistd.h>
@@ -13,7 +14,7 @@
 #include "cli.h"
 
 #define ANSWER "/run/bulkhead/engine.json"
-#define PROBE_MS "3000"
+#define PROBE_MS 3000      // for each of the two guests; BULKHEAD_PROBE_MS
 
 static json_t *remembered(void)
 {
@@ -30,8 +31,13 @@ static json_t *try_kvm(void)
 		return json_pack("{s:b, s:s}", "usable", 0, "reason", "there is no /dev/kvm that we may open");
 	snprintf(vmx, sizeof(vmx), "%s/bulkhead-vmx", cli_bin_dir());
 	snprintf(kernel, sizeof(kernel), "%s/../guest/vmlinux", cli_bin_dir());
-	struct proc_opts o = {.timeout_ms = 30000};
-	int rc = proc_run((const char *[]){vmx, "--probe-kvm", kernel, PROBE_MS, NULL}, &o, &out, &said, &e);
+	const char *asked = getenv("BULKHEAD_PROBE_MS");
+	int ms = asked ? atoi(asked) : 0;
+	char limit[16];
+	ms = ms > 0 && ms < 600000 ? ms : PROBE_MS;
+	snprintf(limit, sizeof(limit), "%d", ms);
+	struct proc_opts o = {.timeout_ms = 2 * ms + 24000};
+	int rc = proc_run((const char *[]){vmx, "--probe-kvm", kernel, limit, NULL}, &o, &out, &said, &e);
 	json_t *answer = rc >= 0 && out.data ? json_loadb(out.data, out.len, 0, NULL) : NULL;
 	return answer ? answer : json_pack("{s:b, s:s}", "usable", 0, "reason", rc < 0 ? e.text : "the probe gave no answer");
 }

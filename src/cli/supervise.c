@@ -175,7 +175,7 @@ struct plan {
 	char host_bootstrap[HOSTS_MAX][160], uid_base[HOSTS_MAX][16];
 	struct { char socket[160], store[160], metrics[160]; } pager[HOSTS_MAX];   // of each host
 	char memory[16];
-	const char *templates;
+	const char *templates, *waiting;
 	struct child kids[2 * HOSTS_MAX + 1];
 	size_t count;
 };
@@ -244,7 +244,7 @@ static int plan_hosts(struct plan *p, const char *root, struct err *e)
 		k->netns = h->netns;
 		args(k, p->hostd, "--root", h->root, "--node-name", h->name, "--node-addr", h->address, "--kubelet-port", p->port, "--tag", h->tag,
 		     "--engine", p->engine, "--bootstrap", p->host_bootstrap[n - 1], "--cluster-cidr", c->cluster_cidr, "--cluster-dns", p->dns,
-		     "--vm-uid-base", p->uid_base[n - 1], "--templates", p->templates, "--pager", pager, NULL);
+		     "--vm-uid-base", p->uid_base[n - 1], "--templates", p->templates, "--waiting", p->waiting, "--pager", pager, NULL);
 	}
 	return rc;
 }
@@ -273,7 +273,7 @@ static int plan_own(struct plan *p, const char *root, struct err *e)
 	const char *pager = add_pager(p, 0, root, NULL);
 	args(add(p, "hostd", root), p->hostd, "--root", root, "--node-name", c->node_name, "--node-addr", c->address, "--kubelet-port", p->port,
 	     "--tag", c->tag, "--pod-cidr", c->pod_cidr, "--engine", p->engine, "--cluster-cidr", c->cluster_cidr, "--cluster-dns", p->dns,
-	     "--templates", p->templates, "--pager", pager, NULL);
+	     "--templates", p->templates, "--waiting", p->waiting, "--pager", pager, NULL);
 	return 0;
 }
 
@@ -285,6 +285,7 @@ static int plan(struct plan *p, const char *root, struct err *e)
 	snprintf(p->pagerd, sizeof(p->pagerd), "%s/bulkhead-pagerd", cli_bin_dir());
 	snprintf(p->memory, sizeof(p->memory), "%u", c->memory_mib);
 	p->templates = c->templates[0] ? c->templates : "on";
+	p->waiting = c->waiting[0] ? p->cl.waiting : "1";
 	snprintf(p->port, sizeof(p->port), "%u", c->kubelet_port);
 	p->engine = strcmp(c->engine, "auto") ? c->engine : engine_choose(p->reason, sizeof(p->reason));
 	if (!c->server[0])
@@ -292,7 +293,7 @@ static int plan(struct plan *p, const char *root, struct err *e)
 	snprintf(p->bootstrap, sizeof(p->bootstrap), "%.4000s/bootstrap.kubeconfig", root);
 	const char *pager = add_pager(p, 0, root, NULL);
 	args(add(p, "hostd", root), p->hostd, "--root", root, "--node-name", c->node_name, "--node-addr", c->address, "--kubelet-port", p->port,
-	     "--tag", c->tag, "--engine", p->engine, "--bootstrap", p->bootstrap, "--templates", p->templates, "--pager", pager, NULL);
+	     "--tag", c->tag, "--engine", p->engine, "--bootstrap", p->bootstrap, "--templates", p->templates, "--waiting", p->waiting, "--pager", pager, NULL);
 	return 0;
 }
 

@@ -24,13 +24,13 @@ static int list(struct cli *c)
 		cli_print_json(out);
 		return 0;
 	}
-	printf("%-14s %-9s %-6s %5s %8s %8s %9s %8s %6s %7s  %s\n", "NAME", "STATE", "ENGINE", "VCPUS", "MEMORY", "USED", "DISTINCT", "FILE", "USERS",
-	       "CLONES", "MADE");
+	printf("%-14s %-9s %-6s %5s %8s %8s %9s %8s %6s %7s %7s  %s\n", "NAME", "STATE", "ENGINE", "VCPUS", "MEMORY", "USED", "DISTINCT", "FILE", "USERS",
+	       "CLONES", "WAITING", "MADE");
 	json_array_foreach(json_object_get(out, "templates"), i, t)
-		printf("%-14s %-9s %-6s %5lld %7lldM %7.1fM %8.1fM %7.1fM %6lld %7lld  %s%s\n", jpath_str(t, "name", ""), jpath_str(t, "state", ""),
+		printf("%-14s %-9s %-6s %5lld %7lldM %7.1fM %8.1fM %7.1fM %6lld %7lld %7lld  %s%s\n", jpath_str(t, "name", ""), jpath_str(t, "state", ""),
 		       jpath_str(t, "engine", ""), jpath_int(t, "vcpus", 0), jpath_int(t, "memoryMiB", 0),
 		       (double)jpath_int(t, "usedBytes", 0) / 1048576, (double)jpath_int(t, "distinctBytes", 0) / 1048576,
-		       (double)jpath_int(t, "fileBytes", 0) / 1048576, jpath_int(t, "users", 0), jpath_int(t, "clones", 0),
+		       (double)jpath_int(t, "fileBytes", 0) / 1048576, jpath_int(t, "users", 0), jpath_int(t, "clones", 0), jpath_int(t, "waiting", 0),
 		       jpath_str(t, "made", ""), jpath_str(t, "error", ""));
 	json_decref(out);
 	return 0;

@@ -22,6 +22,7 @@
 #include "k8s/client.h"
 
 #define WAIT_NS (180 * NS_PER_S)
+#define CLONES_WAITING_MAX 16      // as hostd
 
 static void say(const struct cli *c, const char *text)
 {
@@ -173,22 +174,26 @@ static int absolute(const char *option, const char *file, char out[512], struct 
 int cmd_up(struct cli *c)
 {
 	static const char text[] = "up [--root DIR] [--address IP] [--port N] [--node-name NAME] [--engine auto|kvm|qemu] "
-				   "[--templates on|off]\n   [--vm-memory-mib N] [--hosts N] [--store sqlite|etcd=URL,...[,ca=FILE][,cert=FILE,key=FILE]]\n"
-				   "   [--audit-log FILE|off] [--audit-policy FILE]";
+				   "[--templates on|off]\n   [--waiting N] [--vm-memory-mib N] [--hosts N]\n"
+				   "   [--store sqlite|etcd=URL,...[,ca=FILE][,cert=FILE,key=FILE]] [--audit-log FILE|off] [--audit-policy FILE]";
 	struct cluster wish = {0}, cl;
 	struct err e = ERR_INIT;
 	const char *address = cli_option(c, "--address"), *port = cli_option(c, "--port"), *name = cli_option(c, "--node-name");
-	const char *engine = cli_option(c, "--engine"), *templates = cli_option(c, "--templates");
+	const char *engine = cli_option(c, "--engine"), *templates = cli_option(c, "--templates"), *waiting = cli_option(c, "--waiting");
 	const char *memory = cli_option(c, "--vm-memory-mib"), *store = cli_option(c, "--store"), *hosts = cli_option(c, "--hosts");
 	const char *audit_log = cli_option(c, "--audit-log"), *audit_policy = cli_option(c, "--audit-policy");
 	if (!templates)
 		templates = getenv("BULKHEAD_TEMPLATES");
+	if (!waiting)
+		waiting = getenv("BULKHEAD_WAITING");
 	if (c->argc)
 		return cli_usage(text);
 	if (engine && strcmp(engine, "qemu") && strcmp(engine, "kvm") && strcmp(engine, "auto"))
 		return err_set(&e, EINVAL, "--engine %s: there are kvm, qemu and auto", engine), cli_fail(&e);
 	if (templates && strcmp(templates, "on") && strcmp(templates, "off"))
 		return err_set(&e, EINVAL, "--templates %s: there are on and off", templates), cli_fail(&e);
+	if (waiting && (!*waiting || strspn(waiting, "0123456789") != strlen(waiting) || strlen(waiting) > 2 || atoi(waiting) > CLONES_WAITING_MAX))
+		return err_set(&e, EINVAL, "--waiting %s: a number of clones from 0 to %d", waiting, CLONES_WAITING_MAX), cli_fail(&e);
 	if (port && (atoi(port) < 1 || atoi(port) > 65535))
 		return err_set(&e, EINVAL, "--port %s: a port is a number from 1 to 65535", port), cli_fail(&e);
 	if (hosts && (atoi(hosts) < 1 || atoi(hosts) > HOSTS_MAX))
@@ -204,6 +209,7 @@ int cmd_up(struct cli *c)
 	snprintf(wish.engine, sizeof(wish.engine), "%s", engine ? engine : "");
 	wish.hosts = hosts ? (unsigned)atoi(hosts) : 0;
 	snprintf(wish.templates, sizeof(wish.templates), "%s", templates ? templates : "");
+	snprintf(wish.waiting, sizeof(wish.waiting), "%s", waiting ? waiting : "");
 	snprintf(wish.store, sizeof(wish.store), "%s", store ? store : "");
 	if (absolute("--audit-log", audit_log, wish.audit_log, &e) || absolute("--audit-policy", audit_policy, wish.audit_policy, &e))
 		return cli_fail(&e);

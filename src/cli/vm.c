@@ -12,7 +12,7 @@ static void print_row(const json_t *vm)
 {
 	const char *stage;
 	json_t *ms;
-	printf("%-14s %-28s %-6s %-9s %5lld %7lldM %9.1fM %7.1fM %9.1fM %8.1fM %8lld %-15s %-8s ", jpath_str(vm, "namespace", ""), jpath_str(vm, "pod", ""),
+	printf("%-14s %-28s %-6s %-9s %5lld %7lldM %9.1fM %7.1fM %9.1fM %8.1fM %8lld %-15s %-16s ", jpath_str(vm, "namespace", ""), jpath_str(vm, "pod", ""),
 	       jpath_str(vm, "engine", ""), jpath_str(vm, "state", ""), jpath_int(vm, "vcpus", 0), jpath_int(vm, "memoryMiB", 0),
 	       mib(vm, "residentBytes"), mib(vm, "sharedBytes"), mib(vm, "compressedBytes"), mib(vm, "balloonedBytes"), jpath_int(vm, "pid", 0), jpath_str(vm, "podIP", ""),
 	       jpath_str(vm, "start", ""));
@@ -34,9 +34,11 @@ int cmd_vm(struct cli *c)
 		cli_print_json(out);
 		return 0;
 	}
-	printf("%-14s %-28s %-6s %-9s %5s %8s %10s %8s %10s %9s %8s %-15s %-8s %s\n", "NAMESPACE", "POD", "ENGINE", "STATE", "VCPUS",
+	printf("%-14s %-28s %-6s %-9s %5s %8s %10s %8s %10s %9s %8s %-15s %-16s %s\n", "NAMESPACE", "POD", "ENGINE", "STATE", "VCPUS",
 	       "MEMORY", "RESIDENT", "SHARED", "COMPRESSED", "BALLOONED", "PID", "IP", "START", "(ms by stage)");
 	json_array_foreach(json_object_get(out, "vms"), i, vm)
+		print_row(vm);
+	json_array_foreach(json_object_get(out, "waiting"), i, vm)   // nobody's yet
 		print_row(vm);
 	json_decref(out);
 	return 0;

@@ -10,6 +10,7 @@
 #include "base/file.h"
 #include "base/jpath.h"
 #include "base/own.h"
+#include "disk/files.h"
 
 #define DESCRIPTOR_BYTES_MAX (1u << 20)
 
@@ -304,7 +305,8 @@ int descriptor_parse(const char *text, size_t len, const char *path, struct desc
 int descriptor_read(const char *path, struct descriptor **d, struct err *e)
 {
 	own_buf struct buf b = BUF_INIT;
-	int rc = file_read(path, DESCRIPTOR_BYTES_MAX, &b, e);
+	own_fd int fd = files_open(path, false, false);
+	int rc = fd < 0 ? err_sys(e, -fd, "open %s", path) : fd_read(fd, path, DESCRIPTOR_BYTES_MAX, &b, e);
 
 	if (rc < 0) return err_wrap(e, "disk '%s'", path);
 	return descriptor_parse(b.data ? b.data : "", b.len, path, d, e);

@@ -12,6 +12,7 @@
 
 #include "base/own.h"
 #include "disk/disk.h"
+#include "disk/files.h"
 
 #define LEAVING_TRIES 100    // for a holder that is dead or not to be found
 #define LEAVING_US 20000
@@ -64,12 +65,12 @@ static int try_lock(int fd, bool exclusive, int *pid)
 
 int disk_lock(const char *path, bool exclusive, int *out, struct err *e)
 {
-	own_fd int fd = open(path, (exclusive ? O_RDWR : O_RDONLY) | O_CLOEXEC | O_NOCTTY);
+	own_fd int fd = files_open(path, exclusive, false);
 	struct stat st;
 	char who[64] = "another process";
 	int pid = 0, rc;
 
-	if (fd < 0) return err_sys(e, errno, "cannot open '%s'", path);
+	if (fd < 0) return err_sys(e, -fd, "cannot open '%s'", path);
 	if (fstat(fd, &st) < 0) return err_sys(e, errno, "cannot look at '%s'", path);
 	if (!S_ISREG(st.st_mode) && !S_ISBLK(st.st_mode)) return err_set(e, EINVAL, "'%s' is neither a file nor a block device", path);
 	rc = try_lock(fd, exclusive, &pid);

@@ -11,6 +11,7 @@
 
 #include "base/own.h"
 #include "disk/disk_internal.h"
+#include "disk/files.h"
 
 struct iof_file { struct bh_disk *disk; void *handle; };
 
@@ -20,11 +21,11 @@ static int fd_of(void *h) { return (int)(intptr_t)h - 1; }
 
 static int real_open(void *user, const char *path, int writable, void **handle, struct err *e)
 {
-	int fd = open(path, (writable ? O_RDWR | O_CREAT : O_RDONLY) | O_CLOEXEC, 0640);
+	int fd = files_open(path, writable, true);
 
 	(void)user;
-	if (fd < 0 && errno == ENOENT && !writable) fd = memfd_create("absent", MFD_CLOEXEC);   // never written yet: empty
-	if (fd < 0) return err_sys(e, errno, "cannot open '%s'", path);
+	if (fd == -ENOENT && !writable && (fd = memfd_create("absent", MFD_CLOEXEC)) < 0) fd = -errno;   // never written yet: empty
+	if (fd < 0) return err_sys(e, -fd, "cannot open '%s'", path);
 	*handle = (void *)(intptr_t)(fd + 1);
 	return 0;
 }

@@ -26,6 +26,7 @@
 #include "pods.h"
 #include "pods_shutdown.h"
 #include "template.h"
+#include "waiting.h"
 
 #define QUIET_S 1
 
@@ -253,7 +254,7 @@ static enum MHD_Result handle(void *cls, struct MHD_Connection *c, const char *u
 	}
 	bool get = !strcmp(method, "GET"), post = !strcmp(method, "POST");
 	if (get && !strcmp(url, "/v1/vms"))
-		return answer(c, MHD_HTTP_OK, json_pack("{s:o}", "vms", pods_vms(a->host->pods)));
+		return answer(c, MHD_HTTP_OK, json_pack("{s:o, s:o}", "vms", pods_vms(a->host->pods), "waiting", waiting_list(a->host->waiting)));
 	if (get && !strcmp(url, "/v1/images"))
 		return answer(c, MHD_HTTP_OK, json_pack("{s:o}", "images", image_list(a->host->images)));
 	if (get && !strcmp(url, "/v1/health"))

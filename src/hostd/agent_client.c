@@ -39,12 +39,12 @@ struct pending {
 
 struct agent_client {
 	int fd;
-	agent_event_fn *on_event;
-	void *user;
 	pthread_t reader;
 	pthread_mutex_t send_lock;        // one frame at a time; taken before nothing else
 	pthread_mutex_t lock;             // guards what follows
 	pthread_cond_t changed;
+	agent_event_fn *on_event;
+	void *user;
 	uint64_t next_id;
 	struct pending *pending;
 	bool ended;
@@ -190,14 +190,33 @@ static int connect_port(const char *vsock_path, unsigned port, const struct pati
 
 /* Reader. */
 
+static void tell(struct agent_client *c, const Bulkhead__Agent__Event *ev)
+{
+	pthread_mutex_lock(&c->lock);
+	agent_event_fn *on_event = c->on_event;
+	void *user = c->user;
+	pthread_mutex_unlock(&c->lock);
+	if (on_event)
+		on_event(user, ev);
+}
+
+int agent_client_become(struct agent_client *c, agent_event_fn *on_event, void *user)
+{
+	pthread_mutex_lock(&c->lock);
+	bool ended = c->ended;
+	c->on_event = on_event;
+	c->user = user;
+	pthread_mutex_unlock(&c->lock);
+	return ended ? -EPIPE : 0;
+}
+
 static void end(struct agent_client *c)
 {
 	pthread_mutex_lock(&c->lock);
 	c->ended = true;
 	pthread_cond_broadcast(&c->changed);
 	pthread_mutex_unlock(&c->lock);
-	if (c->on_event)
-		c->on_event(c->user, NULL);
+	tell(c, NULL);
 }
 
 static void deliver(struct agent_client *c, Bulkhead__Agent__Reply *r)
@@ -231,8 +250,8 @@ static void *reader_main(void *arg)
 			deliver(c, r);
 			continue;
 		}
-		if (r->what_case == BULKHEAD__AGENT__REPLY__WHAT_EVENT && c->on_event)
-			c->on_event(c->user, r->event);
+		if (r->what_case == BULKHEAD__AGENT__REPLY__WHAT_EVENT)
+			tell(c, r->event);
 		bulkhead__agent__reply__free_unpacked(r, NULL);
 	}
 	shutdown(c->fd, SHUT_RDWR);   // also for a sender that is blocked

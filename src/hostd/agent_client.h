@@ -19,6 +19,8 @@ typedef void agent_event_fn(void *user, const Bulkhead__Agent__Event *ev);
  * Blocking. 0, -ETIMEDOUT, -ECANCELED, -EPROTO, -errno. */
 int agent_client_open(const char *vsock_path, uint32_t deadline_ms, const volatile int *cancel, agent_event_fn *on_event,
 		      void *user, struct agent_client **c, Bulkhead__Agent__HelloReply **hello, struct err *e);
+/* Events go to somebody else from now on. 0; -EPIPE: the connection has ended, and nobody is told. */
+int agent_client_become(struct agent_client *c, agent_event_fn *on_event, void *user);
 void agent_client_close(struct agent_client *c);   // waits for the reader thread; NULL allowed
 
 /* Send rq (id is filled in) and wait for its reply. reply: may be NULL; else freed by the caller with

@@ -16,6 +16,7 @@ struct pods;
 struct services;
 struct templates;
 struct volume_store;
+struct waiting;
 struct claims;
 struct node;
 struct shutdown_plan;
@@ -36,6 +37,7 @@ struct host {
 	const char *cluster_domain;
 	unsigned vm_uid_base;      // VM number n runs as uid vm_uid_base + n
 	unsigned max_pods;
+	unsigned waiting_count;    // clones that wait for a pod, of each template
 
 	struct k8s_client *api;
 	struct image_store *images;
@@ -46,6 +48,7 @@ struct host {
 	struct pods *pods;
 	struct services *services;
 	struct templates *templates;   // NULL: every VM is booted
+	struct waiting *waiting;       // NULL: no clone waits for a pod
 	struct volume_store *volumes;
 	struct claims *claims;
 	struct node *node;

@@ -46,6 +46,7 @@
 #include "template.h"
 #include "vm.h"
 #include "volume_store.h"
+#include "waiting.h"
 
 #define KUBECONFIG_WAIT_MS 10000
 
@@ -62,7 +63,7 @@ static const char usage[] =
 	"                      [--vmx PROGRAM] [--guest DIR] [--engine qemu|kvm] [--tag TAG] [--pod-cidr CIDR]\n"
 	"                      [--cluster-cidr CIDR] [--cni-conf FILE]\n"
 	"                      [--bootstrap KUBECONFIG] [--cluster-dns IP] [--cluster-domain NAME] [--vm-uid-base N] [--max-pods N]\n"
-	"                      [--templates on|off] [--pager SOCKET] [--pod-manifest-path DIR]\n"
+	"                      [--templates on|off] [--waiting N] [--pager SOCKET] [--pod-manifest-path DIR]\n"
 	"                      [--shutdown-grace PRIORITY=SECONDS,...]\n"
 	"       bulkhead-hostd --root DIR --tag TAG --shutdown     end all VMs of DIR, remove its network\n";
 
@@ -115,13 +116,13 @@ static void parse(int argc, char **argv, struct options *o)
 		{"kubelet-port", 1, 0, 'p'}, {"vmx", 1, 0, 'v'}, {"guest", 1, 0, 'g'}, {"engine", 1, 0, 'e'}, {"tag", 1, 0, 't'},
 		{"pod-cidr", 1, 0, 'c'}, {"cni-conf", 1, 0, 'C'}, {"cni-bin", 1, 0, 'B'}, {"cluster-cidr", 1, 0, 'Q'},
 		{"bootstrap", 1, 0, 'b'}, {"cluster-dns", 1, 0, 'd'}, {"cluster-domain", 1, 0, 'D'}, {"vm-uid-base", 1, 0, 'u'},
-		{"max-pods", 1, 0, 'm'}, {"templates", 1, 0, 'T'}, {"pager", 1, 0, 'P'}, {"shutdown", 0, 0, 'S'},
+		{"max-pods", 1, 0, 'm'}, {"templates", 1, 0, 'T'}, {"waiting", 1, 0, 'W'}, {"pager", 1, 0, 'P'}, {"shutdown", 0, 0, 'S'},
 		{"pod-manifest-path", 1, 0, 'M'}, {"shutdown-grace", 1, 0, 'G'},
 		{"help", 0, 0, 'h'}, {0, 0, 0, 0}};
 	static char hostname[256];
 	gethostname(hostname, sizeof(hostname) - 1);
 	*o = (struct options){.host = {.node_name = hostname, .node_addr = "127.0.0.1", .kubelet_port = 10250, .engine = "qemu",
-				       .cluster_domain = "cluster.local", .vm_uid_base = 700000, .max_pods = 110},
+				       .cluster_domain = "cluster.local", .vm_uid_base = 700000, .max_pods = 110, .waiting_count = 1},
 			      .tag = "main", .cni_bin = "/usr/lib/cni"};
 	struct host *h = &o->host;
 	const char *grace = SHUTDOWN_DEFAULT;
@@ -147,6 +148,7 @@ static void parse(int argc, char **argv, struct options *o)
 		case 'u': h->vm_uid_base = number("vm-uid-base", optarg, 0x7fff0000); break;
 		case 'm': h->max_pods = number("max-pods", optarg, 4000); break;
 		case 'T': o->no_templates = !on_or_off("templates", optarg); break;
+		case 'W': h->waiting_count = number("waiting", optarg, WAITING_MAX); break;
 		case 'P': o->pager = optarg; break;
 		case 'M': o->manifests = optarg; break;
 		case 'G': grace = optarg; break;
@@ -330,6 +332,8 @@ static int start(struct options *o, struct parts *p, struct err *e)
 	if (!rc && !o->no_templates)
 		rc = templates_open(h, &h->templates, e);
 	if (!rc)
+		rc = waiting_start(h, h->waiting_count, &h->waiting, e);
+	if (!rc)
 		rc = start_streaming(o, p, e);
 	if (!rc)
 		rc = admin_start(h, &p->admin, e);
@@ -373,6 +377,7 @@ static int shut_down(struct options *o)
 	}
 	end_vms(o->host.root, "pods");
 	end_vms(o->host.root, "templates");
+	end_vms(o->host.root, "waiting");
 	routes_remove(o->host.root, &e);
 	if (netw_open(&c, &n, &e) || netw_purge(n, &e)) {
 		log_error("main", "network not removed: %s", e.text);
@@ -453,7 +458,9 @@ int main(int argc, char **argv)
 	pressure_stop(o.pressure);
 	static_pods_stop(p.static_pods);
 	claims_stop(take(o.host.claims));
+	waiting_stop(o.host.waiting);   // these do not go on
 	pods_close(o.host.pods);
+	waiting_free(o.host.waiting);
 	templates_close(o.host.templates);
 	volume_store_close(o.host.volumes);
 	services_stop(o.host.services);

@@ -334,34 +334,46 @@ static int make(struct netw *n, const struct names *s, const char *uid, json_t *
 	return rc ? rc : netw_record_write(n->pods, uid, record, e);
 }
 
+static unsigned queues_of(const struct netw_pod_spec *p)
+{
+	return p->queues < 1 ? 1 : p->queues > NETW_QUEUES_MAX ? NETW_QUEUES_MAX : p->queues;
+}
+
+static void take_taps(struct netw_pod *pod, const struct netw_nic *nic)
+{
+	pod->tap_fd = nic->tap_fd;
+	pod->queue_fds = nic->queue_fds;
+	memcpy(pod->queue_fd, nic->queue_fd, sizeof(pod->queue_fd));
+}
+
 static int setup_fresh(struct netw *n, const struct netw_pod_spec *p, struct netw_pod *out, struct err *e)
 {
 	struct names s = names_of(n, p->uid);
-	struct netw_nic nic = {.tap_fd = -1};
-	struct netw_pod pod;
+	struct netw_nic nic = {.tap_fd = -1, .queues = queues_of(p)};
+	struct netw_pod pod = {.tap_fd = -1};
 	own_json json_t *record = new_record(n, p);
 	if (!record)
 		return err_sys(e, ENOMEM, "record of pod %s", p->uid);
 	int rc = make(n, &s, p->uid, record, &nic, e);
-	own_fd int tap = nic.tap_fd;
 	if (!rc)
 		rc = read_result(record, &pod, e);
+	take_taps(&pod, &nic);
 	if (rc) {
+		netw_close_taps(&pod);
 		struct err undo_error = ERR_INIT;
 		if (undo(n, p->uid, &undo_error))
 			log_warn("net", "pod %s/%s: undo a failed network set-up: %s", p->ns, p->name, undo_error.text);
 		return rc;
 	}
-	pod.tap_fd = take_fd(tap);
 	*out = pod;
 	return 0;
 }
 
 /* A pod whose record is "ready": only the TAP is missing. -ENOENT: its namespace is gone, start anew. */
-static int setup_again(struct netw *n, const char *uid, const json_t *record, struct netw_pod *out, struct err *e)
+static int setup_again(struct netw *n, const struct netw_pod_spec *p, const json_t *record, struct netw_pod *out, struct err *e)
 {
-	struct names s = names_of(n, uid);
-	struct netw_nic nic = {.tap_fd = -1};
+	struct names s = names_of(n, p->uid);
+	struct netw_nic nic = {.tap_fd = -1, .queues = queues_of(p)};
 	struct netw_pod pod;
 	if (strcmp(jpath_str(record, "state", ""), "ready"))
 		return -ENOENT;
@@ -370,7 +382,7 @@ static int setup_again(struct netw *n, const char *uid, const json_t *record, st
 		rc = open_tap(&s, &nic, e);
 	if (rc)
 		return rc == -EBUSY ? rc : -ENOENT;   // -EBUSY: a VM still holds the TAP
-	pod.tap_fd = nic.tap_fd;
+	take_taps(&pod, &nic);
 	*out = pod;
 	return 0;
 }
@@ -378,7 +390,7 @@ static int setup_again(struct netw *n, const char *uid, const json_t *record, st
 static int setup(struct netw *n, const struct netw_pod_spec *p, struct netw_pod *out, struct err *e)
 {
 	own_json json_t *record = netw_record_read(n->pods, p->uid, NULL);
-	int rc = record ? setup_again(n, p->uid, record, out, e) : -ENOENT;
+	int rc = record ? setup_again(n, p, record, out, e) : -ENOENT;
 	if (rc != -ENOENT)
 		return rc;
 	rc = undo(n, p->uid, e);

@@ -30,7 +30,10 @@ struct netw_pod_spec {
 	const struct netw_port *ports;
 	size_t ports_count;
 	uint64_t ingress_bps, egress_bps;   // kubernetes.io/{ingress,egress}-bandwidth, 0: none
+	unsigned queues;                    // of the TAP; 0 and 1: one
 };
+
+#define NETW_QUEUES_MAX 7    // as many as a VM's card has
 
 struct netw_addr { char address[46]; unsigned prefix_len; char gateway[46]; };
 
@@ -40,6 +43,8 @@ struct netw_pod {
 	struct netw_addr addrs[4];
 	size_t addrs_count;
 	int tap_fd;              // owned by the caller; -1 from netw_lookup
+	int queue_fd[NETW_QUEUES_MAX - 1];   // the TAP's further queues, owned likewise
+	unsigned queue_fds;
 	bool vnet_hdr;
 };
 
@@ -51,6 +56,8 @@ int netw_set_cluster(struct netw *n, const char *ranges, struct err *e);
 
 /* Make (or complete) the pod's network and open its TAP. On error nothing is left behind. */
 int netw_setup(struct netw *n, const struct netw_pod_spec *p, struct netw_pod *out, struct err *e);
+
+void netw_close_taps(struct netw_pod *p);    // all of them, if they are there
 
 int netw_lookup(struct netw *n, const char *uid, struct netw_pod *out, struct err *e);   // recorded result; -ENOENT
 

@@ -169,15 +169,23 @@ static int drop_addresses(const char *ifname, struct err *e)
 	return rc ? err_sys(e, -rc, "remove the address of %s", ifname) : err_set(e, E2BIG, "%s has too many addresses", ifname);
 }
 
-static int open_tap(struct err *e)
+static int open_tap(bool several, struct err *e)
 {
 	own_fd int fd = open("/dev/net/tun", O_RDWR | O_CLOEXEC | O_NONBLOCK);
 	if (fd < 0)
 		return err_sys(e, errno, "open /dev/net/tun");
-	struct ifreq rq = {.ifr_name = TAP_NAME, .ifr_flags = IFF_TAP | IFF_NO_PI | IFF_VNET_HDR};
+	struct ifreq rq = {.ifr_name = TAP_NAME, .ifr_flags = (short)(IFF_TAP | IFF_NO_PI | IFF_VNET_HDR | (several ? IFF_MULTI_QUEUE : 0))};
 	if (ioctl(fd, TUNSETIFF, &rq))
 		return err_sys(e, errno, "create the TAP device of a pod");
 	return take_fd(fd);
+}
+
+void netw_close_taps(struct netw_pod *p)
+{
+	if (p->tap_fd >= 0)
+		close(take_fd(p->tap_fd));
+	while (p->queue_fds)
+		close(p->queue_fd[--p->queue_fds]);
 }
 
 int netw_link_join(const char *ifname, struct netw_nic *out, struct err *e)
@@ -188,7 +196,7 @@ int netw_link_join(const char *ifname, struct netw_nic *out, struct err *e)
 		rc = link_ioctl(SIOCGIFMTU, ifname, &mtu);
 	if (rc)
 		return err_sys(e, -rc, "read MAC and MTU of %s", ifname);
-	own_fd int tap = open_tap(e);
+	own_fd int tap = open_tap(out->queues > 1, e);
 	if (tap < 0)
 		return tap;
 	rc = link_ioctl(SIOCSIFMTU, TAP_NAME, &mtu);
@@ -197,8 +205,18 @@ int netw_link_join(const char *ifname, struct netw_nic *out, struct err *e)
 	if ((rc = netw_link_up(TAP_NAME, e)) || (rc = drop_addresses(ifname, e)) ||
 	    (rc = redirect(ifname, TAP_NAME, e)) || (rc = redirect(TAP_NAME, ifname, e)))
 		return rc;
+	struct netw_pod more = {.tap_fd = -1};
+	while (more.queue_fds + 1 < out->queues) {
+		int fd = open_tap(true, e);
+		if (fd < 0) {
+			netw_close_taps(&more);
+			return fd;
+		}
+		more.queue_fd[more.queue_fds++] = fd;
+	}
 	const unsigned char *m = (unsigned char *)mac.ifr_hwaddr.sa_data;
-	*out = (struct netw_nic){.mtu = (unsigned)mtu.ifr_mtu, .vnet_hdr = true, .tap_fd = take_fd(tap)};
+	*out = (struct netw_nic){.queues = out->queues, .queue_fds = more.queue_fds, .mtu = (unsigned)mtu.ifr_mtu, .vnet_hdr = true, .tap_fd = take_fd(tap)};
+	memcpy(out->queue_fd, more.queue_fd, sizeof(out->queue_fd));
 	snprintf(out->mac, sizeof(out->mac), "%02x:%02x:%02x:%02x:%02x:%02x", m[0], m[1], m[2], m[3], m[4], m[5]);
 	return 0;
 }

@@ -25,6 +25,7 @@
 #include "pager_client.h"
 #include "pods_shutdown.h"
 #include "pressure.h"
+#include "waiting.h"
 
 #define LEASE_PERIOD_S 10
 #define LEASE_DURATION_S 40
@@ -84,7 +85,8 @@ static json_t *amounts(const struct host *h, bool allocatable)
 	unsigned long long bytes = (unsigned long long)si.totalram * si.mem_unit;
 	unsigned long long disk_bytes = (unsigned long long)fs.f_blocks * fs.f_frsize;
 	if (allocatable) {
-		bytes = bytes > 2 * MEMORY_RESERVED_BYTES ? bytes - MEMORY_RESERVED_BYTES : bytes / 2;
+		unsigned long long reserved = MEMORY_RESERVED_BYTES + h->waiting_count * WAITING_BYTES;
+		bytes = bytes > 2 * reserved ? bytes - reserved : bytes / 2;
 		disk_bytes = disk_bytes / 10 * 9;
 	}
 	snprintf(memory, sizeof(memory), "%lluKi", bytes >> 10);

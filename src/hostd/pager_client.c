@@ -86,16 +86,20 @@ static int call(struct pager_client *c, void *m, size_t len, uint32_t type, cons
 	return out->head.type == type && (size_t)n == out_len ? 0 : broken(c, e);
 }
 
+static int limit_entry(struct pager_client *c, const struct entry *v, struct err *e)
+{
+	union reply r;
+	struct pager_limit l = {.limit_bytes = v->attach.limit_bytes, .reserve_bytes = v->attach.reserve_bytes, .shares = v->attach.shares};
+	memcpy(l.vm, v->attach.vm, sizeof(l.vm));
+	return call(c, &l, sizeof(l), PAGER_MSG_LIMIT, NULL, 0, &r, sizeof(r.head), e);
+}
+
 static int attach_entry(struct pager_client *c, struct entry *v, struct err *e)
 {
 	union reply r;
 	int rc = call(c, &v->attach, sizeof(v->attach), PAGER_MSG_ATTACH, v->fd, v->fds, &r, sizeof(r.head), e);
-	if (rc == -EEXIST) {   // by an earlier hostd
-		struct pager_limit l = {.limit_bytes = v->attach.limit_bytes, .reserve_bytes = v->attach.reserve_bytes,
-					.shares = v->attach.shares};
-		memcpy(l.vm, v->attach.vm, sizeof(l.vm));
-		rc = call(c, &l, sizeof(l), PAGER_MSG_LIMIT, NULL, 0, &r, sizeof(r.head), e);
-	}
+	if (rc == -EEXIST)   // by an earlier hostd
+		rc = limit_entry(c, v, e);
 	v->attached = !rc;
 	return rc;
 }
@@ -188,6 +192,24 @@ int pager_client_attach(struct pager_client *c, const struct pager_client_vm *vm
 		entry_remove(c, vm->id);
 	pthread_mutex_unlock(&c->lock);
 	return rc;
+}
+
+int pager_client_limit(struct pager_client *c, const uint8_t id[16], uint64_t limit_bytes, uint64_t reserve_bytes, uint32_t shares,
+		       struct err *e)
+{
+	pthread_mutex_lock(&c->lock);
+	struct entry *v = c->first;
+	while (v && memcmp(v->attach.vm, id, sizeof(v->attach.vm)))
+		v = v->next;
+	int rc = v ? 0 : err_set(e, ENOENT, "the VM's memory is not attached");
+	if (v) {
+		v->attach.limit_bytes = limit_bytes;
+		v->attach.reserve_bytes = reserve_bytes;
+		v->attach.shares = shares;
+		rc = v->attached ? limit_entry(c, v, e) : 0;
+	}
+	pthread_mutex_unlock(&c->lock);
+	return rc == -ENOTCONN ? 0 : rc;           // with the next attaching
 }
 
 void pager_client_detach(struct pager_client *c, const uint8_t id[16])

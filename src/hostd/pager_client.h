@@ -42,6 +42,9 @@ struct pager_client_vm {
 /* Attach, or change what is attached under this id. While pagerd is away the VM is attached as soon as it is back, and
  * this returns 0. -errno with text: pagerd refuses; the VM is not kept. -EINVAL: too many VADs or descriptors. */
 int pager_client_attach(struct pager_client *c, const struct pager_client_vm *vm, struct err *e);
+/* Another share of the host's memory for an attached VM. 0; -ENOENT: it is not attached; -errno with pagerd's text. */
+int pager_client_limit(struct pager_client *c, const uint8_t id[16], uint64_t limit_bytes, uint64_t reserve_bytes, uint32_t shares,
+		       struct err *e);
 /* The VM is gone. Nothing to do if it was not attached. */
 void pager_client_detach(struct pager_client *c, const uint8_t id[16]);
 

@@ -151,6 +151,7 @@ void pod_shares_release(struct pod *p);
 
 /* pod_identity.c */
 #define POD_SCRATCH_SERIAL "scratch"                           // virtio serial of the pod's writable disk
+#define POD_SCRATCH_BYTES (10ull << 30)                        // of a pod that does not ask for more
 int pod_configure(struct pod *p, struct err *e);               // give the agent the pod's identity; repeatable
 
 /* pod_vm.c: from images to a configured agent, and back. All from the worker. */
@@ -161,6 +162,11 @@ void pod_vm_detach(struct pod *p);                             // before one: le
 void pod_vm_lost(struct pod *p);                               // the VM has ended by itself
 void pod_vm_stop(struct pod *p);                               // end the VM, keep network and logs
 void pod_release(struct pod *p);                               // end VM, network, disks, image holds; logs stay
+
+/* pod_size.c: of the VM and its scratch disk */
+unsigned pod_memory_mib(const struct pod *p);
+unsigned pod_vcpus(const struct pod *p);
+uint64_t pod_scratch_bytes(const struct pod *p);
 
 /* pod_paging.c: what a VM of so much memory reserves and may have of the host's; NULL: this host pages nothing. */
 #define POD_MEMORY_OVERHEAD_MIB 96      // guest kernel, agent, page tables

@@ -5,7 +5,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/sysinfo.h>
+#include <unistd.h>
 
 #include "base/buf.h"
 #include "base/clock.h"
@@ -15,10 +15,10 @@
 #include "base/own.h"
 #include "bulkhead/prda.h"
 #include "claims.h"
+#include "clone.h"
 #include "die.h"
 #include "events.h"
 #include "image.h"
-#include "k8s/quantity.h"
 #include "pod.h"
 #include "pod_probes.h"
 #include "pager_client.h"
@@ -27,80 +27,13 @@
 #include "scratch.h"
 #include "template_link.h"
 #include "volume_store.h"
+#include "waiting.h"
 
 #define VM_BACKOFF_FIRST_NS (2 * NS_PER_S)
 #define VM_BACKOFF_MAX_NS (120 * NS_PER_S)
 #define AGENT_BOOT_MS 60000
 #define AGENT_ADOPT_MS 10000
-#define START_ANNOTATION "bulkhead.dev/start"   // "boot": no clone
-#define SCRATCH_DEFAULT_BYTES (10ull << 30)
-#define MEMORY_DEFAULT_MIB 512          // of a pod without memory limits
-#define MEMORY_MIN_MIB 192
-
-/* --- size --- */
-
-static int64_t limit_sum(const struct pod *p, const char *resource, bool *every)
-{
-	int64_t sum = 0, init_max = 0;
-	char path[64];
-	snprintf(path, sizeof(path), "resources.limits.%s", resource);
-	*every = true;
-	for (size_t i = 0; i < p->containers_count; i++) {
-		const struct container *c = &p->containers[i];
-		int64_t milli = k8s_quantity_milli(jpath_get(container_spec(p, c), path), -1);
-		if (c->kind == CONTAINER_EPHEMERAL)
-			continue;
-		*every &= milli > 0;
-		if (milli > 0 && c->kind == CONTAINER_INIT)
-			init_max = milli > init_max ? milli : init_max;
-		else if (milli > 0 && __builtin_add_overflow(sum, milli, &sum))
-			sum = INT64_MAX;
-	}
-	return sum > init_max ? sum : init_max;
-}
-
-static unsigned host_mib(void)
-{
-	struct sysinfo si;
-	sysinfo(&si);
-	return (unsigned)((uint64_t)si.totalram * si.mem_unit >> 20);
-}
-
-static unsigned memory_mib(const struct pod *p)
-{
-	bool every;
-	int64_t mib = limit_sum(p, "memory", &every) / 1000 / (1 << 20);
-	if (!every)
-		mib += MEMORY_DEFAULT_MIB;
-	mib += POD_MEMORY_OVERHEAD_MIB;
-	int64_t host = host_mib();
-	if (mib > host)
-		mib = host;   // a limit is a promise of the pod, not of the host
-	return templates_memory_class(mib < MEMORY_MIN_MIB ? MEMORY_MIN_MIB : (unsigned)((mib + 1) / 2 * 2), (unsigned)host);
-}
-
-static unsigned vcpus(const struct pod *p)
-{
-	bool every;
-	unsigned host = (unsigned)get_nprocs();
-	int64_t n = (limit_sum(p, "cpu", &every) + 999) / 1000;
-	return n < 1 ? 1 : n > host ? host : (unsigned)n;
-}
-
-static uint64_t scratch_bytes(const struct pod *p)
-{
-	bool every;
-	int64_t sum = 0;
-	json_t *spec_limit;
-	for (size_t i = 0; i < p->containers_count; i++) {
-		json_t *limits = jpath_get(container_spec(p, &p->containers[i]), "resources.limits");
-		spec_limit = json_object_get(limits, "ephemeral-storage");
-		every = spec_limit != NULL;
-		sum += every ? k8s_quantity_value(spec_limit, 0) : 0;
-	}
-	uint64_t want = (uint64_t)sum + (1ull << 30);
-	return want > SCRATCH_DEFAULT_BYTES ? want : SCRATCH_DEFAULT_BYTES;
-}
+#define START_ANNOTATION "bulkhead.dev/start"   // "boot": no clone; "template": no clone that has waited
 
 /* --- bringing it up --- */
 
@@ -133,6 +66,8 @@ static int network_ensure(struct pod *p, struct err *e)
 {
 	struct netw_port ports[64];
 	struct netw_pod_spec spec = {.uid = p->uid, .ns = p->ns, .name = p->name, .ports = ports};
+	if (!strcmp(p->host->engine, "kvm"))
+		spec.queues = pod_vcpus(p);   // QEMU's card has one
 	for (size_t i = 0; i < p->containers_count; i++) {
 		size_t k;
 		json_t *port;
@@ -206,11 +141,16 @@ static int disks_collect(struct pod *p, struct disk_list *l, struct err *e)
 		if (rc)
 			return rc;
 	}
+	return 0;
+}
+
+static int scratch_collect(struct pod *p, struct disk_list *l, struct err *e)
+{
 	char *path;
 	if (asprintf(&path, "%s/scratch.bhd", p->dir) < 0)
 		return err_sys(e, ENOMEM, "scratch disk");
 	l->disks[l->count++] = (struct vm_disk){strdup(POD_SCRATCH_SERIAL), path, false};
-	return scratch_make(p->host->root, path, scratch_bytes(p), e);
+	return scratch_make(p->host->root, path, pod_scratch_bytes(p), e);
 }
 
 PRDA_DEFINE_COUNTER(starts, "bulkhead_pod_starts_total", "pods whose VM was started and configured");
@@ -224,70 +164,106 @@ static void template_done(struct pod *p, bool worked)
 	}
 }
 
-static bool wants_boot(const struct pod *p)
+static bool asks_for(const struct pod *p, const char *start)
 {
 	const json_t *notes = jpath_get(p->seen, "metadata.annotations");
 	const char *how = json_string_value(json_object_get(notes, START_ANNOTATION));
-	return p->boot_next || (how && !strcmp(how, "boot"));
+	return how && !strcmp(how, start);
 }
 
-struct clone { int state, memory, image; struct pager_vad vad; struct vm_paging paging; };   // what a clone starts with; owned
-
-static void clone_close(struct clone *k)
+/* Everything that was the waiting clone's becomes the pod's: folder, user, share of memory; then it gets the pod's devices. */
+static int move_in(struct pod *p, struct waiting_clone *w, const struct vm_config *c, struct err *e)
 {
-	own_fd int a = take_fd(k->state), b = take_fd(k->memory), c = take_fd(k->image);
-	(void)a, (void)b, (void)c;
+	int rc = dir_remove(c->dir, e);
+	if (!rc)
+		rc = vm_become(w->vm, c->dir, on_vm_end, p, e);
+	if (!rc && agent_client_become(w->agent, on_agent_event, p))
+		rc = err_set(e, EPIPE, "its agent has ended");
+	if (rc)
+		return rc;
+	die_at("moving");
+	unsigned number = p->vm_number;
+	pthread_mutex_lock(&p->lock);
+	p->vm_number = w->number;
+	pthread_mutex_unlock(&p->lock);
+	w->number = number;
+	rc = pod_state_save(p, e);
+	if (!rc && c->paging && vm_memory_id(w->vm))
+		rc = pager_client_limit(c->paging->client, vm_memory_id(w->vm), c->paging->limit_bytes, c->paging->reserve_bytes, c->paging->shares, e);
+	own_free char *from = NULL, *to = NULL;
+	if (!rc && (asprintf(&from, "%s/scratch.bhd", w->dir) < 0 || asprintf(&to, "%s/scratch.bhd", p->dir) < 0))
+		rc = err_sys(e, ENOMEM, "move in");
+	if (!rc)
+		rc = scratch_move(from, to, e);
+	die_at("moved");
+	return rc ? rc : vm_plug(w->vm, c, e);
 }
 
-/* A paged clone gets its working set at once, and from pagerd what it touches beyond; another one gets everything. */
-static int clone_open(struct pod *p, const struct vm_config *c, struct clone *k, struct err *e)
+/* It has a scratch disk of the usual size already; a pod that has been here before has its own. */
+static bool can_move_in(const struct pod *p)
 {
-	k->state = template_open_state(p->template);
-	k->memory = c->paging ? template_open_set(p->template) : template_open_memory(p->template);
-	if (k->state < 0 || k->memory < 0)
-		return err_set(e, EIO, "its files cannot be opened");
-	if (!c->paging)
-		return 0;
-	k->image = template_open_memory(p->template);
-	k->vad = (struct pager_vad){.kind = template_wants_sample(p->template) ? PAGER_VAD_TEMPLATE_SINGLE : PAGER_VAD_TEMPLATE, .pages = (uint64_t)c->memory_mib << 8};
-	k->paging = *c->paging;
-	k->paging.vad = &k->vad;
-	k->paging.vads = k->paging.vad_fds = 1;
-	k->paging.vad_fd = &k->image;
-	return k->image < 0 ? err_set(e, EIO, "its memory cannot be opened") : template_link_to(p->template, c->dir, e);
+	own_free char *path = NULL;
+	return !asks_for(p, "template") && pod_scratch_bytes(p) == POD_SCRATCH_BYTES && asprintf(&path, "%s/scratch.bhd", p->dir) >= 0 &&
+	       access(path, F_OK);
 }
 
-static int start_clone(struct pod *p, const struct vm_config *boot, struct vm **vm, struct err *e)
+static int start_waiting(struct pod *p, const struct vm_config *c, struct vm **vm)
 {
-	struct clone k = {.state = -1, .memory = -1, .image = -1};
-	struct vm_config c = *boot;
-	if (strcmp(c.engine, "qemu"))
-		c.paging = NULL;   // kvm maps the template's memory copy-on-write
-	int rc = clone_open(p, &c, &k, e);
-	if (!rc) {
-		c.restore_state_fd = k.state;
-		c.restore_memory_fd = k.memory;
-		c.paging = c.paging ? &k.paging : NULL;
-		rc = vm_start(&c, on_vm_end, p, vm, e);
+	own_free char *scratch = NULL;
+	struct err e = ERR_INIT;
+	struct waiting_clone *w = can_move_in(p) ? waiting_take(p->host->waiting, p->template) : NULL;
+	if (!w)
+		return -ENOENT;
+	int rc = move_in(p, w, c, &e);
+	if (rc) {
+		log_warn("pods", "%s/%s: a clone that waited is not used: %s", p->ns, p->name, e.text);
+	} else {
+		metrics_assign(c->metrics_dir, "vmx", vm_pid(w->vm), c->name);
+		snprintf(p->sample, sizeof(p->sample), "%s", w->sampled ? template_name(p->template) : "");
+		*vm = take(w->vm);
+		pthread_mutex_lock(&p->lock);
+		p->agent = take(w->agent);
+		pthread_mutex_unlock(&p->lock);
 	}
-	snprintf(p->sample, sizeof(p->sample), "%s", !rc && c.paging && template_wants_sample(p->template) ? template_name(p->template) : "");
-	clone_close(&k);
+	waiting_end(p->host->waiting, w);
+	if (rc && asprintf(&scratch, "%s/scratch.bhd", p->dir) >= 0)
+		scratch_remove(scratch);           // only a VM that is no more has used it
 	return rc;
 }
 
-/* A clone of a template where there is one that fits; else a boot. */
-static int start(struct pod *p, const struct vm_config *c, struct vm **vm, struct err *e)
+/* A clone that has waited for a pod, where there is one; else one that is made now; else a boot. */
+static int start(struct pod *p, const struct vm_config *wish, struct disk_list *disks, struct vm **vm, struct err *e)
 {
-	template_unlink(c->dir);
-	p->template = wants_boot(p) ? NULL : template_take(p->host->templates, c->vcpus, c->memory_mib);
-	if (p->template && !start_clone(p, c, vm, e))
+	struct vm_config c = *wish;
+	bool sampled;
+	template_unlink(c.dir);
+	p->template = p->boot_next || asks_for(p, "boot") ? NULL : template_take(p->host->templates, c.vcpus, c.memory_mib);
+	if (p->template && !start_waiting(p, &c, vm))
 		return 0;
+	int rc = scratch_collect(p, disks, e);
+	if (rc)
+		return rc;
+	c.disks_count = disks->count;
+	c.uid = p->host->vm_uid_base + p->vm_number;
+	if (p->template && !clone_start(p->template, &c, on_vm_end, p, &sampled, vm, e)) {
+		snprintf(p->sample, sizeof(p->sample), "%s", sampled ? template_name(p->template) : "");
+		return 0;
+	}
 	if (p->template)
 		log_warn("pods", "%s/%s: template %s: %s", p->ns, p->name, template_name(p->template), e->text);
-	template_unlink(c->dir);
+	p->sample[0] = '\0';
+	template_unlink(c.dir);
 	template_done(p, false);
 	p->boot_next = false;
-	return vm_start(c, on_vm_end, p, vm, e);
+	return vm_start(&c, on_vm_end, p, vm, e);
+}
+
+/* How an earlier VM of the pod came up. */
+static void forget_start(struct pod *p)
+{
+	static const char *const stages[] = {"waiting", "vm", "template", "boot"};
+	for (size_t i = 0; i < sizeof(stages) / sizeof(stages[0]); i++)
+		pod_stage_drop(p, stages[i]);
 }
 
 static int vm_bring_up(struct pod *p, struct err *e)
@@ -305,6 +281,7 @@ static int vm_bring_up(struct pod *p, struct err *e)
 	uint64_t t = clock_mono_ns();
 	p->vm_generation++;
 	p->volumes_written = false;
+	forget_start(p);
 	rc = pod_state_save(p, e);
 	die_at("saved");
 	if (!rc)
@@ -325,8 +302,9 @@ static int vm_bring_up(struct pod *p, struct err *e)
 	struct vm *vm = NULL;
 	if (!rc) {
 		struct vm_config c = {.dir = dir, .id = p->uid, .name = name, .vmx_path = p->host->vmx_path,
-			.guest_dir = p->host->guest_dir, .engine = p->host->engine, .vcpus = vcpus(p), .memory_mib = memory_mib(p),
-			.disks = disks.disks, .disks_count = disks.count, .tap_fd = p->net.tap_fd, .vnet_hdr = p->net.vnet_hdr,
+			.guest_dir = p->host->guest_dir, .engine = p->host->engine, .vcpus = pod_vcpus(p), .memory_mib = pod_memory_mib(p),
+			.disks = disks.disks, .disks_count = disks.count, .tap_fd = p->net.tap_fd, .queue_fd = p->net.queue_fd,
+			.queue_fds = p->net.queue_fds, .vnet_hdr = p->net.vnet_hdr,
 			.mac = mac, .metrics_dir = p->host->metrics_dir, .uid = p->host->vm_uid_base + p->vm_number, .restore_state_fd = -1,
 			.restore_memory_fd = -1};
 		struct vm_paging paging;
@@ -335,18 +313,17 @@ static int vm_bring_up(struct pod *p, struct err *e)
 		p->vm_ended = p->agent_ended = false;
 		p->boot_cancel = p->cancel;
 		pthread_mutex_unlock(&p->lock);
-		rc = start(p, &c, &vm, e);
+		rc = start(p, &c, &disks, &vm, e);
 		die_at("vm");
 	}
 	disks_free(&disks);
-	if (p->net.tap_fd >= 0)
-		close(take_fd(p->net.tap_fd));
+	netw_close_taps(&p->net);
 	if (rc)
 		return rc;
 	pthread_mutex_lock(&p->lock);
 	p->vm = vm;
 	pthread_mutex_unlock(&p->lock);
-	pod_stage_add(p, "vm", clock_mono_ns() - t_disk);
+	pod_stage_add(p, p->agent ? "waiting" : "vm", clock_mono_ns() - t_disk);
 	return 0;
 }
 
@@ -387,8 +364,9 @@ static int bring_up(struct pod *p, struct err *e)
 		if (rc && !p->cancel && !vm_alive(p->vm))
 			rc = boot_failed(p, e);
 		template_done(p, !rc || p->cancel);
-		pod_stage_drop(p, clone ? "boot" : "template");
 		pod_stage_add(p, clone ? "template" : "boot", clock_mono_ns() - t);
+	} else if (!rc) {
+		template_done(p, true);        // its agent has answered long ago
 	}
 	t = clock_mono_ns();
 	die_at("agent");
@@ -415,7 +393,9 @@ int pod_vm_ensure(struct pod *p, struct err *e)
 		return -EAGAIN;
 	}
 	pod_report(p);
+	waiting_starts(p->host->waiting, 1);
 	int rc = bring_up(p, e);
+	waiting_starts(p->host->waiting, -1);
 	if (!rc) {
 		prda_add(starts, 1);
 		p->vm_backoff_ns = 0;
@@ -476,12 +456,19 @@ static int clone_memory(const char *dir, struct vm_paging *paging, struct pager_
 
 void pod_vm_sample(struct pod *p)
 {
+	waiting_starts(p->host->waiting, 0);
 	if (!*p->sample || !p->vm || !p->host->templates)
 		return;
 	own_fd int memory = vm_memory_fd(p->vm, NULL);
 	if (memory >= 0)
 		templates_sample(p->host->templates, p->sample, memory);
 	p->sample[0] = '\0';
+}
+
+static bool vm_waits(struct vm *vm)
+{
+	struct vmx_status st;
+	return !vm_status(vm, &st, NULL) && st.state == VMX_WAITING;
 }
 
 int pod_vm_adopt(struct pod *p)
@@ -499,9 +486,14 @@ int pod_vm_adopt(struct pod *p)
 	struct vm_paging paging;
 	struct pager_vad vad;
 	own_fd int image = -1;
-	int rc = p->vm ? 0 : clone_memory(dir, pod_paging(p, memory_mib(p), &paging) ? &paging : NULL, &vad, &image, &e);
+	int rc = p->vm ? 0 : clone_memory(dir, pod_paging(p, pod_memory_mib(p), &paging) ? &paging : NULL, &vad, &image, &e);
 	if (!rc && !p->vm)
 		rc = vm_adopt(dir, p->host->pager ? &paging : NULL, on_vm_end, p, &vm, &e);
+	if (!rc && !p->vm && vm_waits(vm)) {   // taken, and left before it had the pod's disks
+		vm_kill(vm);
+		vm_close(vm);
+		rc = -ENOENT;
+	}
 	if (!rc && !p->vm) {
 		pthread_mutex_lock(&p->lock);
 		p->vm = vm;

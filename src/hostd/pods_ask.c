@@ -74,6 +74,8 @@ static json_t *vm_row(const struct pod *p)
 	for (size_t i = 0; i < p->stages_count; i++) {
 		if (!strcmp(p->stages[i].name, "boot") || !strcmp(p->stages[i].name, "template"))
 			start = p->stages[i].name;
+		if (!strcmp(p->stages[i].name, "waiting"))
+			start = "template+waiting";
 		json_object_set_new(stages, p->stages[i].name, json_real((double)p->stages[i].ns / 1e6));
 	}
 	return json_pack("{s:s, s:s, s:s, s:s, s:s, s:s, s:o}", "namespace", p->ns, "pod", p->name, "uid", p->uid, "engine", p->host->engine,
@@ -92,16 +94,16 @@ static void memory_row(json_t *said, struct vm *vm)
 }
 
 /* What the VM says. Without any lock. */
-static void vm_row_ask(json_t *row, struct vm *vm)
+void pods_vm_ask(json_t *row, struct vm *vm)
 {
-	static const char *const states[] = {"Starting", "Running", "Paused", "Stopping"};
+	static const char *const states[] = {"Starting", "Running", "Paused", "Stopping", "Waiting"};
 	struct vmx_status st = {0};
 	char started[CLOCK_TEXT_MAX] = "";
 	bool live = vm_alive(vm) && !vm_status(vm, &st, NULL);
 	if (live)
 		clock_text(st.start_real_ns, 0, started);
 	json_t *said = json_pack("{s:s, s:s, s:i, s:i, s:i, s:i, s:I, s:I, s:s}", "engine", live ? (st.engine ? "kvm" : "qemu") :
-				 jpath_str(row, "engine", ""), "state", live ? states[st.state <= VMX_STOPPING ? st.state : VMX_STOPPING] :
+				 jpath_str(row, "engine", ""), "state", live ? states[st.state <= VMX_WAITING ? st.state : VMX_STOPPING] :
 				 vm_alive(vm) ? "Silent" : "Ended", "pid", (int)st.pid, "enginePid", (int)st.engine_pid, "vcpus",
 				 (int)st.vcpus, "memoryMiB", (int)st.memory_mib, "residentBytes",
 				 (json_int_t)st.memory_resident_bytes, "balloonedBytes", (json_int_t)st.memory_balloon_bytes, "startedAt",
@@ -127,7 +129,7 @@ json_t *pods_vms(struct pods *ps)
 	}
 	pthread_mutex_unlock(&ps->lock);
 	json_array_foreach(rows, i, row) {
-		vm_row_ask(row, vms[i]);
+		pods_vm_ask(row, vms[i]);
 		vm_put(vms[i]);
 	}
 	free(vms);

@@ -18,7 +18,9 @@
 #include "base/log.h"
 #include "base/own.h"
 #include "image.h"
+#include "pager_client.h"
 #include "pods.h"
+#include "waiting.h"
 
 #define LOOK_S 5
 #define SETTINGS_MAX 65536
@@ -109,6 +111,10 @@ static void relieve(struct pressure *p)
 		look(p->host->root, &s, &now);
 	}
 	/* One at a time: what it gives back may be enough. */
+	struct pager_host pager;
+	bool paged = p->host->pager && !pager_client_host(p->host->pager, &pager, NULL);
+	if ((now.memory || (paged && pager.pressure)) && waiting_drop(p->host->waiting))
+		return;
 	if (now.memory)
 		pods_evict_one(p->host->pods, "memory");
 	else if (now.disk)

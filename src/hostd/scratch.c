@@ -11,6 +11,7 @@
 
 #include "base/file.h"
 #include "base/log.h"
+#include "base/own.h"
 #include "base/proc.h"
 #include "bulkhead/disk.h"
 
@@ -55,6 +56,35 @@ static int check_room(const char *root, struct err *e)
 		       (unsigned long long)(fs.f_bavail * fs.f_frsize) >> 10, ROOM_MIN_BYTES >> 20);
 }
 
+/* All that a linked clone consists of; without its descriptor, which comes last, it is nothing. */
+static const char *const files[] = {"map", "data", "bhd"};
+
+static char *file_of(const char *path, const char *suffix)
+{
+	char *file;
+	size_t stem = strlen(path) - strlen("bhd");
+	return asprintf(&file, "%.*s%s", (int)stem, path, suffix) < 0 ? NULL : file;
+}
+
+static void remove_files(const char *path)
+{
+	for (size_t i = sizeof(files) / sizeof(files[0]); i--;) {
+		own_free char *file = file_of(path, files[i]);
+		if (file)
+			unlink(file);
+	}
+}
+
+int scratch_move(const char *from, const char *to, struct err *e)
+{
+	for (size_t i = 0; i < sizeof(files) / sizeof(files[0]); i++) {
+		own_free char *old = file_of(from, files[i]), *new = file_of(to, files[i]);
+		if (!old || !new || rename(old, new))
+			return err_sys(e, old && new ? errno : ENOMEM, "move a scratch disk to %s", to);
+	}
+	return 0;
+}
+
 int scratch_make(const char *root, const char *path, uint64_t size_bytes, struct err *e)
 {
 	char base[4096];
@@ -69,6 +99,7 @@ int scratch_make(const char *root, const char *path, uint64_t size_bytes, struct
 	pthread_mutex_unlock(&format_lock);
 	if (rc)
 		return rc;
+	remove_files(path);   // of one that was being moved when hostd was killed
 	rc = bh_disk_clone(base, path, e);
 	return rc ? err_wrap(e, "make scratch disk") : 0;
 }

@@ -12,6 +12,8 @@
  * disk of a size takes the time of mkfs.ext4. Safe from any thread. Returns 0 or -errno; on error nothing is left. */
 int scratch_make(const char *root, const char *path, uint64_t size_bytes, struct err *e);
 
+/* Bring the disk to another path in a folder at the same depth; it may be open. 0 or -errno. */
+int scratch_move(const char *from, const char *to, struct err *e);
 void scratch_remove(const char *path);   // absent is fine
 
 #endif

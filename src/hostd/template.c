@@ -28,6 +28,7 @@
 #include "template_link.h"
 #include "template_set.h"
 #include "vm.h"
+#include "waiting.h"
 
 #define NAME_LEN 16                        // of the key, in folder names: paths of sockets are short
 #define SET_FILE "workingset"
@@ -348,6 +349,32 @@ void template_put(struct template *t, bool worked)
 	pthread_mutex_unlock(&ts->lock);
 }
 
+void template_release(struct template *t)
+{
+	struct templates *ts = t->all;
+	pthread_mutex_lock(&ts->lock);
+	t->users--;
+	pthread_cond_broadcast(&ts->changed);
+	pthread_mutex_unlock(&ts->lock);
+}
+
+void template_size(const struct template *t, unsigned *vcpus, unsigned *memory_mib)
+{
+	*vcpus = t->vcpus;
+	*memory_mib = t->memory_mib;
+}
+
+bool templates_have(struct templates *ts, const char *name)
+{
+	pthread_mutex_lock(&ts->lock);
+	const struct template *t = ts->list;
+	while (t && strncmp(t->key, name, strlen(name)))
+		t = t->next;
+	bool have = t && t->stored && !t->stale;
+	pthread_mutex_unlock(&ts->lock);
+	return have;
+}
+
 const char *template_name(const struct template *t)
 {
 	static _Thread_local char name[13];
@@ -475,13 +502,16 @@ static json_t *row(const struct template *t)
 
 json_t *templates_list(struct templates *ts)
 {
-	json_t *list = json_array();
+	json_t *list = json_array(), *item;
+	size_t i;
 	if (!ts)
 		return list;
 	pthread_mutex_lock(&ts->lock);
 	for (struct template *t = ts->list; t; t = t->next)
 		json_array_append_new(list, row(t));
 	pthread_mutex_unlock(&ts->lock);
+	json_array_foreach(list, i, item)
+		json_object_set_new(item, "waiting", json_integer(waiting_count(ts->host->waiting, jpath_str(item, "name", ""))));
 	return list;
 }
 

@@ -29,6 +29,9 @@ unsigned templates_memory_class(unsigned mib, unsigned most_mib);
  * the background. May take a tenth of a second when it is used for the first time. Any thread. */
 struct template *template_take(struct templates *ts, unsigned vcpus, unsigned memory_mib);
 void template_put(struct template *t, bool worked);        // worked: the clone's agent answered
+void template_release(struct template *t);                 // given back without a word about a clone
+void template_size(const struct template *t, unsigned *vcpus, unsigned *memory_mib);
+bool templates_have(struct templates *ts, const char *name);   // one of that name that new pods use
 const char *template_name(const struct template *t);       // short, for people
 int template_open_state(const struct template *t);         // descriptors of their own, the caller's; -errno
 int template_open_memory(const struct template *t);

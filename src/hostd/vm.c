@@ -1,10 +1,11 @@
 // SPDX-License-Identifier: Apache-2.0
 // Start, adopt, question and end bulkhead-vmx processes; see vm.h. The control connection is what ties hostd to a VM:
 // its end is the VM's end. The pid is what vmx itself says on that connection, never what a file says.
-#include "vm.h"
+#include "vm_internal.h"
 
 #include <errno.h>
 #include <fcntl.h>
+#include <limits.h>
 #include <jansson.h>
 #include <poll.h>
 #include <sched.h>
@@ -28,15 +29,20 @@
 #include "base/usock.h"
 #include "die.h"
 #include "pager_client.h"
+#include "vm_cgroup.h"
 
 #define CONSOLE_MAX_BYTES (1 << 20)
 #define START_TIMEOUT_MS 20000
 #define REPLY_TIMEOUT_MS 5000
 #define SAVE_TIMEOUT_S 90
 #define WATCHER_STACK (64 * 1024)
+// Beside the guest's memory: vmx itself; QEMU, which may fill a gibibyte with translated code before it begins anew.
+#define OWN_BYTES_KVM (128ull << 20)
+#define OWN_BYTES_QEMU (1280ull << 20)
+#define THREADS_MAX 256
 
 struct vm {
-	char *dir, *vsock_path;
+	char *dir, *vsock_path, *group;    // group: the folder it was started in
 	int control;               // connection for requests, guarded by lock
 	int watch;                 // second connection, only to see the end
 	int pidfd;
@@ -47,6 +53,7 @@ struct vm {
 	pthread_mutex_t lock;
 	pthread_t watcher;
 	int quit[2];               // written to stop the watcher
+	pthread_mutex_t owner_lock;   // guards on_end and user, which change with the owner
 	vm_end_fn *on_end;
 	void *user;
 	struct pager_client *pager;   // borrowed; NULL: the memory is not paged
@@ -135,6 +142,21 @@ static int memory_attach(int sock, const struct vm_paging *p, uint8_t id[16], st
 	return rc;
 }
 
+/* The group of a VM that has moved into another folder is still named after the first: the file says so. NULL: no memory. */
+static char *group_of(const char *dir)
+{
+	own_free char *path = join(dir, "group");
+	own_buf struct buf text = BUF_INIT;
+	return path && !file_read(path, PATH_MAX, &text, NULL) && text.len ? strndup(text.data, text.len) : strdup(dir);
+}
+
+static void remove_group(const char *dir)
+{
+	own_free char *group = group_of(dir);
+	if (group)
+		vm_cgroup_remove(group);
+}
+
 static void *watch_end(void *arg)
 {
 	struct vm *vm = arg;
@@ -154,8 +176,13 @@ static void *watch_end(void *arg)
 	waitpid(vm->pid, NULL, WNOHANG);               // reaps it where it is our child
 	if (vm->pager)
 		pager_client_detach(vm->pager, vm->memory_id);
+	vm_cgroup_remove(vm->group);
+	pthread_mutex_lock(&vm->owner_lock);
 	atomic_store(&vm->ended, true);
-	vm->on_end(vm->user);
+	vm_end_fn *on_end = vm->on_end;
+	void *user = vm->user;
+	pthread_mutex_unlock(&vm->owner_lock);
+	on_end(user);
 	return NULL;
 }
 
@@ -165,9 +192,11 @@ static void vm_free(struct vm *vm)
 	for (size_t i = 0; i < sizeof(fds) / sizeof(fds[0]); i++)
 		if (*fds[i] >= 0)
 			close(*fds[i]);
+	pthread_mutex_destroy(&vm->owner_lock);
 	pthread_mutex_destroy(&vm->lock);
 	free(vm->vsock_path);
 	free(vm->dir);
+	free(vm->group);
 	free(vm);
 }
 
@@ -181,12 +210,13 @@ static int attach(const char *dir, const struct vm_paging *paging, vm_end_fn *on
 		return err_sys(e, ENOMEM, "attach VM");
 	}
 	*vm = (struct vm){.control = -1, .watch = -1, .pidfd = -1, .quit = {-1, -1}, .on_end = on_end, .user = user,
-			  .dir = strdup(dir), .vsock_path = join(dir, "vsock.sock")};
+			  .dir = strdup(dir), .vsock_path = join(dir, "vsock.sock"), .group = group_of(dir)};
 	pthread_mutex_init(&vm->lock, NULL);
+	pthread_mutex_init(&vm->owner_lock, NULL);
 	atomic_store(&vm->refs, 1);
 	struct timeval reply_limit = {.tv_sec = REPLY_TIMEOUT_MS / 1000};
 	int rc = 0;
-	if (!vm->dir || !vm->vsock_path || pipe2(vm->quit, O_CLOEXEC))
+	if (!vm->dir || !vm->vsock_path || !vm->group || pipe2(vm->quit, O_CLOEXEC))
 		rc = err_sys(e, ENOMEM, "attach VM");
 	if (!rc && ((rc = vm->control = usock_connect(control_path, SOCK_SEQPACKET, e)) >= 0))
 		rc = vm->watch = usock_connect(control_path, SOCK_SEQPACKET, e);
@@ -226,22 +256,31 @@ static int attach(const char *dir, const struct vm_paging *paging, vm_end_fn *on
 int vm_adopt(const char *dir, const struct vm_paging *paging, vm_end_fn *on_end, void *user, struct vm **out, struct err *e)
 {
 	int rc = attach(dir, paging, on_end, user, out, e);
-	return rc == -ECONNREFUSED ? -ENOENT : rc;
+	if (rc != -ECONNREFUSED && rc != -ENOENT)
+		return rc;
+	remove_group(dir);   // it ended while nobody watched
+	return -ENOENT;
 }
 
 /* Descriptors that vmx inherits, by the names they have in its configuration. */
-struct inherited { int fds[16]; size_t count; };
+struct inherited { int fds[24]; size_t count; };
 
-static int inherit(struct inherited *in, json_t *config, const char *name, int fd)
+/* In the child they stand one after another from 3 on. Returns where, or -1. */
+static int inherit_at(struct inherited *in, int fd)
 {
 	if (fd < 0 || in->count == sizeof(in->fds) / sizeof(in->fds[0])) {
 		if (fd >= 0)
 			close(fd);
 		return -1;
 	}
-	in->fds[in->count] = fd;
-	/* In the child they stand one after another from 3 on. */
-	return json_object_set_new(config, name, json_integer(3 + (json_int_t)in->count++));
+	in->fds[in->count++] = fd;
+	return 2 + (int)in->count;
+}
+
+static int inherit(struct inherited *in, json_t *config, const char *name, int fd)
+{
+	int at = inherit_at(in, fd);
+	return at < 0 ? -1 : json_object_set_new(config, name, json_integer(at));
 }
 
 static void inherited_close(struct inherited *in)
@@ -277,10 +316,10 @@ static json_t *describe(const struct vm_config *c)
 	for (size_t i = 0; i < c->disks_count; i++)
 		json_array_append_new(disks, json_pack("{s:s, s:s, s:b}", "serial", c->disks[i].serial, "path",
 						       c->disks[i].path, "read_only", c->disks[i].read_only));
-	return json_pack("{s:i, s:s, s:s, s:s, s:s*, s:i, s:i, s:s, s:i, s:o, s:i, s:i, s:b}", "version", 1, "id", c->id, "name", c->name,
+	return json_pack("{s:i, s:s, s:s, s:s, s:s*, s:i, s:i, s:s, s:i, s:o, s:i, s:i, s:b, s:b}", "version", 1, "id", c->id, "name", c->name,
 			 "engine", c->engine, "metrics_dir", c->metrics_dir, "vcpus", c->vcpus, "memory_mib", c->memory_mib, "cmdline",
 			 c->cmdline ? c->cmdline : "", "console_max_bytes", CONSOLE_MAX_BYTES, "disks", disks, "uid", c->uid, "gid", c->uid,
-			 "template", c->template);
+			 "template", c->template, "waiting", c->waiting);
 }
 
 /* Everything the new process needs is opened here, in the parent, where errors can be told. */
@@ -310,6 +349,13 @@ static int prepare(const struct vm_config *c, int ready_w, json_t *config, struc
 	json_t *net = json_pack("{s:s, s:b}", "mac", c->mac, "vnet_hdr", c->vnet_hdr);
 	if (!net || inherit(in, net, "tap_fd", fcntl(c->tap_fd, F_DUPFD_CLOEXEC, 3)))
 		return err_sys(e, EMFILE, "start VM");
+	json_t *more = json_array();
+	for (size_t i = 0; i < c->queue_fds; i++) {
+		int at = inherit_at(in, fcntl(c->queue_fd[i], F_DUPFD_CLOEXEC, 3));
+		if (at < 0 || json_array_append_new(more, json_integer(at)))
+			return err_sys(e, EMFILE, "start VM");
+	}
+	json_object_set_new(net, "queue_fds", more);
 	return json_object_set_new(config, "nets", json_pack("[o]", net));
 }
 
@@ -330,7 +376,21 @@ static pid_t fork_alone(void)
 	return pid < 0 && (errno == EPERM || errno == EINVAL) ? fork() : pid;
 }
 
-static pid_t spawn(const struct vm_config *c, const struct inherited *in)
+/* What the VM's processes may use of the host, were they to do something else than their work. */
+static void make_cgroup(const struct vm_config *c, struct vm_cgroup *g)
+{
+	uint64_t guest = (uint64_t)c->memory_mib << 20;
+	struct vm_cgroup_limits l = {
+		// A template is written to a memory file, which counts as its writer's.
+		.memory_bytes = (c->template ? 2 * guest : guest) + (strcmp(c->engine, "qemu") ? OWN_BYTES_KVM : OWN_BYTES_QEMU),
+		.pids = THREADS_MAX, .cpus = c->vcpus + 1,   // and the devices
+	};
+	struct err e = ERR_INIT;
+	if (vm_cgroup_make(c->dir, &l, g, &e))
+		log_limited(LOG_LEVEL_WARN, "vm", "%s", e.text);
+}
+
+static pid_t spawn(const struct vm_config *c, const struct inherited *in, const struct vm_cgroup *g)
 {
 	own_fd int log = open_in(c->dir, "vmx.log", O_WRONLY | O_CREAT | O_TRUNC | O_APPEND, 0600);
 	char config_fd[16];
@@ -340,12 +400,13 @@ static pid_t spawn(const struct vm_config *c, const struct inherited *in)
 	if (pid)
 		return pid;
 	setsid();
+	vm_cgroup_join(g);
 	signal(SIGPIPE, SIG_DFL);
 	sigset_t none;
 	sigemptyset(&none);
 	sigprocmask(SIG_SETMASK, &none, NULL);
 	/* First out of the way of 0..2+count, then into place. */
-	int high[16];
+	int high[24];
 	for (size_t i = 0; i < in->count; i++)
 		high[i] = fcntl(in->fds[i], F_DUPFD_CLOEXEC, 64);
 	int null = open("/dev/null", O_RDONLY);
@@ -419,12 +480,17 @@ static int start_once(const struct vm_config *c, vm_end_fn *on_end, void *user, 
 		return rc ? (e && e->code ? -e->code : -EIO) : err_sys(e, ENOMEM, "start VM");
 	}
 	in.fds[in.count++] = config_fd;
-	pid_t pid = spawn(c, &in);
+	struct vm_cgroup g = VM_CGROUP_INIT;
+	make_cgroup(c, &g);
+	pid_t pid = spawn(c, &in, &g);
 	int fork_errno = errno;
 	die_at("forked");
 	inherited_close(&in);
-	if (pid < 0)
+	vm_cgroup_close(&g);
+	if (pid < 0) {
+		vm_cgroup_remove(c->dir);
 		return err_sys(e, fork_errno, "start VM: fork");
+	}
 	rc = c->paging ? start_memory(c, e) : 0;
 	if (!rc)
 		rc = wait_ready(ready_r, c, e);
@@ -433,6 +499,7 @@ static int start_once(const struct vm_config *c, vm_end_fn *on_end, void *user, 
 	if (rc) {
 		kill(pid, SIGKILL);
 		waitpid(pid, NULL, 0);
+		vm_cgroup_remove(c->dir);
 	}
 	return rc;
 }
@@ -448,8 +515,7 @@ int vm_start(const struct vm_config *c, vm_end_fn *on_end, void *user, struct vm
 	return start_once(&plain, on_end, user, vm, e);
 }
 
-static int request_fds(struct vm *vm, struct vmx_msg *rq, size_t rq_len, const int *fds, size_t nfds, void *reply, size_t reply_len,
-		       struct err *e)
+int vm_request(struct vm *vm, struct vmx_msg *rq, size_t rq_len, const int *fds, size_t nfds, void *reply, size_t reply_len, struct err *e)
 {
 	pthread_mutex_lock(&vm->lock);
 	rq->version = VMX_MSG_VERSION;
@@ -482,7 +548,7 @@ static int request_fds(struct vm *vm, struct vmx_msg *rq, size_t rq_len, const i
 
 static int request(struct vm *vm, struct vmx_msg *rq, size_t rq_len, void *reply, size_t reply_len, struct err *e)
 {
-	return request_fds(vm, rq, rq_len, NULL, 0, reply, reply_len, e);
+	return vm_request(vm, rq, rq_len, NULL, 0, reply, reply_len, e);
 }
 
 int vm_save(struct vm *vm, int state_fd, int memory_fd, struct err *e)
@@ -490,7 +556,7 @@ int vm_save(struct vm *vm, int state_fd, int memory_fd, struct err *e)
 	struct vmx_msg rq = {.type = VMX_MSG_SAVE}, reply;
 	struct timeval longer = {.tv_sec = SAVE_TIMEOUT_S}, usual = {.tv_sec = REPLY_TIMEOUT_MS / 1000};
 	setsockopt(vm->control, SOL_SOCKET, SO_RCVTIMEO, &longer, sizeof(longer));
-	int rc = request_fds(vm, &rq, sizeof(rq), (const int[]){state_fd, memory_fd}, 2, &reply, sizeof(reply), e);
+	int rc = vm_request(vm, &rq, sizeof(rq), (const int[]){state_fd, memory_fd}, 2, &reply, sizeof(reply), e);
 	setsockopt(vm->control, SOL_SOCKET, SO_RCVTIMEO, &usual, sizeof(usual));
 	return rc;
 }
@@ -517,6 +583,7 @@ int vm_memory_stats(struct vm *vm, struct pager_stats *out, struct err *e)
 	return vm->pager ? pager_client_stats(vm->pager, vm->memory_id, out, e) : err_set(e, ENODATA, "the VM is not paged");
 }
 
+uint32_t vm_pid(const struct vm *vm) { return (uint32_t)vm->pid; }
 const uint8_t *vm_memory_id(const struct vm *vm) { return vm->pager ? vm->memory_id : NULL; }
 const char *vm_vsock_path(const struct vm *vm) { return vm->vsock_path; }
 
@@ -533,6 +600,36 @@ void vm_kill(struct vm *vm)
 		syscall(SYS_pidfd_send_signal, vm->pidfd, SIGKILL, NULL, 0);
 		poll(&gone, 1, 2000);
 	}
+	waitpid(vm->pid, NULL, WNOHANG);
+	vm_cgroup_remove(vm->group);       // whose watcher is told to quit does not see the end
+}
+
+int vm_become(struct vm *vm, const char *dir, vm_end_fn *on_end, void *user, struct err *e)
+{
+	char *new_dir = strdup(dir), *vsock_path = join(dir, "vsock.sock");
+	own_free char *group = join(vm->dir, "group");
+	int rc = group ? file_replace(group, vm->group, strlen(vm->group), 0600, e) : err_sys(e, ENOMEM, "move a VM");
+	if (rc) {
+		free(new_dir);
+		free(vsock_path);
+		return rc;
+	}
+	if (!new_dir || !vsock_path || rename(vm->dir, dir)) {
+		int code = new_dir && vsock_path ? errno : ENOMEM;
+		free(new_dir);
+		free(vsock_path);
+		return err_sys(e, code, "rename %s to %s", vm->dir, dir);
+	}
+	free(vm->dir);
+	free(vm->vsock_path);
+	vm->dir = new_dir;
+	vm->vsock_path = vsock_path;
+	pthread_mutex_lock(&vm->owner_lock);
+	bool ended = atomic_load(&vm->ended);
+	vm->on_end = on_end;
+	vm->user = user;
+	pthread_mutex_unlock(&vm->owner_lock);
+	return ended ? err_set(e, EPIPE, "the VM has ended") : 0;
 }
 
 struct vm *vm_get(struct vm *vm)

@@ -36,12 +36,15 @@ struct vm_config {
 	const struct vm_disk *disks;
 	size_t disks_count;
 	int tap_fd;                // borrowed; -1: no network
+	const int *queue_fd;       // the TAP's further queues, borrowed
+	size_t queue_fds;
 	bool vnet_hdr;
 	const char *mac;
 	const char *metrics_dir;   // where vmx links its counters; NULL: nowhere
 	unsigned uid;              // the VM's user and group
 	const char *cmdline;       // more words for the guest's kernel; NULL: none
 	bool template;             // boots to be saved
+	bool waiting;              // a restored one that gets disks and network card later, by vm_plug
 	int restore_state_fd, restore_memory_fd;   // borrowed: go on from there instead of a boot; -1: no
 	const struct vm_paging *paging;   // NULL: ordinary memory
 };
@@ -57,6 +60,13 @@ int vm_start(const struct vm_config *c, vm_end_fn *on_end, void *user, struct vm
  * -ENOENT: there is none, or it has ended. */
 int vm_adopt(const char *dir, const struct vm_paging *paging, vm_end_fn *on_end, void *user, struct vm **vm, struct err *e);
 
+/* Give a VM that waited the disks and the network card that c names, and its name. 0; -ENOTSUP: not these disks; -errno: the VM is
+ * good for nothing then. */
+int vm_plug(struct vm *vm, const struct vm_config *c, struct err *e);
+/* Somebody else's from now on, who is told of its end, in another folder (which must not be there). 0; -EPIPE: it has ended, and
+ * nobody is told; -errno. Nobody else may use the VM meanwhile. */
+int vm_become(struct vm *vm, const char *dir, vm_end_fn *on_end, void *user, struct err *e);
+
 int vm_status(struct vm *vm, struct vmx_status *out, struct err *e);   // any thread; blocks for one round trip
 /* Pause it and write its state and memory (sparse); it stays paused. Takes seconds. */
 int vm_save(struct vm *vm, int state_fd, int memory_fd, struct err *e);
@@ -68,6 +78,7 @@ int vm_memory_fd(struct vm *vm, struct err *e);   // its memfd, the caller's; -E
 /* What pagerd says of the VM's memory. -ENODATA: it is not paged; -errno. Any thread. */
 struct pager_stats;
 int vm_memory_stats(struct vm *vm, struct pager_stats *out, struct err *e);
+uint32_t vm_pid(const struct vm *vm);      // of vmx
 /* Under which id pagerd knows the VM's memory; NULL: it is not paged. */
 const uint8_t *vm_memory_id(const struct vm *vm);
 const char *vm_vsock_path(const struct vm *vm);

@@ -65,6 +65,25 @@ int metrics_open(const char *dir, const char *program, const char *vm, struct me
 	return rc;
 }
 
+int metrics_assign(const char *dir, const char *program, uint32_t pid, const char *vm)
+{
+	struct metrics_source s = { .pid = pid };
+	char from[METRICS_FILE_MAX], to[METRICS_FILE_MAX];
+	own_free char *old = NULL, *new = NULL;
+	if (strlen(program) >= sizeof(s.program) || strlen(vm) >= sizeof(s.vm))
+		return -EINVAL;
+	strcpy(s.program, program);
+	int rc = metrics_source_write(&s, from);
+	strcpy(s.vm, vm);
+	if (rc >= 0)
+		rc = metrics_source_write(&s, to);
+	if (rc < 0)
+		return rc;
+	if (asprintf(&old, "%s/%s", dir, from) < 0 || asprintf(&new, "%s/%s", dir, to) < 0)
+		return -ENOMEM;
+	return rename(old, new) < 0 ? -errno : 0;
+}
+
 void metrics_close(struct metrics *m)
 {
 	if (!m)

@@ -60,6 +60,9 @@ void metrics_remove_(uintptr_t alias);
  * a jailed one at its end, leaves its link; who reads removes it as well. */
 void metrics_forget(const char *dir, uint32_t pid, const char *vm);
 
+/* The process of this number counted for no VM, and does for this one now. For whoever may write in dir. 0 or -errno. */
+int metrics_assign(const char *dir, const char *program, uint32_t pid, const char *vm);
+
 /* Append key="value", value escaped, to a labels text (a comma before it unless it is the first). 0 or -ENOMEM. */
 int metrics_label(struct buf *labels, const char *key, const char *value);
 

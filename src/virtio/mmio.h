@@ -23,6 +23,9 @@ struct virtio_mmio_attr {
 	struct virtio_dev *dev;         // borrowed
 	const struct guest_mem *mem;    // borrowed; stays as it is
 	int irq_fd;                     // eventfd, each write to it is one edge of the interrupt line; borrowed
+	/* VIRTIO_MMIO_SIZE bytes, 8-aligned, that always hold what virtio_mmio_read would say; the driver can be shown them. Borrowed;
+	 * NULL: nobody looks. */
+	uint8_t *window;
 	/* Run fn on the device's thread and wait for it. May be called by several threads at once. */
 	void (*call)(void *user, void (*fn)(void *arg), void *arg);
 	void *user;
@@ -49,6 +52,10 @@ void virtio_mmio_free(struct virtio_mmio *m);   // on the device's thread; no vC
 
 /* An eventfd that kicks queue n when written to; borrowed. */
 int virtio_mmio_kick_fd(const struct virtio_mmio *m, unsigned n);
+
+/* A write of this to the acknowledging register need not be given to virtio_mmio_write: that buffers were used is said again
+ * with each interrupt anyway, and a driver looks at its rings to find out. */
+#define VIRTIO_MMIO_ACK_RINGS 1u
 
 /* A register. off: below VIRTIO_MMIO_SIZE; len: 1, 2, 4 or 8. Any thread. What does not exist reads as 0. */
 uint64_t virtio_mmio_read(struct virtio_mmio *m, unsigned off, unsigned len);

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
-// virtio-net (virtio 1.2, 5.1) on a TAP: one pair of queues, checksum and segmentation offloads when the TAP carries the
-// header for them.
+// virtio-net (virtio 1.2, 5.1) on a TAP: checksum and segmentation offloads when the TAP carries the header for them; as many
+// pairs of queues as the TAP has queues, of which the driver says how many it uses. One thread, that of the event loop, serves
+// all of them.
 #ifndef BULKHEAD_NET_H
 #define BULKHEAD_NET_H
 
@@ -12,9 +13,13 @@
 struct evloop;
 struct net;
 
+#define NET_PAIRS_MAX 7
+#define NET_QUEUES_MAX (2 * NET_PAIRS_MAX + 1)   // and the control queue
+
 struct net_attr {
 	struct evloop *loop;     // of the device's thread; borrowed
-	int tap_fd;              // borrowed; made non-blocking
+	int tap_fd[NET_PAIRS_MAX];   // borrowed; made non-blocking. More than one: of one TAP, made with IFF_MULTI_QUEUE
+	unsigned ntaps;
 	uint8_t mac[6];
 	bool vnet_hdr;           // the TAP was made with IFF_VNET_HDR
 };

@@ -27,7 +27,7 @@ static const int device[] = {
 	CALL(timerfd_settime), CALL(poll), CALL(ppoll), CALL(fcntl), CALL(accept4), CALL(accept), CALL(recvfrom), CALL(recvmsg),
 	CALL(sendto), CALL(sendmsg), CALL(shutdown), CALL(getsockopt), CALL(setsockopt), CALL(getsockname), CALL(pread64),
 	CALL(pwrite64), CALL(preadv), CALL(pwritev), CALL(preadv2), CALL(pwritev2), CALL(fsync), CALL(fdatasync), CALL(sync_file_range),
-	CALL(fallocate), CALL(ftruncate), CALL(copy_file_range), CALL(lseek), CALL(fstat), CALL(newfstatat), CALL(statx),
+	CALL(fallocate), CALL(ftruncate), CALL(copy_file_range), CALL(lseek), CALL(fstat), CALL(newfstatat), CALL(statx), CALL(fstatfs),
 	CALL(io_uring_setup), CALL(io_uring_enter), CALL(io_uring_register), CALL(dup), CALL(pipe2), CALL(membarrier),
 	CALL(flock), CALL(prlimit64), CALL(sched_setaffinity),
 };

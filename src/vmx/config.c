@@ -92,8 +92,10 @@ static int read_fd(const json_t *o, const char *field, enum fd_kind kind, int *o
 
 static int read_disk(const json_t *o, struct vmx_config *c, struct err *e)
 {
-	struct vmx_disk_config *d = &c->disk[c->ndisks];
 	own_free char *serial = NULL;
+	if (c->ndisks == DISKS_MAX)
+		return err_set(e, EINVAL, "configuration: a VM can have %d disks, and has them", DISKS_MAX);
+	struct vmx_disk_config *d = &c->disk[c->ndisks];
 	int rc = read_text(o, "serial", sizeof(d->serial) - 1, &serial, e);
 	if (!rc && !*serial)
 		rc = bad(e, "serial", "a text of 1 to 20 bytes");
@@ -120,11 +122,32 @@ static bool is_mac(const char *s)
 	return s[17] == '\0';
 }
 
+// The TAP's further queues.
+static int read_queues(const json_t *o, struct vmx_net_config *n, struct err *e)
+{
+	json_t *list = json_object_get(o, "queue_fds"), *item;
+	size_t i;
+	n->ntaps = 1;
+	if (list && (!json_is_array(list) || json_array_size(list) >= NET_PAIRS_MAX))
+		return err_set(e, EINVAL, "configuration: \"queue_fds\" must be a list of at most %u", NET_PAIRS_MAX - 1);
+	json_array_foreach(list, i, item) {
+		json_t *one = json_pack("{s:O}", "queue_fds", item);
+		int rc = one ? read_fd(one, "queue_fds", FD_ANY, &n->tap_fd[n->ntaps], e) : err_set(e, ENOMEM, "no memory");
+		json_decref(one);
+		if (rc)
+			return rc;
+		n->ntaps++;
+	}
+	return 0;
+}
+
 static int read_net(const json_t *o, struct vmx_config *c, struct err *e)
 {
 	struct vmx_net_config *n = &c->net[c->nnets];
 	const char *mac = jpath_str(o, "mac", "");
-	int rc = read_fd(o, "tap_fd", FD_ANY, &n->tap_fd, e);
+	int rc = read_fd(o, "tap_fd", FD_ANY, &n->tap_fd[0], e);
+	if (!rc)
+		rc = read_queues(o, n, e);
 	if (rc)
 		return rc;
 	if (strlen(mac) != 17 || !is_mac(mac))
@@ -175,6 +198,7 @@ static int read_scalars(const json_t *o, struct vmx_config *c, struct err *e)
 	if (json_object_get(o, "cpu_model") && (rc = read_text(o, "cpu_model", 32, &c->cpu_model, e)))
 		return rc;
 	c->template = json_is_true(json_object_get(o, "template"));
+	c->waiting = json_is_true(json_object_get(o, "waiting"));
 	c->vcpus = (unsigned)vcpus;
 	c->memory_mib = (unsigned)memory;
 	c->console_max_bytes = (uint64_t)console;
@@ -216,6 +240,8 @@ static int config_parse(const json_t *o, struct vmx_config *c, struct err *e)
 	    (rc = read_restore(o, c, e)) || (rc = read_paging(o, c, e)) || (rc = read_list(o, "disks", DISKS_MAX, c, read_disk, e)) ||
 	    (rc = read_list(o, "nets", NETS_MAX, c, read_net, e)))
 		return rc;
+	if (c->waiting && (c->restore_state_fd < 0 || c->nnets))
+		return bad(e, "waiting", "said of a saved VM only, without nets");
 	return 0;
 }
 
@@ -262,6 +288,68 @@ int vmx_config_read(int fd, struct vmx_config **out, int *ready_fd, struct err *
 		return rc;
 	}
 	*out = c;
+	return 0;
+}
+
+// ---- what a VM that waited gets
+
+// In a plug, a descriptor is named by its place in the message. -1: not one of them.
+static int plug_fd(const json_t *o, const char *field, const int *fds, size_t nfds)
+{
+	json_t *v = json_object_get(o, field);
+	json_int_t n = json_integer_value(v);
+	return json_is_integer(v) && n > 0 && (size_t)n < nfds ? fds[n] : -1;
+}
+
+static int plug_nets(json_t *o, const int *fds, size_t nfds, struct err *e)
+{
+	json_t *net;
+	size_t i;
+	json_array_foreach(json_object_get(o, "nets"), i, net) {
+		int fd = plug_fd(net, "tap_fd", fds, nfds);
+		if (fd < 0 || json_object_set_new(net, "tap_fd", json_integer(fd)))
+			return bad(e, "tap_fd", "the number of a descriptor of this message");
+	}
+	return 0;
+}
+
+static int plug_files(const json_t *o, const int *fds, size_t nfds, struct vmx_file *files, unsigned *nfiles, struct err *e)
+{
+	json_t *list = json_object_get(o, "files"), *file;
+	size_t i;
+	json_array_foreach(list, i, file) {
+		int fd = plug_fd(file, "fd", fds, nfds);
+		if (fd < 0 || i == nfds)
+			return bad(e, "fd", "the number of a descriptor of this message");
+		int rc = read_text(file, "path", 4095, &files[i].path, e);
+		if (rc)
+			return rc;
+		files[i].fd = fd;
+		*nfiles = (unsigned)i + 1;
+	}
+	return 0;
+}
+
+int vmx_config_plug(struct vmx_config *c, const int *fds, size_t nfds, struct vmx_file *files, unsigned *nfiles, struct err *e)
+{
+	own_buf struct buf text = BUF_INIT;
+	char *name = NULL;
+	json_error_t je;
+	*nfiles = 0;
+	int rc = nfds ? read_all(fds[0], &text, e) : err_set(e, EINVAL, "no descriptor says what is plugged");
+	if (rc)
+		return rc;
+	own_json json_t *o = json_loadb(text.data, text.len, 0, &je);
+	if (!json_is_object(o))
+		return err_set(e, EINVAL, "what is plugged is not a JSON object: %s (line %d)", je.text, je.line);
+	if ((rc = read_text(o, "name", 512, &name, e)) || (rc = plug_files(o, fds, nfds, files, nfiles, e)) ||
+	    (rc = plug_nets(o, fds, nfds, e)) || (rc = read_list(o, "disks", DISKS_MAX, c, read_disk, e)) ||
+	    (rc = read_list(o, "nets", SLOT_REHEARSAL - SLOT_NET, c, read_net, e))) {
+		free(name);
+		return rc;
+	}
+	free(c->name);
+	c->name = name;
 	return 0;
 }
 

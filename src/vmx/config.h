@@ -4,10 +4,12 @@
 #define BULKHEAD_VMX_CONFIG_H
 
 #include <stdbool.h>
+#include <stddef.h>
 #include <stdint.h>
 #include <sys/types.h>
 
 #include "base/err.h"
+#include "virtio/net.h"
 #include "vmx/slots.h"
 
 struct vmx_disk_config {
@@ -17,7 +19,8 @@ struct vmx_disk_config {
 };
 
 struct vmx_net_config {
-	int tap_fd;
+	int tap_fd[NET_PAIRS_MAX];
+	unsigned ntaps;         // 1: QEMU's are the first queue alone
 	char mac[18];
 	bool vnet_hdr;
 };
@@ -35,6 +38,7 @@ struct vmx_config {
 	struct vmx_disk_config disk[DISKS_MAX];
 	struct vmx_net_config net[NETS_MAX];
 	char *cpu_model;               // owned; NULL: all that the host has
+	bool waiting;                  // network cards and further disks come later, by vmx_config_plug
 	bool template;                 // every virtio slot is declared to the guest, filled or not
 	int restore_state_fd, restore_memory_fd;   // -1: the VM boots
 	bool paged;
@@ -47,6 +51,11 @@ struct vmx_config {
  * Returns 0 and *c (owned by the caller), or -errno and a sentence that names the field. ready_fd is set as soon as it
  * is known (-1 before), so that even a bad configuration can be answered. */
 int vmx_config_read(int fd, struct vmx_config **c, int *ready_fd, struct err *e);
+/* What VMX_MSG_PLUG says: c gets a name, disks and network cards (its tap_fd: borrowed). fds: the message's descriptors, nfds of
+ * them, the first is the JSON. files: room for nfds. 0 or -errno; c may then have some of it. */
+struct vmx_file { char *path; int fd; };   // path: owned; fd: borrowed
+int vmx_config_plug(struct vmx_config *c, const int *fds, size_t nfds, struct vmx_file *files, unsigned *nfiles, struct err *e);
+
 void vmx_config_free(struct vmx_config *c);
 
 #endif

@@ -136,6 +136,37 @@ static void bad_fields(void **state)
 	}
 }
 
+static void queues_of_a_tap(void **state)
+{
+	struct world *w = *state;
+	const struct { json_t *queues; const char *says; } tries[] = {
+		{json_pack("[i, i]", w->sink, w->file), NULL}, {json_array(), NULL},
+		{json_pack("[i, i]", w->sink, 9999), "\"queue_fds\" must be an open descriptor"},
+		{json_pack("[s]", "3"), "\"queue_fds\" must be an open descriptor"},
+		{json_pack("[i, i, i, i, i, i, i]", 3, 3, 3, 3, 3, 3, 3), "\"queue_fds\" must be a list of at most 6"},
+		{json_integer(3), "\"queue_fds\" must be a list of at most 6"},
+	};
+	for (unsigned i = 0; i < sizeof(tries) / sizeof(tries[0]); i++) {
+		json_t *o = good(w);
+		struct vmx_config *c = NULL;
+		struct err e = ERR_INIT;
+		int ready;
+		size_t n = json_array_size(tries[i].queues);
+		json_object_set_new(json_array_get(json_object_get(o, "nets"), 0), "queue_fds", tries[i].queues);
+		int rc = parse(o, &c, &ready, &e);
+		if (tries[i].says) {
+			assert_true(rc < 0);
+			assert_non_null(strstr(e.text, tries[i].says));
+			continue;
+		}
+		assert_int_equal(rc, 0);
+		assert_int_equal(c->net[0].ntaps, 1 + n);
+		assert_int_equal(c->net[0].tap_fd[0], w->sink);
+		assert_true(!n || c->net[0].tap_fd[2] == w->file);
+		vmx_config_free(c);
+	}
+}
+
 static void bad_macs(void **state)
 {
 	static const char *const macs[] = {"", "02:00:00:00:00:0", "02:00:00:00:00:011", "02-00-00-00-00-01", "0g:00:00:00:00:01",
@@ -169,6 +200,6 @@ static void not_json(void **state)
 
 int main(void)
 {
-	const struct CMUnitTest tests[] = {T(good_is_read), T(bad_fields), T(bad_macs), T(not_json)};
+	const struct CMUnitTest tests[] = {T(good_is_read), T(bad_fields), T(queues_of_a_tap), T(bad_macs), T(not_json)};
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -106,10 +106,21 @@ static int on_save(struct control *c, union message *m, const int *fds, struct e
 	return rc ? rc : (int)sizeof(m->head);
 }
 
+static int on_plug(struct control *c, union message *m, const int *fds, struct err *e)
+{
+	size_t nfds = 0;
+	while (nfds < USOCK_FDS_MAX && fds[nfds] >= 0)
+		nfds++;
+	int rc = vm_plug(c->vm, fds, nfds, e);
+	return rc ? rc : (int)sizeof(m->head);
+}
+
+#define FDS_ANY SIZE_MAX
+
 static const struct handler {
 	int (*fn)(struct control *c, union message *m, const int *fds, struct err *e);
 	size_t size;   // of the request
-	size_t fds;    // that come with it; borrowed by the handler
+	size_t fds;    // that come with it, -1 after the last; borrowed by the handler
 } handlers[] = {
 	[VMX_MSG_STATUS] = {on_status, sizeof(struct vmx_msg), 0},
 	[VMX_MSG_STOP] = {on_stop, sizeof(struct vmx_stop), 0},
@@ -117,6 +128,7 @@ static const struct handler {
 	[VMX_MSG_BALLOON] = {on_balloon, sizeof(struct vmx_balloon), 0},
 	[VMX_MSG_MEMORY] = {on_memory, sizeof(struct vmx_msg), 0},
 	[VMX_MSG_SAVE] = {on_save, sizeof(struct vmx_msg), 2},
+	[VMX_MSG_PLUG] = {on_plug, sizeof(struct vmx_msg), FDS_ANY},
 };
 
 static int handle(struct control *c, union message *m, size_t len, const int *fds, size_t nfds, struct err *e)
@@ -130,7 +142,7 @@ static int handle(struct control *c, union message *m, size_t len, const int *fd
 		return err_set(e, ENOSYS, "message type %u is not known", type);
 	if (len != handlers[type].size)
 		return err_set(e, EINVAL, "message type %u has %zu bytes, not %zu", type, len, handlers[type].size);
-	if (nfds != handlers[type].fds)
+	if (nfds != handlers[type].fds && handlers[type].fds != FDS_ANY)
 		return err_set(e, EINVAL, "message type %u comes with %zu descriptors, not %zu", type, nfds, handlers[type].fds);
 	return handlers[type].fn(c, m, fds, e);
 }
@@ -179,6 +191,7 @@ static void on_client(struct evloop *l, struct evwatch *w, uint32_t events, void
 	union message m = {.bytes = ""};
 	int fds[USOCK_FDS_MAX];
 	size_t nfds = USOCK_FDS_MAX;
+	memset(fds, -1, sizeof(fds));
 	ssize_t n = usock_recv(evwatch_fd(w), &m, sizeof(m), fds, &nfds);   // the socket does not block
 	if (n == -EAGAIN || n == -EINTR)
 		return;

@@ -28,6 +28,9 @@ struct engine_ops {
 	int (*balloon)(struct engine *g, uint64_t target_bytes, struct err *e);
 	uint64_t (*ballooned)(const struct engine *g);        // bytes taken by now; NULL: none
 	pid_t (*pid)(const struct engine *g);                 // of a child process; 0: none
+	/* Give the guest, which has run without, the network cards and the disks from first_disk on that are in vm now. 0, or -errno:
+	 * some may be there. NULL: cannot; a VM of this engine does not wait. */
+	int (*plug)(struct engine *g, unsigned first_disk, struct err *e);
 	/* Pause the guest and write its state and its memory (proto/vmx_msg.h, VMX_MSG_SAVE). 0: it stays paused; -errno: it runs on.
 	 * NULL: the engine cannot. */
 	int (*save)(struct engine *g, int state_fd, int memory_fd, struct err *e);

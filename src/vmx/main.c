@@ -98,7 +98,7 @@ static struct metrics *count(const struct vmx_config *c)
 }
 
 // Everything up to the running guest. On failure e says why.
-static int start(struct vm *vm, const struct vmx_config *c, struct evloop *l, struct control **control, struct err *e)
+static int start(struct vm *vm, struct vmx_config *c, struct evloop *l, struct control **control, struct err *e)
 {
 	int rc;
 	if ((rc = jail_begin(c->uid, e)) || (rc = watch_signals(l, vm, e)) || (rc = vm_init(vm, c, l, e)) ||
@@ -108,7 +108,7 @@ static int start(struct vm *vm, const struct vmx_config *c, struct evloop *l, st
 	return *control ? 0 : err_set(e, ENOMEM, "the control socket cannot be served");
 }
 
-static int run(struct vm *vm, const struct vmx_config *c, struct err *e)
+static int run(struct vm *vm, struct vmx_config *c, struct err *e)
 {
 	struct evloop *l = evloop_new();
 	if (!l)

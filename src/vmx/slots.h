@@ -9,6 +9,7 @@
 #define SLOT_BALLOON 2
 #define SLOT_NET 3      // first of NETS_MAX
 #define NETS_MAX 4
+#define SLOT_REHEARSAL (SLOT_NET + NETS_MAX - 1)   // in a clone that waits for its pod: a network card that leads nowhere
 #define SLOT_DISK (SLOT_NET + NETS_MAX)   // first of DISKS_MAX
 #define DISKS_MAX 16
 #define SLOT_RNG (SLOT_DISK + DISKS_MAX)

@@ -4,9 +4,11 @@
 
 #include <bulkhead/disk.h>
 #include <errno.h>
+#include <fcntl.h>
 #include <signal.h>
 #include <stdarg.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
 #include <unistd.h>
@@ -15,6 +17,7 @@
 #include "base/evloop.h"
 #include "base/file.h"
 #include "base/log.h"
+#include "base/usock.h"
 #include "virtio/balloon.h"
 #include "virtio/blk.h"
 #include "virtio/net.h"
@@ -24,6 +27,7 @@
 #include "vmx/console.h"
 #include "vmx/devthread.h"
 #include "vmx/engine.h"
+#include "vmx/shed.h"
 
 #define GUEST_CID 3
 #define VM_FINI_S 20
@@ -91,7 +95,8 @@ static int net_init(struct vm *vm, unsigned n, struct err *e)
 	d->device.thread = devthread_new(name);
 	if (!d->device.thread)
 		return err_set(e, ENOMEM, "no memory or descriptors for network card %u", n);
-	struct net_attr a = {.loop = devthread_loop(d->device.thread), .tap_fd = c->tap_fd, .vnet_hdr = c->vnet_hdr};
+	struct net_attr a = {.loop = devthread_loop(d->device.thread), .ntaps = c->ntaps, .vnet_hdr = c->vnet_hdr};
+	memcpy(a.tap_fd, c->tap_fd, sizeof(a.tap_fd));
 	sscanf(c->mac, "%hhx:%hhx:%hhx:%hhx:%hhx:%hhx", &a.mac[0], &a.mac[1], &a.mac[2], &a.mac[3], &a.mac[4], &a.mac[5]);
 	int rc = net_new(&a, &d->net);
 	if (rc)
@@ -125,13 +130,15 @@ static int ram_init(struct vm *vm, struct err *e)
 	return rc;
 }
 
-int vm_init(struct vm *vm, const struct vmx_config *c, struct evloop *l, struct err *e)
+int vm_init(struct vm *vm, struct vmx_config *c, struct evloop *l, struct err *e)
 {
 	vm->config = c;
 	vm->loop = l;
 	vm->ops = engine_find(c->engine);
 	if (!vm->ops)
 		return err_set(e, EINVAL, "engine \"%s\" is not known; there are: qemu, kvm", c->engine);
+	if (c->waiting && !vm->ops->plug)
+		return err_set(e, ENOTSUP, "a VM of the engine \"%s\" cannot wait for its devices", c->engine);
 	int rc = vm->ops->open ? vm->ops->open(vm, &vm->engine, e) : 0;
 	if (!rc)
 		rc = ram_init(vm, e);
@@ -245,6 +252,64 @@ int vm_save(struct vm *vm, int state_fd, int memory_fd, struct err *e)
 	return rc;
 }
 
+// ---- a VM that waited
+
+struct handed { struct vmx_file file[USOCK_FDS_MAX]; unsigned count; };   // files of its disks, by whoever may open them
+
+static int handed_open(void *user, const char *path, bool writable)
+{
+	const struct handed *h = user;
+	(void)writable;                    // it was opened as it may be used
+	for (unsigned i = 0; i < h->count; i++) {
+		int fd = strcmp(h->file[i].path, path) ? -ENOENT : fcntl(h->file[i].fd, F_DUPFD_CLOEXEC, 3);
+		if (fd != -ENOENT)
+			return fd < 0 ? -errno : fd;
+	}
+	return -ENOENT;
+}
+
+static int plug_disks(struct vm *vm, unsigned first, struct err *e)
+{
+	unsigned n = vm->config->ndisks;
+	int rc = 0;
+	vm->config->ndisks = first;
+	while (!rc && vm->config->ndisks < n) {
+		unsigned i = vm->config->ndisks;
+		rc = disk_init(vm, i, e);
+		vm->config->ndisks += !rc;     // others ask for what the disks did
+		if (!rc)
+			rc = devthread_start(vm->disk[i].device.thread, e);
+	}
+	return rc;
+}
+
+int vm_plug(struct vm *vm, const int *fds, size_t nfds, struct err *e)
+{
+	struct handed h = {.count = 0};
+	if (vm->state != VMX_WAITING)
+		return err_set(e, EALREADY, "this VM does not wait for disks and network cards");
+	unsigned first = vm->config->ndisks;       // those that it has waited with
+	vm->state = VMX_STARTING;                  // nobody plugs twice
+	int rc = vmx_config_plug(vm->config, fds, nfds, h.file, &h.count, e);
+	if (!rc) {
+		bh_disk_set_opener(handed_open, &h);
+		rc = plug_disks(vm, first, e);
+		bh_disk_set_opener(NULL, NULL);
+	} else {
+		vm->config->ndisks = first;
+	}
+	for (unsigned i = 0; i < h.count; i++)
+		free(h.file[i].path);
+	if (!rc)
+		rc = vm->ops->plug(vm->engine, first, e);
+	if (rc)
+		return rc;
+	vm->state = VMX_RUNNING;
+	log_identity(vm->config->name);
+	log_info("vmx", "running engine=%s engine_pid=%d disks=%u", vm->ops->name, (int)vm->ops->pid(vm->engine), vm->config->ndisks);
+	return 0;
+}
+
 struct resize {
 	struct blk *blk;
 	bool changed;
@@ -325,9 +390,10 @@ void vm_running(struct vm *vm)
 	if (vm->state != VMX_STARTING)
 		return;
 	static const char line[] = "{\"state\":\"running\"}\n";
-	vm->state = VMX_RUNNING;
+	vm->state = vm->config->waiting ? VMX_WAITING : VMX_RUNNING;
 	fd_write_all(vm->config->ready_fd, line, sizeof(line) - 1);
 	close(vm->config->ready_fd);
+	shed_start_pages();
 	log_info("vmx", "running engine=%s engine_pid=%d setup_us=%llu", vm->ops->name, (int)vm->ops->pid(vm->engine),
 		 (unsigned long long)(vm->engine_ns - vm->start_ns) / 1000);
 }

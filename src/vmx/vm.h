@@ -44,7 +44,7 @@ struct vm_net {
 };
 
 struct vm {
-	const struct vmx_config *config;   // borrowed
+	struct vmx_config *config;         // borrowed
 	struct evloop *loop;               // borrowed: the main thread's
 	enum vmx_state state;
 	pid_t pid;                         // of this process, as the host numbers it
@@ -70,10 +70,12 @@ struct vm {
 };
 
 /* Make memory and devices: everything that is opened by path is opened here. 0 or -errno; vm_fini in any case. */
-int vm_init(struct vm *vm, const struct vmx_config *c, struct evloop *l, struct err *e);
+int vm_init(struct vm *vm, struct vmx_config *c, struct evloop *l, struct err *e);
 void vm_fini(struct vm *vm);             // kills the guest, flushes and closes the disks
 
 int vm_start(struct vm *vm, struct err *e);       // starts engine and device threads
+/* The VM waited: it is a pod's now, with the disks and network cards that VMX_MSG_PLUG names. 0 or -errno: it is good for nothing then. */
+int vm_plug(struct vm *vm, const int *fds, size_t nfds, struct err *e);
 void vm_kill(struct vm *vm);                      // on request
 int vm_power_button(struct vm *vm, struct err *e);
 /* size: 0: a raw disk's file has grown by itself. -EALREADY: the guest knows that size. May wait for I/O in flight. */

@@ -6,7 +6,7 @@ setup_file() {
 	[ -w /dev/kvm ] || skip "/dev/kvm cannot be used"
 	export BUILD=${BULKHEAD_BUILD:-$BATS_TEST_DIRNAME/../../build}
 	export TOOL=$BUILD/tests/vmx_tool VMX=$BUILD/bin/bulkhead-vmx TINY=$BATS_FILE_TMPDIR
-	for t in hello disk rogue storm ends work; do
+	for t in hello disk rogue chaos storm ends work; do
 		"$BATS_TEST_DIRNAME/../tiny/build" "$TINY/$t" "$BATS_TEST_DIRNAME/../tiny/$t.c"
 	done
 	"$BATS_TEST_DIRNAME/../tiny/build-linux" "$TINY"
@@ -18,6 +18,7 @@ setup() {
 }
 
 teardown() {
+	[ -z "${NETNS:-}" ] || ip netns del "$NETNS" 2>/dev/null || true
 	for pid in "$DIR"/pid "$DIR"/*/pid; do
 		[ ! -f "$pid" ] || kill -9 "$(cat "$pid")" 2>/dev/null || true
 	done
@@ -65,6 +66,32 @@ passed() {   # the guest said "ok" to everything, to the end
 	grep -q '^done' "$DIR/console.log"
 	! grep -q FAILED "$DIR/console.log"
 	grep -q 'ended: the guest powered off' "$DIR/vmx.log"
+}
+
+@test "the same with a network card on a TAP" {
+	[ "$(id -u)" = 0 ] || skip "needs root"
+	export NETNS=kvm-rogue-$$
+	ip netns add "$NETNS"
+	truncate -s 1M "$DIR/a.raw"
+	ip netns exec "$NETNS" "$TOOL" run "$DIR" "$VMX" "$TINY/rogue" "$TINY/initrd" --engine kvm --disk "a=$DIR/a.raw" --tap "tap0=02:00:00:00:be:ef,3"
+	gone 60
+	ip netns del "$NETNS"
+	cat "$DIR/console.log"
+	grep -q '^card' "$DIR/console.log"
+	grep -q '^done' "$DIR/console.log"
+	! grep -q FAILED "$DIR/console.log"
+}
+
+@test "a driver that does anything, in every device" {
+	truncate -s 1M "$DIR/a.raw"
+	for seed in $(seq "${CHAOS_SEEDS:-3}"); do
+		start chaos --disk "a=$DIR/a.raw" --cmdline "seed-$seed"
+		gone 120
+		grep -Eq 'ended: the guest (powered off|rebooted)' "$DIR/vmx.log"   # not vmx: the guest
+		grep -q '^done' "$DIR/console.log"
+		! grep -q FAILED "$DIR/console.log"
+		! grep -qi sanitizer "$DIR/vmx.log"
+	done
 }
 
 @test "the ways to end are told apart" {
@@ -215,7 +242,10 @@ busy() {   # DIR OPERATIONS: waits until its disk has done so many
 	killed "$DIR/0"
 	wait $!
 	[ "$(cat "$DIR/faults")" -gt 3 ]
-	work "$DIR/1" --paged yes --restore "$DIR/s"
+	# A clone: what is brought at once is the memory's file, here none of it; the rest comes from the pager.
+	ln "$DIR/s.state" "$DIR/none.state"
+	truncate -s 32M "$DIR/none.memory"
+	work "$DIR/1" --paged yes --restore "$DIR/none"
 	sleep 0.3   # nobody brings a page yet; the VM waits, vmx does not
 	[[ "$("$TOOL" status "$DIR/1")" == "state=1 "*" disk_ops=0 "* ]]
 	"$TOOL" page "$DIR/1" "$DIR/s.memory" >"$DIR/faults" &
@@ -225,8 +255,20 @@ busy() {   # DIR OPERATIONS: waits until its disk has done so many
 	wait $!
 	cat "$DIR/1/console.log" "$DIR/faults"
 	grep -q '^done' "$DIR/1/console.log"
-	[ "$(cat "$DIR/faults")" -gt 3 ]
-	[ "$(cat "$DIR/faults")" -lt 100 ]   # of 8192
+	local some; some=$(cat "$DIR/faults")
+	[ "$some" -gt 3 ]
+	[ "$some" -lt 100 ]   # of 8192
+
+	# All of it at once: what is left are pages that were never written.
+	mkdir "$DIR/2"
+	work "$DIR/2" --paged yes --restore "$DIR/s"
+	"$TOOL" page "$DIR/2" "$DIR/s.memory" >"$DIR/faults" &
+	busy "$DIR/2" 20
+	"$TOOL" button "$DIR/2"
+	wait $!
+	grep -q '^done' "$DIR/2/console.log"
+	echo "pages brought: $some, with the memory's file $(cat "$DIR/faults")"
+	[ "$(cat "$DIR/faults")" -lt "$some" ]
 }
 
 @test "what cannot be restored is refused in one sentence" {
@@ -288,6 +330,20 @@ busy() {   # DIR OPERATIONS: waits until its disk has done so many
 	[ "$output" = '{"usable":false,"reason":"a stock kernel: it did not end within 300 ms"}' ]
 	run "$VMX" --probe-kvm "$TINY/none"
 	[[ "$output" == '{"usable":false,"reason":"open the kernel '*'No such file'* ]]
+}
+
+@test "doctor says whether KVM is used, and why" {
+	local said; said=$("$BUILD/bin/bulkhead" doctor --root "$DIR" || true)
+	echo "$said"
+	if grep -Eq '^kvm +ok +usable: a stock kernel boots$' <<<"$said"; then
+		grep -Eq '^engine +ok +kvm is chosen' <<<"$said"
+	else   # the tiny guest runs here (see above)
+		grep -Eq '^kvm +note +not usable: (a stock kernel: |open the kernel ).+' <<<"$said"
+		grep -Eq '^engine +ok +qemu \(software engine\) is chosen' <<<"$said"
+	fi
+	run "$BUILD/bin/bulkhead" up --root "$DIR" --engine xen
+	[ "$status" != 0 ]
+	[[ "$output" == *"--engine xen: there are kvm, qemu and auto"* ]]
 }
 
 @test "what a guest that owns vmx would try, from inside the jail" {

@@ -31,6 +31,7 @@ leftovers() {
 	ip -br link | grep "bkh-$TAG"
 	ip netns list 2>/dev/null | grep "^bkh-$TAG"
 	grep -F "$ROOT" /proc/mounts
+	find /sys/fs/cgroup -type d -name "bulkhead-*$(basename "$ROOT")-*"
 	{ nft list tables; iptables-save; } 2>/dev/null | grep "bkh-$TAG"
 	ls -d "$ROOT" "/run/bulkhead/clusters/$TAG" 2>/dev/null; } || true
 }

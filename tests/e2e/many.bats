@@ -4,7 +4,7 @@
 load lib
 
 setup_file() {
-	cluster_up many
+	cluster_up many --waiting 0
 	image busybox
 }
 

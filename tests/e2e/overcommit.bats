@@ -9,7 +9,7 @@ LIMIT_MIB=400   # three pods of which each uses 220, and its kernel 40 to 70
 
 setup_file() {
 	need jq
-	cluster_up over --vm-memory-mib $LIMIT_MIB
+	cluster_up over --waiting 0 --vm-memory-mib $LIMIT_MIB
 	image busybox
 	$K create configmap tools --from-file="$BIN/../tests/toucher"
 }
@@ -104,7 +104,7 @@ toucher() { pod "$1" 'exec /tools/toucher 220'; }
 }
 
 @test "a host that forbids userfaultfd runs pods with ordinary memory and says so" {
-	UP_UNDER="$BIN/../tests/deny_tool userfaultfd" cluster_up over2
+	UP_UNDER="$BIN/../tests/deny_tool userfaultfd" cluster_up over2 --waiting 0
 	image busybox
 	busybox_pod plain Never 'echo hello; exec sleep 3600'
 	wait_for 60 phase_is plain Running

@@ -7,7 +7,7 @@ load lib
 
 setup_file() {
 	need jq
-	cluster_up pager
+	cluster_up pager --waiting 0
 	image busybox
 }
 

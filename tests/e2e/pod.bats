@@ -88,6 +88,33 @@ teardown_file() { cluster_down; }
 	$K delete pod once
 }
 
+group_of() {   # PID CONTROLLER: the folder of its control group
+	local at; at=$(awk -v c="$2" '$(NF-2) == "cgroup" && $NF ~ "(^|,)" c "(,|$)" { print $5 }' /proc/self/mountinfo)
+	[ -n "$at" ] && echo "$at$(sed -n "s/^[0-9]*:\([^:]*,\)*$2\(,[^:]*\)*://p" "/proc/$1/cgroup")" ||
+		echo "$(awk '$(NF-2) == "cgroup2" { print $5 }' /proc/self/mountinfo)$(sed -n 's/^0:://p' "/proc/$1/cgroup")"
+}
+
+@test "a VM's processes have limits of their own, which go with it" {
+	busybox_pod held Never 'sleep 1000'
+	wait_for 60 phase_is held Running
+	local vm memory pids cpu pid
+	vm=$("$BIN/bulkhead" vm ls --root "$ROOT" -o json | jq -c '.vms[] | select(.pod == "held")')
+	pid=$(jq .pid <<<"$vm")
+	memory=$(group_of "$pid" memory) pids=$(group_of "$pid" pids) cpu=$(group_of "$pid" cpu)
+	echo "$vm: $memory $pids $cpu"
+	[[ $memory == *"/bulkhead-$(tr / - <<<"${ROOT#/}")-pods-"*-vm && $pids == */bulkhead-*-vm && $cpu == */bulkhead-*-vm ]]
+	for p in $(jq '.pid, .enginePid' <<<"$vm"); do   # QEMU as well
+		[ "$p" = 0 ] || grep -qx "$p" "$pids/cgroup.procs"
+	done
+	[ "$(cat "$pids/pids.max")" = 256 ]
+	# The guest's memory, and QEMU's own.
+	[ "$(cat "$memory"/memory.limit_in_bytes "$memory"/memory.max 2>/dev/null)" = $((($(jq .memoryMiB <<<"$vm") + 1280) << 20)) ]
+	# The guest's processors, and one for its devices.
+	[[ "$(cat "$cpu"/cpu.cfs_quota_us "$cpu"/cpu.max 2>/dev/null)" == "$((($(jq .vcpus <<<"$vm") + 1) * 100000))"* ]]
+	$K delete pod held --wait=true
+	wait_for 30 eval "[ ! -e '$memory' ] && [ ! -e '$pids' ] && [ ! -e '$cpu' ]"
+}
+
 @test "two pods see two kernels, neither the host's" {
 	busybox_pod two Always 'sleep 1000'
 	wait_for 60 phase_is two Running

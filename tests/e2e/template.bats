@@ -7,7 +7,7 @@ load lib
 setup_file() {
 	load lib
 	need qemu-system-x86_64 jq skopeo umoci mkfs.erofs
-	cluster_up template
+	cluster_up template --waiting 0     # waiting.bats has those that wait
 	image busybox >&2
 	"$BIN/bulkhead" template build --root "$ROOT" >&2
 }
@@ -62,6 +62,30 @@ hostd_is_not() { local now; now=$(hostd_pid) && [ "$now" != "$1" ]; }
 	running boot
 	[ "$(start_of boot)" = boot ]
 }
+
+@test "the first clones show the working set, the next ones have it and fault less" {
+	set_of() { templates "select(.vcpus == 1) | $1"; }
+	bh template rm all
+	bh template build
+	[ "$(set_of .samples) $(set_of .workingSetBytes)" = "0 0" ]
+	for i in 1 2 3; do
+		busybox_pod "w$i" Never 'sleep 1000'
+		running "w$i"
+		wait_for 30 samples_are "$i"
+	done
+	bytes=$(set_of .workingSetBytes)
+	[ "$bytes" -gt 1000000 ] && [ "$bytes" -lt "$(set_of .usedBytes)" ]
+	busybox_pod w4 Never 'sleep 1000'
+	running w4
+	[ "$(set_of .samples)" = 3 ]
+	faults() { bh vm ls -o json | jq -r ".vms[] | select(.pod == \"$1\") | .faults"; }
+	[ "$(faults w4)" -lt $(($(faults w1) / 2)) ]
+	# Recorded: another hostd begins with it.
+	hostd_killed
+	wait_for 60 ready
+	[ "$(set_of .samples) $(set_of .workingSetBytes)" = "3 $bytes" ] || { busybox_pod w5 Never 'sleep 1000'; running w5; [ "$(set_of .samples)" = 3 ]; }
+}
+samples_are() { [ "$(templates 'select(.vcpus == 1) | .samples')" = "$1" ]; }
 
 @test "logs, exec, volumes, network and port-forward work in a clone" {
 	$K create configmap words --from-literal=greeting=hello
@@ -169,6 +193,19 @@ six_lines() { [ "$($K logs "$1" | wc -l)" = 6 ]; }
 	[ "$(pgrep -fc "qemu-system.*-name template ")" = 0 ]
 }
 making() { [ -e "$(echo "$ROOT"/templates/.new-*/vm/control.sock)" ]; }
+
+@test "SIGKILL of pagerd while one is made: it is made, and clones of it run" {
+	bh template rm all
+	bh template build >/dev/null 2>&1 3>&- &
+	job=$!
+	wait_for 30 making
+	kill -9 "$(pgrep -f "bulkhead-pagerd.*$ROOT")"
+	wait $job
+	wait_for 60 ready
+	busybox_pod unharmed Never 'sleep 1000'
+	running unharmed
+	[ "$(start_of unharmed)" = template ]
+}
 
 @test "SIGKILL of the template's VM is told, and the next build is as good as any" {
 	bh template rm all

@@ -160,7 +160,18 @@ gone() {   # waits until a process has ended; PID SECONDS
 		grep -q '^CapBnd:.0000000000000000$' "/proc/$pid/status"
 		grep -q '^CapEff:.0000000000000000$' "/proc/$pid/status"
 		grep -q '^NoNewPrivs:.1$' "/proc/$pid/status"
+		grep -q '^Seccomp:.2$' "/proc/$pid/status"
+		for n in mnt net ipc pid; do
+			[ "$(readlink "/proc/$pid/ns/$n")" != "$(readlink "/proc/self/ns/$n")" ]
+		done
+		# Programs and libraries, which nobody can write; a /proc of the two of them.
+		[ "$(ls "/proc/$pid/root" | tr '\n' ' ')" = "bin dev etc lib lib64 proc usr " ]
+		[ "$(ls "/proc/$pid/root/dev" "/proc/$pid/root/etc" | grep -vx 'alternatives\|ld.so.cache\|null\|urandom\|.*:\|')" = "" ]
+		[ "$(ls "/proc/$pid/root/proc" | grep -c '^[0-9]')" = 2 ]
+		! touch "/proc/$pid/root/x" 2>/dev/null
+		! touch "/proc/$pid/root/usr/x" 2>/dev/null
 	done
+	[ "$(sed -n 's/^NSpid:.*\t//p' "/proc/$(cat "$DIR/pid")/status")" = 1 ]
 }
 
 @test "a network card on a TAP" {

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// A driver that breaks the rules of every device (vsock 1, balloon 2, disk 7, random numbers 23), changes descriptors while they
+// A driver that breaks the rules of every device (vsock 1, balloon 2, network card 3, disk 7, random numbers 23), changes descriptors while they
 // are in use, and touches every port and the addresses around the devices.
 #include "tiny.h"
 
@@ -136,6 +136,11 @@ void guest_main(const struct start_info *info)
 	device("balloon, inflation", SLOT_AT(2), 3, 0, false);
 	device("balloon, reports", SLOT_AT(2), 3, 2, true);
 	device("random numbers", SLOT_AT(23), 1, 0, true);
+	if (mmio_read(SLOT_AT(3) + 8) == 1) {
+		device("network card, receive", SLOT_AT(3), 2, 0, true);
+		device("network card, transmit", SLOT_AT(3), 2, 1, false);
+		put("card\n");
+	}
 	changing();
 	ports();
 	addresses();

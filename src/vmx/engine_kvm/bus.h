@@ -8,11 +8,11 @@
 #include <stdint.h>
 
 #include "virtio/guest_mem.h"
+#include "virtio/mmio.h"
 #include "vmx/engine_kvm/machine.h"
 #include "vmx/engine_kvm/serial.h"
 #include "vmx/slots.h"
 
-struct virtio_mmio;
 
 struct bus {
 	struct serial serial;
@@ -25,5 +25,7 @@ struct bus {
 // Any thread. data: len bytes, 1, 2, 4 or 8.
 void bus_port(struct bus *b, uint16_t port, bool write, unsigned len, uint8_t *data);
 void bus_mmio(struct bus *b, gpa_t at, bool write, unsigned len, uint8_t *data);
+/* The registers of a slot without a device: device type 0 (virtio 1.2, 4.2.3.1.1), which drivers leave alone without a word. */
+void bus_empty(uint8_t window[VIRTIO_MMIO_SIZE]);
 
 #endif

@@ -3,12 +3,14 @@
 // the main thread, woken through wake_fd, starts the processors and tells the VM how the guest ended.
 #include <errno.h>
 #include <fcntl.h>
+#include <linux/virtio_mmio.h>
 #include <pthread.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/epoll.h>
 #include <sys/eventfd.h>
+#include <sys/mman.h>
 #include <unistd.h>
 
 #include "base/evloop.h"
@@ -30,6 +32,9 @@
 #include "vmx/memory_file.h"
 #include "vmx/vm.h"
 
+#define WINDOWS_BYTES (SLOTS * VIRTIO_MMIO_SIZE)
+_Static_assert(WINDOWS_BYTES % 4096 == 0, "whole pages");
+
 struct transport {                      // of one device
 	struct virtio_mmio *mmio;       // owned
 	struct devthread *thread;       // borrowed
@@ -45,6 +50,8 @@ struct engine {
 	uint32_t slots;                 // bit n: slot n holds a device
 	int serial_fd;                  // owned: where the serial port writes, the console's other end
 	int wake_fd;                    // owned eventfd
+	int ack_fd;                     // owned eventfd that nobody reads: it takes what need not come here
+	uint8_t *windows;               // owned: what the guest reads of the devices' registers, WINDOWS_BYTES
 	struct evwatch *wake_watch;
 	bool started;
 	pthread_mutex_t lock;           // of the end: the first one counts
@@ -164,7 +171,7 @@ static int kvm_open(struct vm *vm, struct engine **out, struct err *e)
 	struct engine *g = calloc(1, sizeof(*g));
 	if (!g)
 		return err_set(e, ENOMEM, "no memory");
-	*g = (struct engine){.vm = vm, .machine = MACHINE_INIT, .serial_fd = -1, .wake_fd = -1};
+	*g = (struct engine){.vm = vm, .machine = MACHINE_INIT, .serial_fd = -1, .wake_fd = -1, .ack_fd = -1};
 	pthread_mutex_init(&g->lock, NULL);
 	int rc = machine_open(&g->machine, e);
 	if (rc) {
@@ -197,23 +204,40 @@ static int setup_console(struct engine *g, struct err *e)
 	return g->wake_watch ? 0 : err_set(e, ENOMEM, "no memory or descriptors");
 }
 
+// The guest reads device registers without leaving it. A slot without a device looks as bus.c says.
+static int setup_windows(struct engine *g, struct err *e)
+{
+	void *p = mmap(NULL, WINDOWS_BYTES, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+	g->ack_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
+	if (p == MAP_FAILED || g->ack_fd < 0)
+		return err_set(e, ENOMEM, "no memory or descriptors");
+	g->windows = p;
+	for (unsigned i = 0; i < SLOTS; i++)
+		bus_empty(g->windows + i * VIRTIO_MMIO_SIZE);
+	int rc = machine_show(&g->machine, DEVICES_BASE, g->windows, WINDOWS_BYTES);
+	return rc && rc != -ENOTSUP ? err_sys(e, -rc, "show the guest its devices") : 0;
+}
+
 static void device_call(void *thread, void (*fn)(void *arg), void *arg) { devthread_call(thread, fn, arg); }
 
 static int connect_device(struct engine *g, const struct vm_device *d, struct err *e)
 {
 	struct transport *t = &g->transport[g->ntransports++];
+	gpa_t at = DEVICES_BASE + d->slot * VIRTIO_MMIO_SIZE;
 	*t = (struct transport){.thread = d->thread, .irq_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK)};
 	if (t->irq_fd < 0)
 		return err_sys(e, errno, "make an interrupt of slot %u", d->slot);
 	struct virtio_mmio_attr a = {.loop = devthread_loop(d->thread), .dev = d->dev, .mem = &g->machine.mem,
-				     .irq_fd = t->irq_fd, .call = device_call, .user = d->thread};
+				     .irq_fd = t->irq_fd, .window = g->windows + d->slot * VIRTIO_MMIO_SIZE, .call = device_call, .user = d->thread};
 	int rc = virtio_mmio_new(&a, &t->mmio);
 	if (rc)
 		return err_sys(e, -rc, "connect the device of slot %u", d->slot);
 	rc = machine_irqfd(&g->machine, t->irq_fd, IRQ_SLOT(d->slot), e);
 	for (unsigned i = 0; i < d->dev->nqueues && !rc; i++)
 		rc = machine_ioeventfd(&g->machine, virtio_mmio_kick_fd(t->mmio, i),
-				       DEVICES_BASE + d->slot * VIRTIO_MMIO_SIZE + 0x50, i, e);
+				       at + VIRTIO_MMIO_QUEUE_NOTIFY, i, e);
+	if (!rc)
+		rc = machine_ioeventfd(&g->machine, g->ack_fd, at + VIRTIO_MMIO_INTERRUPT_ACK, VIRTIO_MMIO_ACK_RINGS, e);
 	g->bus.slot[d->slot] = t->mmio;
 	g->slots |= 1u << d->slot;
 	return rc;
@@ -243,7 +267,10 @@ static int restore(struct engine *g, struct err *e)
 {
 	own_buf struct buf bytes = BUF_INIT;
 	struct state_shape shape = shape_of(g);
-	int rc = state_read(g->vm->config->restore_state_fd, &bytes, e);
+	const struct vmx_config *c = g->vm->config;
+	int rc = state_read(c->restore_state_fd, &bytes, e);
+	if (!rc && c->paged)   // else it is a mapping of the file (vm.c)
+		rc = memory_file_read(&g->vm->ram, c->restore_memory_fd, e);
 	return rc ? rc : restore_vm(&g->machine, &g->bus, &shape, &bytes, e);
 }
 
@@ -268,7 +295,7 @@ static int kvm_start(struct vm *vm, struct engine **engine, struct err *e)
 	int rc;
 	if ((rc = setup_console(g, e)) ||
 	    (rc = machine_setup(&g->machine, vm->ram.base, vm->ram.size, vm->config->vcpus, e)) ||
-	    (rc = connect_all(g, e)) || (rc = vm->config->restore_state_fd >= 0 ? restore(g, e) : load(g, e)))
+	    (rc = setup_windows(g, e)) || (rc = connect_all(g, e)) || (rc = vm->config->restore_state_fd >= 0 ? restore(g, e) : load(g, e)))
 		return rc;
 	wake(g);
 	return 0;
@@ -365,8 +392,10 @@ static void kvm_free(struct engine *g)
 	}
 	if (g->wake_watch)
 		evloop_remove(g->wake_watch);
-	own_fd int wake_fd = g->wake_fd, serial_fd = g->serial_fd;
-	(void)wake_fd, (void)serial_fd;
+	own_fd int wake_fd = g->wake_fd, serial_fd = g->serial_fd, ack_fd = g->ack_fd;
+	(void)wake_fd, (void)serial_fd, (void)ack_fd;
+	if (g->windows)
+		munmap(g->windows, WINDOWS_BYTES);
 	pthread_mutex_destroy(&g->lock);
 	free(g);
 }

@@ -151,6 +151,15 @@ void machine_close(struct machine *m)
 	(void)vm, (void)kvm;
 }
 
+int machine_show(struct machine *m, gpa_t at, void *host, size_t len)
+{
+	struct kvm_userspace_memory_region r = {.slot = GMEM_REGIONS_MAX, .flags = KVM_MEM_READONLY, .guest_phys_addr = at,
+						.memory_size = len, .userspace_addr = (uintptr_t)host};
+	if (ioctl(m->kvm_fd, KVM_CHECK_EXTENSION, KVM_CAP_READONLY_MEM) <= 0)
+		return -ENOTSUP;
+	return ioctl(m->vm_fd, KVM_SET_USER_MEMORY_REGION, &r) ? -errno : 0;
+}
+
 int machine_irqfd(struct machine *m, int fd, unsigned line, struct err *e)
 {
 	struct kvm_irqfd a = {.fd = (uint32_t)fd, .gsi = line};

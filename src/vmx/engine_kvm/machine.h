@@ -73,6 +73,9 @@ void machine_close(struct machine *m);   // stops it first
 int machine_irqfd(struct machine *m, int fd, unsigned line, struct err *e);
 /* Have KVM write to fd when the guest stores the 32 bits v at at. 0 or -errno. */
 int machine_ioeventfd(struct machine *m, int fd, gpa_t at, uint32_t v, struct err *e);
+/* Let the guest read len bytes at host (pages, borrowed until machine_close) at at, without leaving it; its writes there go to
+ * machine_ops as without. 0; -ENOTSUP: this KVM cannot. */
+int machine_show(struct machine *m, gpa_t at, void *host, size_t len);
 void machine_edge(struct machine *m, unsigned line);   // any thread
 
 /* Let the processors run, from where they are. 0 or -errno. */

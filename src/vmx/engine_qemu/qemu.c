@@ -50,6 +50,7 @@ struct engine {
 		struct devthread *thread;   // borrowed: u is used on it
 	} vhost[1 + DISKS_MAX];
 	unsigned nvhost;
+	int spare[DISKS_MAX];            // owned; our ends of the sockets of disks that may come; -1: none
 	uint64_t ballooned;              // bytes, as QEMU said last
 	bool shutdown;                   // QEMU announced the end, for this reason:
 	char reason[32];
@@ -252,8 +253,10 @@ static int connect_all(struct engine *g, struct ends *s, struct err *e)
 	int rc = vm->paging.on ? paging_expect(&vm->paging, vm->loop, take_fd(s->ours.pager), e) : 0;
 	if (!rc && !vm->config->template)
 		rc = connect_device(g, &vm->vsock_device, &s->ours.vsock, e);
-	for (unsigned i = 0; i < s->ndisks && !rc; i++)
+	for (unsigned i = 0; i < vm->config->ndisks && !rc; i++)
 		rc = connect_device(g, &vm->disk[i].device, &s->ours.disk[i], e);
+	for (unsigned i = vm->config->ndisks; i < s->ndisks && !rc; i++)
+		g->spare[i] = take_fd(s->ours.disk[i]);
 	return rc;
 }
 
@@ -318,9 +321,10 @@ static int qemu_start(struct vm *vm, struct engine **out, struct err *e)
 	if (!g)
 		return err_set(e, ENOMEM, "no memory");
 	*g = (struct engine){.vm = vm, .pidfd = -1, .stderr_fd = -1};
+	memset(g->spare, -1, sizeof(g->spare));
 	struct ends s;
 	struct qemu_args a = {.argc = 0};
-	int rc = ends_open(&s, vm->config->ndisks, vm->paging.on, e);
+	int rc = ends_open(&s, vm->config->waiting ? DISKS_MAX : vm->config->ndisks, vm->paging.on, e);
 	if (!rc)
 		rc = template_initrd(vm->config, &s, e);
 	if (!rc)
@@ -348,6 +352,27 @@ static void qemu_kill(struct engine *g)
 }
 
 static int qemu_power_button(struct engine *g, struct err *e) { return qmp_command(g->qmp, "system_powerdown", e); }
+
+struct connection { struct engine *g; struct vm_device *device; int *fd; int rc; struct err *e; };
+
+static void connect_there(void *arg)
+{
+	struct connection *c = arg;
+	c->rc = connect_device(c->g, c->device, c->fd, c->e);
+}
+
+// The devices' threads run by now: each takes up its own connection.
+static int qemu_plug(struct engine *g, unsigned first_disk, struct err *e)
+{
+	for (unsigned i = first_disk; i < g->vm->config->ndisks; i++) {
+		struct vm_device *d = &g->vm->disk[i].device;
+		struct connection c = {.g = g, .device = d, .fd = &g->spare[i], .e = e};
+		devthread_call(d->thread, connect_there, &c);
+		if (c.rc)
+			return c.rc;
+	}
+	return qemu_state_plug(&g->state, first_disk, e);
+}
 
 static int qemu_save(struct engine *g, int state_fd, int memory_fd, struct err *e)
 {
@@ -379,6 +404,9 @@ static void qemu_free(struct engine *g)
 		close(g->pidfd);
 	if (g->stderr_fd >= 0)
 		close(g->stderr_fd);
+	for (unsigned i = 0; i < DISKS_MAX; i++)
+		if (g->spare[i] >= 0)
+			close(g->spare[i]);
 	qmp_free(g->qmp);
 	for (unsigned i = 0; i < g->nvhost; i++)
 		devthread_call(g->vhost[i].thread, vhost_free, g->vhost[i].u);
@@ -387,5 +415,5 @@ static void qemu_free(struct engine *g)
 
 const struct engine_ops engine_qemu = {
 	.name = "qemu", .start = qemu_start, .kill = qemu_kill, .power_button = qemu_power_button,
-	.balloon = qemu_balloon, .ballooned = qemu_ballooned, .pid = qemu_pid, .save = qemu_save, .free = qemu_free,
+	.balloon = qemu_balloon, .ballooned = qemu_ballooned, .pid = qemu_pid, .save = qemu_save, .plug = qemu_plug, .free = qemu_free,
 };

@@ -134,7 +134,7 @@ static void add_devices(struct qemu_args *a, const struct vm *vm, const struct q
 	}
 	for (unsigned i = 0; i < c->nnets; i++) {
 		add(a, "-netdev");
-		add(a, "tap,id=net%u,fd=%d,vhost=off", i, keep(a, c->net[i].tap_fd));
+		add(a, "tap,id=net%u,fd=%d,vhost=off", i, keep(a, c->net[i].tap_fd[0]));
 		add(a, "-device");
 		add(a, "virtio-net-device,id=dev-net%u,netdev=net%u,mac=%s,bus=virtio-mmio-bus.%u", i, i, c->net[i].mac,
 		    SLOT_NET + i);
@@ -146,6 +146,11 @@ static void add_devices(struct qemu_args *a, const struct vm *vm, const struct q
 		add(a, "-device");
 		add(a, "vhost-user-blk,id=dev-%s,chardev=%s,num-queues=1,bus=virtio-mmio-bus.%u", id, id,
 		    SLOT_DISK + i);
+	}
+	for (unsigned i = c->ndisks; c->waiting && i < DISKS_MAX; i++) {   // devices come when it is known which; see qemu_state.c
+		char id[16];
+		snprintf(id, sizeof(id), "disk%u", i);
+		add_socket_chardev(a, id, fds->disk[i]);
 	}
 	add(a, "-device");
 	add(a, "virtio-balloon-device,id=dev-balloon,free-page-reporting=on,deflate-on-oom=on,bus=virtio-mmio-bus.%d", SLOT_BALLOON);

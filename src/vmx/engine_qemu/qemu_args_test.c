@@ -20,7 +20,7 @@ static struct vmx_config config(void)
 
 static void build(struct qemu_args *a, const struct vmx_config *c)
 {
-	struct vm vm = {.config = c, .ram = {.fd = 42}};
+	struct vm vm = {.config = (struct vmx_config *)c, .ram = {.fd = 42}};
 	struct qemu_fds fds = {.initrd = -1, .console = 43, .qmp = 44, .vsock = 45};
 	struct err e = ERR_INIT;
 	for (int i = 0; i < DISKS_MAX; i++)
@@ -96,7 +96,7 @@ static void devices_take_their_slots(void **state)
 	c.nnets = NETS_MAX;
 	c.ndisks = DISKS_MAX;
 	for (int i = 0; i < NETS_MAX; i++) {
-		c.net[i].tap_fd = 80 + i;
+		c.net[i].tap_fd[0] = 80 + i;
 		strcpy(c.net[i].mac, "02:00:00:00:00:01");
 	}
 	build(&a, &c);

@@ -19,7 +19,7 @@
 #include "base/usock.h"
 
 #define LINE_MAX_BYTES (64u << 10)
-#define WAITING_MAX 16
+#define WAITING_MAX 64
 
 struct qmp {
 	struct qmp_attr a;

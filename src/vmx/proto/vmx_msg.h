@@ -14,11 +14,14 @@
 //     "ready_fd": N,        write end of a pipe: one line of JSON when running ({"state":"running"}) or failed
 //                           ({"state":"failed","error":"sentence"}), then closed
 //     "disks": [ { "serial": "img0", "path": "/path/of/disk", "read_only": true } ],     opened before the jail is closed
-//     "nets": [ { "tap_fd": N, "mac": "02:...", "vnet_hdr": true } ],
+//     "nets": [ { "tap_fd": N, "mac": "02:...", "vnet_hdr": true,
+//                 "queue_fds": [N, ...] } ],      optional, engine kvm: further queues of a TAP made with IFF_MULTI_QUEUE, at most 6
 //     "metrics_dir": "/path",    optional: where to link its counters, NAME.PID (src/prda/metrics.h)
 //     "restore_state_fd": N, "restore_memory_fd": N,   both or neither: go on as a VM that VMX_MSG_SAVE wrote, with the same
 //                           vcpus, memory and engine; kernel, initramfs and command line are not used. A device that is not in
-//                           the state appears fresh in its slot; one that is in the state must be here.
+//                           the state appears fresh in its slot; one that is in the state must be here. Of a paged VM the
+//                           memory's holes come from whoever pages it.
+//     "waiting": true,      left out: false. A saved VM that goes on without network cards; these and further disks come by VMX_MSG_PLUG
 //     "template": true,     left out: false. Declare every virtio slot to the guest, so that clones can have more devices
 //     "cpu_model": "host" | "x86-64-v2" | "x86-64-v3" | "x86-64-v4",   engine kvm; left out: host
 //     "paged": true,        left out: false. Nothing of the guest's memory is there until somebody attaches what VMX_MSG_MEMORY
@@ -44,6 +47,11 @@ enum vmx_msg_type {
 	                       // mapped the memory; answered at any time after that, too. ENODATA: this VM is not paged
 	VMX_MSG_SAVE = 6,      // request: no payload, two descriptors: state file, memory file (sparse: page n at n * 4096, zero
 	                       // pages left as holes). reply: no payload, when both are written; the VM is paused then
+	VMX_MSG_PLUG = 7,      // to a VM that waits, once: whose it is now, its disks and network cards. request: no payload, descriptors:
+	                       // a file with JSON {"name": "ns/pod", "disks": [as above], "nets": [as above],
+	                       // "files": [ { "path": "/path/of/disk/file", "fd": N } ]}, where tap_fd and fd say which of the
+	                       // message's descriptors; "files" has all that opening the disks takes. reply: no payload, when the
+	                       // guest can find the devices. After an error the VM is good for nothing
 	VMX_MSG_ERROR = 255,   // reply instead of the above: struct vmx_error
 };
 
@@ -53,7 +61,8 @@ struct vmx_msg {               // head of every message
 	uint64_t id;           // chosen by the sender of the request, echoed
 };
 
-enum vmx_state { VMX_STARTING, VMX_RUNNING, VMX_PAUSED, VMX_STOPPING };
+enum vmx_state { VMX_STARTING, VMX_RUNNING, VMX_PAUSED, VMX_STOPPING,
+	VMX_WAITING };         // the guest runs, and has not been given anything of a pod yet
 
 struct vmx_status {
 	struct vmx_msg head;

@@ -1,0 +1,103 @@
+// SPDX-License-Identifier: Apache-2.0
+// Disks and network card for a VM that runs already; see vm.h. vmx is in its jail by then and can open nothing: every file that its
+// disks consist of is opened here and handed over.
+#include <errno.h>
+#include <fcntl.h>
+#include <jansson.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <unistd.h>
+
+#include "base/file.h"
+#include "base/jpath.h"
+#include "base/own.h"
+#include "base/usock.h"
+#include "bulkhead/disk.h"
+#include "vm_internal.h"
+
+struct plug {
+	int fds[USOCK_FDS_MAX];    // of the message, owned; 0: what all of this is
+	size_t count;
+	json_t *files;             // borrowed
+};
+
+static void plug_close(struct plug *p)
+{
+	while (p->count)
+		close(p->fds[--p->count]);
+}
+
+static int add_fd(struct plug *p, int fd, struct err *e)
+{
+	if (p->count < USOCK_FDS_MAX) {
+		p->fds[p->count++] = fd;
+		return 0;
+	}
+	close(fd);
+	return err_set(e, ENOTSUP, "its disks consist of more than %d files", USOCK_FDS_MAX - 2);
+}
+
+static int add_file(void *user, const char *path, bool writable, struct err *e)
+{
+	struct plug *p = user;
+	size_t i;
+	json_t *f;
+	json_array_foreach(p->files, i, f)   // two disks with one parent
+		if (!writable && !strcmp(json_string_value(json_object_get(f, "path")), path))
+			return 0;
+	int fd = open(path, (writable ? O_RDWR | O_CREAT : O_RDONLY) | O_CLOEXEC | O_NOCTTY, 0640);
+	if (fd < 0 && errno == ENOENT && !writable)
+		return 0;                  // what was never written; if it is needed, the disk says so
+	if (fd < 0)
+		return err_sys(e, errno, "open %s", path);
+	int rc = add_fd(p, fd, e);
+	if (!rc && json_array_append_new(p->files, json_pack("{s:s, s:i}", "path", path, "fd", (int)p->count - 1)))
+		rc = err_sys(e, ENOMEM, "plug disks");
+	return rc;
+}
+
+static int add_disks(struct plug *p, json_t *disks, const struct vm_config *c, struct err *e)
+{
+	int rc = 0;
+	for (size_t i = 0; i < c->disks_count && !rc; i++) {
+		const struct vm_disk *d = &c->disks[i];
+		rc = bh_disk_files(d->path, d->read_only, add_file, p, e);
+		if (!rc && json_array_append_new(disks, json_pack("{s:s, s:s, s:b}", "serial", d->serial, "path", d->path, "read_only", d->read_only)))
+			rc = err_sys(e, ENOMEM, "plug disks");
+	}
+	return rc;
+}
+
+static int add_net(struct plug *p, json_t *nets, const struct vm_config *c, struct err *e)
+{
+	int fd = c->tap_fd < 0 ? -1 : fcntl(c->tap_fd, F_DUPFD_CLOEXEC, 3);
+	if (c->tap_fd < 0)
+		return 0;
+	int rc = fd < 0 ? err_sys(e, errno, "plug a network card") : add_fd(p, fd, e);
+	if (!rc && json_array_append_new(nets, json_pack("{s:i, s:s, s:b}", "tap_fd", (int)p->count - 1, "mac", c->mac, "vnet_hdr", c->vnet_hdr)))
+		rc = err_sys(e, ENOMEM, "plug a network card");
+	return rc;
+}
+
+int vm_plug(struct vm *vm, const struct vm_config *c, struct err *e)
+{
+	struct plug p = {.count = 0};
+	json_t *disks = json_array(), *nets = json_array();
+	p.files = json_array();
+	own_json json_t *all = json_pack("{s:s, s:o, s:o, s:o}", "name", c->name, "disks", disks, "nets", nets, "files", p.files);
+	int about = memfd_create("vm-plug", MFD_CLOEXEC);
+	int rc = !all || about < 0 ? err_sys(e, ENOMEM, "plug devices") : add_fd(&p, about, e);
+	if (!rc)
+		rc = add_net(&p, nets, c, e);
+	if (!rc)
+		rc = add_disks(&p, disks, c, e);
+	own_free char *text = rc ? NULL : json_dumps(all, JSON_COMPACT);
+	if (!rc && (!text || fd_write_all(about, text, strlen(text))))
+		rc = err_sys(e, ENOMEM, "plug devices");
+	struct vmx_msg rq = {.type = VMX_MSG_PLUG}, reply;
+	if (!rc)
+		rc = vm_request(vm, &rq, sizeof(rq), p.fds, p.count, &reply, sizeof(reply), e);
+	plug_close(&p);
+	return rc;
+}

@@ -17,6 +17,8 @@
 #include "base/own.h"
 #include "base/usock.h"
 
+#define LISTEN_MAX 4096    // connections that wait: as many as a busy port-forward opens at once
+
 struct listener { struct ports *ports; int fd; unsigned port; struct evwatch *watch; };
 
 struct ports {
@@ -79,7 +81,7 @@ static int vsock_listen(unsigned port, struct err *e)
 {
 	struct sockaddr_vm a = {.svm_family = AF_VSOCK, .svm_cid = VMADDR_CID_ANY, .svm_port = port};
 	own_fd int fd = socket(AF_VSOCK, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
-	if (fd < 0 || bind(fd, (struct sockaddr *)&a, sizeof(a)) || listen(fd, 128))
+	if (fd < 0 || bind(fd, (struct sockaddr *)&a, sizeof(a)) || listen(fd, LISTEN_MAX))
 		return err_sys(e, errno, "listen on vsock port %u", port);
 	return take_fd(fd);
 }

@@ -25,6 +25,7 @@ static int fetch(const struct kubeconfig *k, FILE *to, struct err *e)
 	curl_easy_setopt(curl, CURLOPT_URL, url);
 	curl_easy_setopt(curl, CURLOPT_PROXY, "");
 	curl_easy_setopt(curl, CURLOPT_CAINFO, k->ca_path);
+	curl_easy_setopt(curl, CURLOPT_CAPATH, NULL);   // nobody else
 	curl_easy_setopt(curl, CURLOPT_SSLCERT, k->cert_path);
 	curl_easy_setopt(curl, CURLOPT_SSLKEY, k->key_path);
 	curl_easy_setopt(curl, CURLOPT_WRITEDATA, to);

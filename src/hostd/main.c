@@ -420,6 +420,8 @@ int main(int argc, char **argv)
 	sigset_t set;
 
 	mallopt(M_ARENA_MAX, 2);   // a thread per pod must not mean a heap per pod
+	mallopt(M_MMAP_THRESHOLD, 128 << 10);   // large buffers go back when they are freed: templates and images take some
+	mallopt(M_TRIM_THRESHOLD, 128 << 10);
 	log_init("hostd");
 	log_rotate(LOG_ROTATE_BYTES);
 	parse(argc, argv, &o);

@@ -16,6 +16,7 @@
 
 #include "base/file.h"
 #include "base/jpath.h"
+#include "pods_evict.h"
 
 static char dir[] = "/tmp/bh-pod-test-XXXXXX";
 static const struct host host = {.node_addr = "127.0.0.1", .cluster_domain = "cluster.local"};
@@ -243,9 +244,25 @@ static void test_state_survives(void **state)
 	pod_end(p);
 }
 
+static void test_evict_order(void **state)
+{
+	(void)state;
+	/* Each goes before all that follow. */
+	static const struct evict_rank memory[] = {{.class_ = 0, .takes = 9}, {.class_ = 0, .takes = 8}, {.class_ = 0, .priority = 1, .takes = 10},
+						   {.class_ = 1, .priority = -1, .takes = 99}, {.class_ = 2}};
+	static const struct evict_rank disk[] = {{.priority = -5, .takes = 1}, {.takes = 7}, {.takes = 6}, {.priority = 3, .takes = 100},
+						 {.modest = true, .priority = -9}, {.modest = true}};
+	for (size_t i = 0; i < 5; i++)
+		for (size_t k = i + 1; k < 5; k++)
+			assert_true(pods_evict_before(&memory[i], &memory[k]) && !pods_evict_before(&memory[k], &memory[i]));
+	for (size_t i = 0; i < 6; i++)
+		for (size_t k = i + 1; k < 6; k++)
+			assert_true(pods_evict_before(&disk[i], &disk[k]) && !pods_evict_before(&disk[k], &disk[i]));
+}
+
 int main(void)
 {
-	const struct CMUnitTest tests[] = {cmocka_unit_test(test_command_and_args), cmocka_unit_test(test_environment),
+	const struct CMUnitTest tests[] = {cmocka_unit_test(test_evict_order), cmocka_unit_test(test_command_and_args), cmocka_unit_test(test_environment),
 					   cmocka_unit_test(test_security), cmocka_unit_test(test_phase), cmocka_unit_test(test_status),
 					   cmocka_unit_test(test_state_survives)};
 	if (!mkdtemp(dir))

@@ -1,12 +1,17 @@
 // SPDX-License-Identifier: Apache-2.0
-// Which pod goes when the host is short of something: lowest class of service first (BestEffort, Burstable, Guaranteed),
-// then lowest priority, then the one that takes most.
+// Which pod goes when the host is short of something. Memory: lowest class of service first (BestEffort, Burstable, Guaranteed),
+// then lowest priority, then the one that takes most. Disk, as a kubelet: those that take more than they asked for, lowest
+// priority first, then the one that takes most beyond that.
+#include <dirent.h>
+#include <fcntl.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/stat.h>
 
 #include "base/jpath.h"
 #include "base/log.h"
+#include "base/own.h"
+#include "k8s/quantity.h"
 #include "pod.h"
 #include "pods.h"
 #include "pods_evict.h"
@@ -17,19 +22,57 @@ static int class_of(const struct pod *p)
 	return !strcmp(qos, "Guaranteed") ? 2 : !strcmp(qos, "Burstable") ? 1 : 0;
 }
 
-static uint64_t takes(const struct pod *p, bool memory)
+static uint64_t memory_of(const struct pod *p)
 {
 	struct vmx_status vm;
+	return !vm_status(p->vm, &vm, NULL) ? vm.memory_resident_bytes : 0;
+}
+
+/* What a folder's files take. */
+static uint64_t files_in(const char *path)
+{
+	own_dir DIR *d = opendir(path);
+	struct dirent *ent;
 	struct stat st;
-	char path[4096];
-	if (memory)
-		return p->vm && !vm_status(p->vm, &vm, NULL) ? vm.memory_resident_bytes : 0;
+	uint64_t sum = 0;
+	while (d && (ent = readdir(d)))
+		if (!fstatat(dirfd(d), ent->d_name, &st, AT_SYMLINK_NOFOLLOW) && S_ISREG(st.st_mode))
+			sum += (uint64_t)st.st_blocks * 512;
+	return sum;
+}
+
+/* The writable disk, which has layers and emptyDirs, and the logs. */
+static uint64_t disk_of(const struct pod *p)
+{
+	struct stat st;
+	char path[4200];
+	uint64_t sum = 0;
 	snprintf(path, sizeof(path), "%s/scratch.data", p->dir);
-	return stat(path, &st) ? 0 : (uint64_t)st.st_blocks * 512;
+	if (!stat(path, &st))
+		sum += (uint64_t)st.st_blocks * 512;
+	for (size_t i = 0; i < p->containers_count; i++) {
+		snprintf(path, sizeof(path), "%s/logs/%s", p->dir, p->containers[i].name);
+		sum += files_in(path);
+	}
+	return sum;
+}
+
+static uint64_t disk_asked(const struct pod *p)
+{
+	uint64_t sum = 0;
+	size_t i;
+	json_t *c;
+	json_array_foreach(jpath_get(p->obj, "spec.containers"), i, c) {
+		long long one = k8s_quantity_value(jpath_get(c, "resources.requests.ephemeral-storage"), 0);
+		sum += one > 0 ? (uint64_t)one : 0;
+	}
+	return sum;
 }
 
 bool pods_evict_before(const struct evict_rank *a, const struct evict_rank *b)
 {
+	if (a->modest != b->modest)
+		return b->modest;
 	if (a->class_ != b->class_)
 		return a->class_ < b->class_;
 	if (a->priority != b->priority)
@@ -42,7 +85,15 @@ static bool rank(const struct pod *p, bool memory, struct evict_rank *r)
 {
 	if (!p->vm || p->is_static || p->finished || p->gone || p->evicted[0] || jpath_get(p->obj, "metadata.deletionTimestamp"))
 		return false;
-	*r = (struct evict_rank){.class_ = class_of(p), .priority = jpath_int(p->obj, "spec.priority", 0), .takes = takes(p, memory)};
+	*r = (struct evict_rank){.priority = jpath_int(p->obj, "spec.priority", 0)};
+	if (memory) {
+		r->class_ = class_of(p);
+		r->takes = memory_of(p);
+	} else {
+		uint64_t disk = disk_of(p), asked = disk_asked(p);
+		r->modest = disk <= asked;
+		r->takes = r->modest ? 0 : disk - asked;
+	}
 	return r->priority < 2000000000;   // system-cluster-critical and above stay
 }
 

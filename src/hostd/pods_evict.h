@@ -8,7 +8,13 @@
 
 struct pod;
 
-struct evict_rank { int class_; long long priority; uint64_t takes; };   // class: 0 BestEffort, 1 Burstable, 2 Guaranteed
+/* Of those that count, in this order. */
+struct evict_rank {
+	bool modest;              // it takes no more of the disk than it asked for
+	int class_;               // memory: 0 BestEffort, 1 Burstable, 2 Guaranteed
+	long long priority;
+	uint64_t takes;           // memory: all; disk: beyond what it asked for
+};
 
 bool pods_evict_before(const struct evict_rank *a, const struct evict_rank *b);   // a goes before b
 struct pod *pods_evict_choose(struct pod *head, bool memory);                     // NULL: none, or one is going already

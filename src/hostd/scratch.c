@@ -6,6 +6,7 @@
 #include <pthread.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/statvfs.h>
 #include <unistd.h>
 
 #include "base/file.h"
@@ -15,6 +16,7 @@
 #include "bulkhead/disk.h"
 
 #define GIB (1ull << 30)
+#define ROOM_MIN_BYTES (4u << 20)
 
 static pthread_mutex_t format_lock = PTHREAD_MUTEX_INITIALIZER;   // one mkfs at a time
 
@@ -42,6 +44,16 @@ static int formatted(const char *root, uint64_t size_bytes, char *path, size_t p
 	if (rc)
 		unlink(tmp);
 	return rc;
+}
+
+/* A VM would start and then wait for room: better said before. */
+static int check_room(const char *root, struct err *e)
+{
+	struct statvfs fs;
+	if (statvfs(root, &fs) || fs.f_bavail * fs.f_frsize >= ROOM_MIN_BYTES)
+		return 0;
+	return err_set(e, ENOSPC, "the host's disk is full: %s has %llu KiB free, and a pod's disk needs %u MiB to begin with", root,
+		       (unsigned long long)(fs.f_bavail * fs.f_frsize) >> 10, ROOM_MIN_BYTES >> 20);
 }
 
 /* All that a linked clone consists of; without its descriptor, which comes last, it is nothing. */
@@ -79,6 +91,9 @@ int scratch_make(const char *root, const char *path, uint64_t size_bytes, struct
 	size_bytes = (size_bytes + GIB - 1) / GIB * GIB;
 	if (!access(path, F_OK))
 		return 0;
+	int full = check_room(root, e);
+	if (full)
+		return full;
 	pthread_mutex_lock(&format_lock);
 	int rc = formatted(root, size_bytes, base, sizeof(base), e);
 	pthread_mutex_unlock(&format_lock);

@@ -70,8 +70,10 @@ static void set_tls(const struct kubeconfig *k, CURL *curl)
 {
 	curl_easy_setopt(curl, CURLOPT_SSL_VERIFYPEER, k->insecure ? 0L : 1L);
 	curl_easy_setopt(curl, CURLOPT_SSL_VERIFYHOST, k->insecure ? 0L : 2L);
-	if (k->ca_path)
+	if (k->ca_path) {
 		curl_easy_setopt(curl, CURLOPT_CAINFO, k->ca_path);
+		curl_easy_setopt(curl, CURLOPT_CAPATH, NULL);   // else everybody whom this machine trusts, megabytes for each connection
+	}
 	if (k->cert_path)
 		curl_easy_setopt(curl, CURLOPT_SSLCERT, k->cert_path);
 	if (k->key_path)

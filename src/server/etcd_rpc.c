@@ -128,8 +128,10 @@ CURL *etcd_easy_new(const struct etcd_place *p)
 	curl_easy_setopt(c, CURLOPT_CONNECTTIMEOUT_MS, (long)CONNECT_MS);
 	curl_easy_setopt(c, CURLOPT_PIPEWAIT, 1L);
 	curl_easy_setopt(c, CURLOPT_TCP_KEEPALIVE, 1L);
-	if (p->ca)
+	if (p->ca) {
 		curl_easy_setopt(c, CURLOPT_CAINFO, p->ca);
+		curl_easy_setopt(c, CURLOPT_CAPATH, NULL);   // nobody else
+	}
 	if (p->cert) {
 		curl_easy_setopt(c, CURLOPT_SSLCERT, p->cert);
 		curl_easy_setopt(c, CURLOPT_SSLKEY, p->key);

@@ -72,6 +72,25 @@ no_shares() { [ "$(shares)" = 0 ]; }
 	$K delete pod kinds file absent socket --wait=false
 }
 
+@test "read-only holds below what is mounted below; a pod's own claim comes and goes with it" {
+	mkdir "$ROOT/host/below"
+	mount -t tmpfs none "$ROOT/host/below"
+	pod own '! touch /ro/below/x && echo refused; echo kept > /own/f; cat /own/f; sleep 1000' \
+		"{name: r, hostPath: {path: $ROOT/host}}, {name: c, ephemeral: {volumeClaimTemplate: {metadata: {labels: {of: own}}, spec: {
+		  accessModes: [ReadWriteOncePod], resources: {requests: {storage: 16Mi}}}}}}" \
+		'{name: r, mountPath: /ro, readOnly: true, recursiveReadOnly: Enabled}, {name: c, mountPath: /own}'
+	wait_for 90 phase_is own Running
+	umount -l "$ROOT/host/below"
+	wait_for 30 logs_say own kept
+	$K logs own | grep -q refused
+	[ "$($K get pvc own-c -o jsonpath='{.metadata.labels.of} {.status.phase} {.metadata.ownerReferences[0].kind}')" = "own Bound Pod" ]
+	$K delete pod own
+	wait_for 30 gone pvc own-c
+	pod device 'true' "{name: v, hostPath: {path: /dev/null, type: CharDevice}}" '{name: v, mountPath: /v}'
+	wait_for 60 event_says "is a character device: what is behind it"
+	$K delete pod device
+}
+
 @test "sub paths stay in their volume" {
 	pod inside 'cat /one; ls /two' "{name: v, hostPath: {path: $ROOT/host}}" \
 		'{name: v, mountPath: /one, subPath: file}, {name: v, mountPath: /two, subPathExpr: sub/d}'

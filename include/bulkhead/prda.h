@@ -249,9 +249,10 @@ static inline size_t prda_give(prda_cache cache, const uint64_t *in, size_t n); 
  *	} while (!prda_seq_commit(&q, &mine->free, next));
  *
  * Between begin and commit: only reads of the copy (volatile or not: the compiler is told), computing, and stores to
- * the caller's own memory. No system call (kernels from 6.19 on do not notice a thread that lost the CPU in one), no other operation of this library (it would make the commit fail, each time, until after
- * some tries the sequence is run under a lock), and no pointers followed to memory that others may free. When the
- * thread was interrupted on the way, the commit stores nothing and returns false. Each begin is followed by a commit or
+ * the caller's own memory. No system call: newer kernels (6.19) with newer C libraries (which register more than 32 bytes of
+ * struct rseq) do not notice a thread that lost the CPU in one. No other operation of this library: it would make the
+ * commit fail, each time, until after some tries the sequence is run under a lock. No pointers followed to memory that
+ * others may free. When the thread was interrupted on the way, the commit stores nothing and returns false. Each begin is followed by a commit or
  * a cancel. where: in the copy that begin returned. */
 struct prda_seq { uintptr_t alias; uint32_t tries, how; };
 #define PRDA_SEQ { .tries = 0 }

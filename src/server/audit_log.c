@@ -82,7 +82,7 @@ static size_t some_lines(const char *text, size_t len, uint64_t most)
 {
 	const char *end;
 
-	if (len <= most)
+	if (!text || len <= most)
 		return len;
 	end = most ? memrchr(text, '\n', most) : NULL;
 	if (!end)

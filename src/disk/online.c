@@ -161,11 +161,28 @@ int bh_disk_filter_remove(struct bh_disk *d, const char *name, struct err *e)
 	return rc;
 }
 
+/* No request is on its way while it happens, of the helper neither. */
+static int quietly(struct bh_disk *d, struct iof_layer *l, const struct iof_settings *s, struct err *e)
+{
+	int rc;
+
+	queue_pause(d);
+	pthread_mutex_lock(&d->root->helper_lock);
+	rc = l->filter->reconfigure(l, s, e);
+	pthread_mutex_unlock(&d->root->helper_lock);
+	queue_resume(d);
+	return rc;
+}
+
+static int reconfigure(struct bh_disk *d, struct iof_layer *l, const struct iof_settings *s, struct err *e)
+{
+	return l->filter->flags & IOF_QUIET_SET ? quietly(d, l, s, e) : l->filter->reconfigure(l, s, e);
+}
+
 static int set_locked(struct bh_disk *d, struct iof_layer *l, json_t *changes, struct err *e)
 {
 	struct descriptor_filter *df = &d->desc->filters[descriptor_filter_find(d->desc, l->name)];
 	struct iof_settings s = { .json = json_deep_copy(df->settings.json) }, old;
-	bool quiet = l->filter->flags & IOF_QUIET_SET;
 	const char *key;
 	json_t *v;
 	int rc = 0;
@@ -178,16 +195,15 @@ static int set_locked(struct bh_disk *d, struct iof_layer *l, json_t *changes, s
 	if (rc == 0 && !l->filter->reconfigure) rc = err_set(e, EINVAL, "filter '%s' has no setting that can be changed", l->name);
 	if (rc == 0) rc = chain_settings_known(l->filter, &s, e);
 	if (rc == 0 && l->filter->attach) rc = l->filter->attach(&s, d->path, e);
-	if (quiet) queue_pause(d);
-	if (rc == 0) rc = l->filter->reconfigure(l, &s, e);
-	if (quiet) queue_resume(d);
 	if (rc == 0) {
 		old = df->settings;
-		df->settings = s;
+		df->settings = s;   // written first: a filter may not be able to take a change back
 		rc = descriptor_write(d->desc, e);
-		if (rc < 0) {
+		if (rc == 0 && (rc = reconfigure(d, l, &s, e)) < 0) {
 			df->settings = old;
-			l->filter->reconfigure(l, &old, NULL);
+			descriptor_write(d->desc, NULL);
+		} else if (rc < 0) {
+			df->settings = old;
 		} else {
 			s = old;
 		}
@@ -248,8 +264,10 @@ static int resize_paused(struct bh_disk *d, uint64_t size, struct err *e)
 	int rc = size > old ? lengthen(d, rounded, e) : 0;
 
 	if (rc < 0) return rc;
+	pthread_mutex_lock(&d->root->helper_lock);   // filters move what the helper's requests look at
 	__atomic_store_n(&d->size, size, __ATOMIC_RELAXED);
 	rc = resized(d, e);
+	pthread_mutex_unlock(&d->root->helper_lock);
 	if (rc == 0 && d->desc) {
 		d->desc->size = size;
 		if (d->desc->has_parent && d->desc->parent.limit > size) d->desc->parent.limit = size;

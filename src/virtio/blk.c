@@ -26,6 +26,7 @@
 #define SIGNAL_LONG (64u << 10)
 #define HOLD_MS 1000          // the host's disk is full
 #define HOLDS_MAX 300         // tries of a request
+#define HELD_MAX (REQUESTS_MAX / 2)   // the others are for reads, and for discards, which make room
 #define HEAD_LEN sizeof(struct virtio_blk_outhdr)
 #define SEGMENTS_MAX (VIRTQ_CHAIN_MAX - 2)
 
@@ -53,6 +54,7 @@ struct blk {
 	struct request *pool;           // REQUESTS_MAX; pages appear as they are used
 	struct request *free;           // used before
 	struct request *held;           // the host's disk has no room for them
+	unsigned nheld;
 	struct evwatch *again;          // timer, while there are any
 	unsigned fresh;                 // pool entries never used
 	unsigned inflight;
@@ -103,7 +105,7 @@ static bool hold(struct request *r)
 {
 	struct blk *b = r->b;
 	uint64_t delay = b->a.hold_ms ? b->a.hold_ms : HOLD_MS;
-	if (r->holds++ >= HOLDS_MAX || (!b->again && !(b->again = evloop_timer(b->a.loop, delay, 0, on_again, b))))
+	if (r->holds++ >= HOLDS_MAX || b->nheld >= HELD_MAX || (!b->again && !(b->again = evloop_timer(b->a.loop, delay, 0, on_again, b))))
 		return false;
 	if (!b->held) {
 		evloop_timer_set(b->again, delay, 0);
@@ -111,6 +113,7 @@ static bool hold(struct request *r)
 	}
 	r->next = b->held;
 	b->held = r;
+	b->nheld++;
 	return true;
 }
 
@@ -142,6 +145,7 @@ static void on_again(struct evloop *l, struct evwatch *w, uint32_t events, void 
 	struct blk *b = user;
 	struct request *r = b->held, *next;
 	b->held = NULL;
+	b->nheld = 0;
 	for (; r; r = next) {
 		next = r->next;
 		submit(r);
@@ -157,6 +161,7 @@ static void release_held(struct blk *b)
 {
 	struct request *r = b->held, *next;
 	b->held = NULL;
+	b->nheld = 0;
 	for (; r; r = next) {
 		next = r->next;
 		complete(r, VIRTIO_BLK_S_IOERR);
@@ -309,8 +314,8 @@ static void serve(struct blk *b, unsigned n)
 		if (got < 0 || (!got && !virtqueue_kicks_on(q)))
 			break;
 	}
-	bh_disk_queue_poll(b->dq);   // hands batched requests over, too
-	virtqueue_flush(q);
+	bh_disk_queue_poll(b->dq);   // hands batched requests over, too, and completes those of any queue
+	flush_all(b);
 }
 
 static void flush_all(struct blk *b)

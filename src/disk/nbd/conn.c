@@ -108,6 +108,10 @@ static void run(struct nbd_conn *c)
 		if (c->cur) nbd_parse(c);
 		if (c->inflight || c->batch >= NBD_REPLY_BATCH) bh_disk_queue_poll(c->q);
 		all_out = nbd_send_replies(c);
+		if (c->leaving && c->receiving) {   // the rest of it does not come
+			nbd_req_put(c->receiving);
+			c->receiving = NULL;
+		}
 		if (c->leaving && c->inflight == 0) return;
 		if (some && !c->drained) {
 			some = false;

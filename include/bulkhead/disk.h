@@ -74,8 +74,11 @@ struct bh_disk_info {
 int bh_disk_open(const char *path, const struct bh_disk_attr *attr, struct bh_disk **d, struct err *e);
 
 /* For a process that may open no files by itself: whoever may names them with bh_disk_files, and hands their descriptors over.
+ * Data files must be there, side files are made when absent. Who takes a disk's lock (flock on its data) when the data is named,
+ * which is before the descriptor, hands over a descriptor that nobody has changed since.
  * each: 0, or -errno, which ends it. -ENOTSUP: the disk has a filter that opens files which only it knows. */
-typedef int bh_disk_file_fn(void *user, const char *path, bool writable, struct err *e);
+enum bh_disk_file { BH_DISK_FILE_DESCRIPTOR, BH_DISK_FILE_DATA, BH_DISK_FILE_SIDE };
+typedef int bh_disk_file_fn(void *user, const char *path, enum bh_disk_file what, bool writable, struct err *e);
 int bh_disk_files(const char *path, bool read_only, bh_disk_file_fn *each, void *user, struct err *e);
 /* From now on this process opens the files of disks through fn, which returns a descriptor (the library's; where it stands in the
  * file does not matter) or -errno. NULL: by path, as at first. Not while another thread opens a disk. */

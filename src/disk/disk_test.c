@@ -263,14 +263,14 @@ static void test_compress_room(void **state)
 /* Opening by descriptors that somebody else has opened. */
 struct handed { struct { char path[128]; int fd; } file[8]; unsigned count, asked; };
 
-static int hand(void *user, const char *path, bool writable, struct err *e)
+static int hand(void *user, const char *path, enum bh_disk_file what, bool writable, struct err *e)
 {
 	struct handed *h = user;
 
 	(void)e;
 	assert_true(h->count < 8);
 	snprintf(h->file[h->count].path, sizeof(h->file[0].path), "%s", path);
-	h->file[h->count].fd = open(path, writable ? O_RDWR | O_CREAT : O_RDONLY, 0600);
+	h->file[h->count].fd = open(path, (writable ? O_RDWR : O_RDONLY) | (what == BH_DISK_FILE_SIDE ? O_CREAT : 0), 0600);
 	assert_true(h->file[h->count].fd >= 0);
 	h->count++;
 	return 0;

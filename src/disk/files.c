@@ -45,24 +45,24 @@ static const char *side_file(const char *type)
 
 static int files_of(const char *path, bool read_only, unsigned depth, bh_disk_file_fn *each, void *user, struct err *e);
 
-static int name_file(char *path, bool writable, bh_disk_file_fn *each, void *user, struct err *e)
+static int name_file(char *path, enum bh_disk_file what, bool writable, bh_disk_file_fn *each, void *user, struct err *e)
 {
 	own_free char *owned = path;
 
-	return owned ? each(user, owned, writable, e) : err_set(e, ENOMEM, "no memory to name a disk's files");
+	return owned ? each(user, owned, what, writable, e) : err_set(e, ENOMEM, "no memory to name a disk's files");
 }
 
 static int files_of_descriptor(const struct descriptor *d, bool read_only, unsigned depth, bh_disk_file_fn *each, void *user, struct err *e)
 {
 	own_free char *parent = d->has_parent ? descriptor_file(d, d->parent.path) : NULL;
-	int rc = each(user, d->path, false, e);
+	int rc = name_file(descriptor_file(d, d->data), BH_DISK_FILE_DATA, !read_only, each, user, e);
 
-	if (rc == 0) rc = name_file(descriptor_file(d, d->data), !read_only, each, user, e);
+	if (rc == 0) rc = each(user, d->path, BH_DISK_FILE_DESCRIPTOR, false, e);
 	for (unsigned i = 0; i < d->nfilters && rc == 0; i++) {
 		const char *suffix = side_file(d->filters[i].type);
 
 		if (!suffix) return err_set(e, ENOTSUP, "disk '%s': only its filter '%s' knows which files it opens", d->path, d->filters[i].name);
-		if (*suffix) rc = name_file(descriptor_side(d->path, suffix), !read_only, each, user, e);
+		if (*suffix) rc = name_file(descriptor_side(d->path, suffix), BH_DISK_FILE_SIDE, !read_only, each, user, e);
 	}
 	if (rc || !d->has_parent) return rc;
 	return parent ? files_of(parent, true, depth + 1, each, user, e) : err_set(e, ENOMEM, "no memory to name a disk's files");
@@ -74,7 +74,7 @@ static int files_of(const char *path, bool read_only, unsigned depth, bh_disk_fi
 	int rc;
 
 	if (depth > DISK_DEPTH_MAX) return err_set(e, ELOOP, "more than %d disks stand one on another", DISK_DEPTH_MAX);
-	if (!descriptor_is(path)) return each(user, path, !read_only, e);
+	if (!descriptor_is(path)) return each(user, path, BH_DISK_FILE_DATA, !read_only, e);
 	rc = descriptor_read(path, &d, e);
 	if (rc == 0) rc = files_of_descriptor(d, read_only, depth, each, user, e);
 	descriptor_free(d);

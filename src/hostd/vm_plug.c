@@ -6,6 +6,7 @@
 #include <jansson.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/file.h>
 #include <sys/mman.h>
 #include <unistd.h>
 
@@ -38,7 +39,7 @@ static int add_fd(struct plug *p, int fd, struct err *e)
 	return err_set(e, ENOTSUP, "its disks consist of more than %d files", USOCK_FDS_MAX - 2);
 }
 
-static int add_file(void *user, const char *path, bool writable, struct err *e)
+static int add_file(void *user, const char *path, enum bh_disk_file what, bool writable, struct err *e)
 {
 	struct plug *p = user;
 	size_t i;
@@ -46,11 +47,16 @@ static int add_file(void *user, const char *path, bool writable, struct err *e)
 	json_array_foreach(p->files, i, f)   // two disks with one parent
 		if (!writable && !strcmp(json_string_value(json_object_get(f, "path")), path))
 			return 0;
-	int fd = open(path, (writable ? O_RDWR | O_CREAT : O_RDONLY) | O_CLOEXEC | O_NOCTTY, 0640);
+	int fd = open(path, (writable ? O_RDWR : O_RDONLY) | (writable && what == BH_DISK_FILE_SIDE ? O_CREAT : 0) | O_CLOEXEC | O_NOCTTY, 0640);
 	if (fd < 0 && errno == ENOENT && !writable)
 		return 0;                  // what was never written; if it is needed, the disk says so
 	if (fd < 0)
 		return err_sys(e, errno, "open %s", path);
+	if (what == BH_DISK_FILE_DATA && flock(fd, (writable ? LOCK_EX : LOCK_SH) | LOCK_NB)) {   // goes over with the descriptor
+		int code = errno;
+		close(fd);
+		return err_sys(e, code, "%s is in use: lock it", path);
+	}
 	int rc = add_fd(p, fd, e);
 	if (!rc && json_array_append_new(p->files, json_pack("{s:s, s:i}", "path", path, "fd", (int)p->count - 1)))
 		rc = err_sys(e, ENOMEM, "plug disks");

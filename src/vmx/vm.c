@@ -259,9 +259,9 @@ struct handed { struct vmx_file file[USOCK_FDS_MAX]; unsigned count; };   // fil
 static int handed_open(void *user, const char *path, bool writable)
 {
 	const struct handed *h = user;
-	(void)writable;                    // it was opened as it may be used
 	for (unsigned i = 0; i < h->count; i++) {
-		int fd = strcmp(h->file[i].path, path) ? -ENOENT : fcntl(h->file[i].fd, F_DUPFD_CLOEXEC, 3);
+		bool fits = !writable || (fcntl(h->file[i].fd, F_GETFL) & O_ACCMODE) == O_RDWR;
+		int fd = strcmp(h->file[i].path, path) || !fits ? -ENOENT : fcntl(h->file[i].fd, F_DUPFD_CLOEXEC, 3);
 		if (fd != -ENOENT)
 			return fd < 0 ? -errno : fd;
 	}

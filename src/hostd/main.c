@@ -451,8 +451,8 @@ int main(int argc, char **argv)
 	log_info("main", "ready root=%s node=%s engine=%s", o.host.root, o.host.node_name, o.host.engine);
 	serve(&o, &p, &set);
 	certs_stop(p.certs);
+	admin_stop(p.admin);       // it asks the node
 	node_stop(p.node);
-	admin_stop(p.admin);
 	streaming_stop(p.streaming);
 	kubelet_auth_free(p.auth);
 	pressure_stop(o.pressure);

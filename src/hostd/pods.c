@@ -49,14 +49,6 @@ unsigned pods_number_take(struct pods *ps)
 	return found;
 }
 
-void pods_number_mark(struct pods *ps, unsigned n)
-{
-	pthread_mutex_lock(&ps->lock);
-	if (n < VM_NUMBERS)
-		ps->numbers[n] = true;
-	pthread_mutex_unlock(&ps->lock);
-}
-
 void pods_number_drop(struct pods *ps, unsigned n)
 {
 	pthread_mutex_lock(&ps->lock);
@@ -293,14 +285,32 @@ static void on_state(void *user, int connected, const char *why)
 		log_limited(LOG_LEVEL_WARN, "pods", "API server not reachable: %s", why ? why : "?");
 }
 
-/* A static pod that ended because the host went down: its file starts it anew. */
-static bool went_down(const char *dir, const char *uid)
+static json_t *read_state(const char *dir, const char *uid)
 {
 	own_free char *path = NULL;
 	own_buf struct buf text = BUF_INIT;
 	if (asprintf(&path, "%s/%s/state.json", dir, uid) < 0 || file_read(path, 16 << 20, &text, NULL))
-		return false;
-	own_json json_t *state = json_loadb(text.data, text.len, 0, NULL);
+		return NULL;
+	return json_loadb(text.data, text.len, 0, NULL);
+}
+
+/* Before anybody takes a number: VMs of an earlier hostd still have theirs. */
+static void mark_numbers(struct pods *ps, const char *dir)
+{
+	own_dir DIR *d = opendir(dir);
+	struct dirent *ent;
+	while (d && (ent = readdir(d))) {
+		own_json json_t *state = uid_ok(ent->d_name) ? read_state(dir, ent->d_name) : NULL;
+		json_int_t n = jpath_int(state, "vmNumber", 0);
+		if (n > 0 && n < VM_NUMBERS)
+			ps->numbers[n] = true;
+	}
+}
+
+/* A static pod that ended because the host went down: its file starts it anew. */
+static bool went_down(const char *dir, const char *uid)
+{
+	own_json json_t *state = read_state(dir, uid);
 	return jpath_bool(state, "static", false) && !jpath_int(state, "vmNumber", 0) && !strcmp(jpath_str(state, "reason", ""), "Terminated");
 }
 
@@ -346,6 +356,7 @@ int pods_open(const struct host *h, struct pods **out, struct err *e)
 		return rc;
 	}
 	ps->host = h;
+	mark_numbers(ps, dir);
 	pthread_mutex_init(&ps->lock, NULL);
 	*out = ps;
 	return 0;

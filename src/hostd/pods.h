@@ -24,7 +24,6 @@ json_t *pods_vms(struct pods *ps);      // for `bulkhead vm ls`: array of VMs wi
 struct vm;
 void pods_vm_ask(json_t *row, struct vm *vm);        // add what the VM says; blocks for a round trip
 unsigned pods_number_take(struct pods *ps);          // a VM number (1...), unique among living VMs; 0: none left
-void pods_number_mark(struct pods *ps, unsigned n);
 void pods_number_drop(struct pods *ps, unsigned n);
 
 /* The VM that has this volume of the store open: a reference (vm_put), with the disk's serial number; NULL: none. */

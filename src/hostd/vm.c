@@ -164,10 +164,12 @@ static void *watch_end(void *arg)
 	for (;;) {
 		if (poll(p, 2, -1) < 0 && errno == EINTR)
 			continue;
+		if (p[0].revents & (POLLHUP | POLLRDHUP | POLLERR))
+			break;
 		if (p[1].revents)
 			return NULL;
 		char scrap[VMX_MSG_MAX];
-		if (p[0].revents & (POLLHUP | POLLRDHUP | POLLERR) || recv(vm->watch, scrap, sizeof(scrap), 0) <= 0)
+		if (recv(vm->watch, scrap, sizeof(scrap), 0) <= 0)
 			break;
 	}
 	struct pollfd gone = {vm->pidfd, POLLIN, 0};   // the socket closes a moment before the process is gone
@@ -448,11 +450,10 @@ static int wait_ready(int fd, const struct vm_config *c, struct err *e)
 }
 
 /* A paged guest runs when its memory is attached: before it is ready. */
-static int start_memory(const struct vm_config *c, struct err *e)
+static int start_memory(const struct vm_config *c, uint8_t id[16], bool *attached, struct err *e)
 {
 	own_free char *path = join(c->dir, "control.sock");
 	struct timeval limit = {.tv_sec = START_TIMEOUT_MS / 1000};
-	uint8_t id[16];
 	if (!path)
 		return err_sys(e, ENOMEM, "start VM");
 	own_fd int sock = usock_connect(path, SOCK_SEQPACKET, NULL);
@@ -460,6 +461,7 @@ static int start_memory(const struct vm_config *c, struct err *e)
 		return 0;                          // it has ended already; its last line says why
 	setsockopt(sock, SOL_SOCKET, SO_RCVTIMEO, &limit, sizeof(limit));
 	int rc = memory_attach(sock, c->paging, id, e);
+	*attached = !rc;
 	return rc == -EPIPE ? 0 : rc;
 }
 
@@ -468,6 +470,9 @@ static int start_once(const struct vm_config *c, vm_end_fn *on_end, void *user, 
 	int rc = dir_make(c->dir, 0700, e), ready[2];
 	if (rc)
 		return rc;
+	own_free char *group = join(c->dir, "group");
+	if (group)
+		unlink(group);                     // of a VM that had moved in here before
 	own_json json_t *config = describe(c);
 	if (!config || pipe2(ready, O_CLOEXEC))
 		return err_sys(e, ENOMEM, "start VM");
@@ -491,7 +496,9 @@ static int start_once(const struct vm_config *c, vm_end_fn *on_end, void *user, 
 		vm_cgroup_remove(c->dir);
 		return err_sys(e, fork_errno, "start VM: fork");
 	}
-	rc = c->paging ? start_memory(c, e) : 0;
+	uint8_t id[16];
+	bool attached = false;
+	rc = c->paging ? start_memory(c, id, &attached, e) : 0;
 	if (!rc)
 		rc = wait_ready(ready_r, c, e);
 	if (!rc)
@@ -499,6 +506,8 @@ static int start_once(const struct vm_config *c, vm_end_fn *on_end, void *user, 
 	if (rc) {
 		kill(pid, SIGKILL);
 		waitpid(pid, NULL, 0);
+		if (attached)
+			pager_client_detach(c->paging->client, id);
 		vm_cgroup_remove(c->dir);
 	}
 	return rc;

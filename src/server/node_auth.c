@@ -211,6 +211,8 @@ bool node_auth_allows(struct server *srv, const struct identity *who, const stru
 	if (a->path || snprintf(resource, sizeof resource, "%s%s%s", a->resource, *a->subresource ? "/" : "", a->subresource) >=
 		       (int)sizeof resource)
 		return false;
+	if (!strcmp(a->resource, "leases") && strcmp(a->ns, "kube-node-lease"))   // others are the servers' and the controllers'
+		return false;
 	for (size_t i = 0; i < sizeof rules / sizeof *rules; i++)
 		if (!strcmp(rules[i].group, a->group) && has_word(rules[i].verbs, a->verb) && has_word(rules[i].resources, resource))
 			return applies(srv, node_name(who), rules[i].whose, a);

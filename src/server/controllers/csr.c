@@ -5,6 +5,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <strings.h>
 
 #include "base/clock.h"
 #include "base/jpath.h"
@@ -14,6 +15,7 @@
 #include "server/auth.h"
 #include "server/controllers/change.h"
 #include "server/controllers/controllers.h"
+#include "server/controllers/server_lease.h"
 #include "server/csr.h"
 #include "server/map.h"
 #include "server/meta.h"
@@ -117,19 +119,48 @@ static bool of_another(struct server *srv, const char *node, const char *address
 	return found;
 }
 
+static bool ends_in(const char *name, const char *end)
+{
+	size_t n = strlen(name), k = strlen(end);
+
+	return n >= k && !strcasecmp(name + n - k, end);
+}
+
+/* Clients look at names without regard to case, and take a "*" for any. */
+static bool name_of_the_cluster(const char *name)
+{
+	size_t n = strlen(name);
+
+	return !n || strchr(name, '*') || name[n - 1] == '.' || !strcasecmp(name, "kubernetes") || !strncasecmp(name, "kubernetes.", 11) ||
+	       ends_in(name, "localhost") || ends_in(name, ".svc") || ends_in(name, ".local");
+}
+
+static bool is_host_of(const char *endpoint, const char *address)
+{
+	size_t n = strlen(address);
+
+	return endpoint && !strncmp(endpoint, address, n) && endpoint[n] == ':';
+}
+
 /* Names and addresses by which the cluster itself is reached, whatever a node says about its own. */
 static bool of_the_cluster(struct server *srv, const char *node, const char *address)
 {
+	uint64_t next = UINT64_MAX;
 	uint32_t a;
+	json_t *other;
+	size_t i;
 
-	if (!strcmp(address, "kubernetes") || !strncmp(address, "kubernetes.", 11) || !strcmp(address, "localhost") || !strncmp(address, "::", 2))
+	if (name_of_the_cluster(address) || !strncmp(address, "::", 2))
 		return true;
 	if (cidr_addr(address, &a) && (a >> 24 == 127 || !a || cidr_has(&srv->service_range, a)))
 		return true;
 	if (!strcmp(node, srv->node_name))   // its address is this server's
 		return false;
-	return !strcmp(address, srv->advertise) ||
-	       (srv->endpoint && !strncmp(srv->endpoint, address, strlen(address)) && srv->endpoint[strlen(address)] == ':');
+	own_json json_t *servers = server_lease_endpoints(srv, clock_real_ns(), &next);
+	json_array_foreach(servers, i, other)
+		if (is_host_of(json_string_value(other), address))
+			return true;
+	return !strcmp(address, srv->advertise) || is_host_of(srv->endpoint, address);
 }
 
 /* A node's serving certificate: for its own names and addresses, none of which is another node's or this server's. */
@@ -146,7 +177,8 @@ static bool may_have_serving(struct server *srv, const json_t *csr, const struct
 		return false;
 	json_array_foreach(i->sans, n, san) {
 		const char *text = json_string_value(san);
-		bool own_name = !strcmp(text, node);
+		uint32_t a;
+		bool own_name = !strcmp(text, node) && !cidr_addr(text, &a) && !strchr(text, ':');   // never an address
 		if (of_the_cluster(srv, node, text))
 			return false;
 		if (!own_name && (!node_says(obj, text) || of_another(srv, node, text)))

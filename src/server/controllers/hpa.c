@@ -8,6 +8,7 @@
 
 #include "base/clock.h"
 #include "base/jpath.h"
+#include "base/jtext.h"
 #include "base/own.h"
 #include "k8s/quantity.h"
 #include "k8s/selector.h"
@@ -135,9 +136,9 @@ static json_t *select_pods(struct hpa *h)
 	json_t *pods = json_array();
 	if (!store_list(s->srv->store, reg_prefix(k8s_kind_find("", "v1", "pods"), h->ns, prefix), NULL, 0, 0, &l)) {
 		for (size_t i = 0; i < l.count; i++) {
-			own_json json_t *pod = obj_json(l.objs[i]);
-			if (k8s_label_selector_match(sel, jpath_get(pod, "metadata.labels")))
-				json_array_append(pods, pod);
+			own_json json_t *labels = jtext_get(obj_text(l.objs[i]), l.objs[i]->text_len, "metadata.labels");
+			if (k8s_label_selector_match(sel, labels))
+				json_array_append_new(pods, obj_json(l.objs[i]));
 		}
 		store_list_fini(&l);
 	}

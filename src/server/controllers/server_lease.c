@@ -71,14 +71,29 @@ static int hold(struct server *srv)
 
 /* --- who is there --- */
 
-/* When a Lease runs out; 0: it says nothing. */
-static uint64_t end_of(const json_t *lease)
+/* When a Lease runs out; 0: it says nothing that a server would say. */
+static uint64_t end_of(const json_t *lease, uint64_t now)
 {
 	uint64_t at;
 
-	if (clock_parse(jpath_str(lease, "spec.renewTime", ""), &at))
+	if (clock_parse(jpath_str(lease, "spec.renewTime", ""), &at) || at > now + DURATION_S * NS_PER_S)
 		return 0;
-	return at + (uint64_t)jpath_int(lease, "spec.leaseDurationSeconds", DURATION_S) * NS_PER_S;
+	return at + DURATION_S * NS_PER_S;
+}
+
+/* "ADDRESS:PORT", as Endpoints can have it. */
+static bool is_endpoint(const char *text)
+{
+	char host[64];
+	const char *colon = strrchr(text, ':');
+	uint32_t addr;
+	char *end;
+	long port = colon ? strtol(colon + 1, &end, 10) : 0;
+
+	if (!colon || port < 1 || port > 65535 || *end || (size_t)(colon - text) >= sizeof host)
+		return false;
+	snprintf(host, sizeof host, "%.*s", (int)(colon - text), text);
+	return cidr_addr(host, &addr);
 }
 
 static int by_text(const void *a, const void *b)
@@ -115,8 +130,8 @@ json_t *server_lease_endpoints(struct server *srv, uint64_t now, uint64_t *next)
 	for (size_t i = 0; i < l.count; i++) {
 		own_json json_t *lease = server_lease_is(l.objs[i]) ? obj_json(l.objs[i]) : NULL;
 		const char *where = jpath_str(lease, "spec.holderIdentity", "");
-		uint64_t end = end_of(lease);
-		if (!strrchr(where, ':') || end <= now || (srv->endpoint && !strcmp(where, srv->endpoint)))
+		uint64_t end = end_of(lease, now);
+		if (!is_endpoint(where) || end <= now || (srv->endpoint && !strcmp(where, srv->endpoint)))
 			continue;
 		json_array_append_new(found, json_string(where));
 		if (end < *next)

@@ -63,18 +63,22 @@ static char *numbered(const struct audit_log *l, unsigned n)
 
 static int turn_over(struct audit_log *l)
 {
+	int r = 0;
+
 	close(l->fd);
 	l->fd = -1;
-	if (!l->keep)
-		unlink(l->path);
+	if (!l->keep && unlink(l->path))
+		r = -errno;
 	for (unsigned n = l->keep; n > 0; n--) {
 		char *from = numbered(l, n - 1), *to = numbered(l, n);
-		if (from && to)
-			rename(from, to);
+		if (!from || !to)
+			r = -ENOMEM;
+		else if (rename(from, to) && n == 1)   // FILE itself; the others need not be there
+			r = -errno;
 		free(from);
 		free(to);
 	}
-	return open_file(l);
+	return r ? r : open_file(l);
 }
 
 /* Whole lines of text, at most so many bytes but at least one line. */
@@ -98,8 +102,9 @@ static int write_out(struct audit_log *l, struct buf *text)
 			return -errno;
 		uint64_t room = l->size < l->max_bytes ? l->max_bytes - l->size : 0;
 		size_t n = some_lines(text->data, text->len, room < PIECE_MAX ? room : PIECE_MAX);
-		if (l->size && n > room && turn_over(l))
-			return -errno;
+		int r = l->size && n > room ? turn_over(l) : 0;
+		if (r)
+			return r;
 		ssize_t w = write(l->fd, text->data, n);
 		if (w < 0 && errno == EINTR)
 			continue;
@@ -134,7 +139,8 @@ static void sleep_some(struct audit_log *l)
 
 	clock_gettime(CLOCK_REALTIME, &until);
 	until.tv_sec++;
-	pthread_cond_timedwait(&l->wake, &l->lock, &until);
+	while (!l->stop && pthread_cond_timedwait(&l->wake, &l->lock, &until) != ETIMEDOUT)
+		;   // each new line signals
 }
 
 static void *run(void *arg)

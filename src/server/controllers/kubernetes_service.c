@@ -119,6 +119,16 @@ static int ensure_slice(struct fixed *f, size_t n, const json_t *subset)
 }
 
 /* Slices of ports at which no server is any more. */
+static bool is_own_slice(struct fixed *f, const char *name)
+{
+	char key[REG_KEY_MAX];
+	own_obj struct obj *o = store_get(f->srv->store, reg_key(k8s_kind_find("discovery.k8s.io", "v1", "endpointslices"), "default", name, key));
+	own_json json_t *slice = o ? obj_json(o) : NULL;
+	const char *of = json_string_value(json_object_get(jpath_get(slice, "metadata.labels"), "kubernetes.io/service-name"));
+
+	return of && !strcmp(of, "kubernetes");
+}
+
 static int drop_slices(struct fixed *f, size_t from)
 {
 	const struct k8s_kind *k = k8s_kind_find("discovery.k8s.io", "v1", "endpointslices");
@@ -127,7 +137,7 @@ static int drop_slices(struct fixed *f, size_t from)
 
 	for (size_t n = from ? from : 1; !r; n++) {
 		snprintf(name, sizeof name, "kubernetes-%zu", n);
-		r = delete_object(f->srv, k, "default", name, NULL, -1, NULL);
+		r = is_own_slice(f, name) ? delete_object(f->srv, k, "default", name, NULL, -1, NULL) : -ENOENT;
 	}
 	return r == -ENOENT ? 0 : r;
 }

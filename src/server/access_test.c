@@ -181,6 +181,37 @@ static void test_nobody_gives_what_he_has_not(void **state)
 			       "'name':'edit'}}"), 0);
 }
 
+static void test_node_pods(void **state)
+{
+	static const struct { const char *pod, *why; } tries[] = {
+		{ "{'metadata':{'name':'a'},'spec':{'nodeName':'one'}}", "can only create mirror pods" },
+		{ "{'metadata':{'name':'a','annotations':{'kubernetes.io/config.mirror':'x'}},'spec':{'nodeName':'two'}}", "set to itself" },
+		{ "{'metadata':{'name':'a','annotations':{'kubernetes.io/config.mirror':'x'}},'spec':{'nodeName':'one','containers':[{'name':'c',"
+		  "'envFrom':[{'secretRef':{'name':'s'}}]}]}}", "refers to other objects (secretRef)" },
+		{ "{'metadata':{'name':'a','annotations':{'kubernetes.io/config.mirror':'x'}},'spec':{'nodeName':'one','serviceAccountName':'default'}}",
+		  "refers to other objects (serviceAccountName)" },
+		{ "{'metadata':{'name':'a','annotations':{'kubernetes.io/config.mirror':'x'}},'spec':{'nodeName':'one','serviceAccountName':'',"
+		  "'containers':[{'name':'c','image':'i'}]}}", NULL },
+	};
+	struct identity *who = identity_exact("system:node:one", "", (const char *[]){ "system:nodes", NULL });
+	const struct k8s_kind *pods = k8s_kind_find("", "v1", "pods");
+
+	(void)state;
+	for (size_t i = 0; i < sizeof tries / sizeof *tries; i++) {
+		char *text = strdup(tries[i].pod);
+		for (char *c = text; *c; c++)
+			*c = *c == '\'' ? '"' : *c;
+		own_json json_t *pod = json_loads(text, 0, NULL), *s = node_auth_admit(who, pods, pod, true);
+		assert_non_null(pod);
+		if (tries[i].why)
+			assert_non_null(strstr(jpath_str(s, "message", ""), tries[i].why));
+		else
+			assert_null(s);
+		free(text);
+	}
+	identity_free(who);
+}
+
 static void test_node(void **state)
 {
 	struct place *p = *state;
@@ -286,6 +317,7 @@ int main(void)
 		cmocka_unit_test_setup_teardown(test_aggregation, open_place, close_place),
 		cmocka_unit_test_setup_teardown(test_nobody_gives_what_he_has_not, open_place, close_place),
 		cmocka_unit_test_setup_teardown(test_node, open_place, close_place),
+		cmocka_unit_test(test_node_pods),
 		cmocka_unit_test_setup_teardown(test_tokens, open_place, close_place),
 	};
 	return cmocka_run_group_tests_name("server/access", tests, NULL, NULL);

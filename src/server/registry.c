@@ -136,7 +136,7 @@ static json_t *set_key(struct reg_write *w, const char *name)
 /* What depends on who makes the change. */
 static json_t *admit_who(struct reg_write *w, json_t *obj, const json_t *old)
 {
-	json_t *s = node_auth_admit(w->who, w->kind, obj);
+	json_t *s = node_auth_admit(w->who, w->kind, obj, !old);
 
 	if (!s)
 		s = csr_admit(w->srv, w->who, w->kind, w->subresource, obj, old);

@@ -669,7 +669,13 @@ static void nobody_asks(void *user) { (void)user; }
 void vm_end_leftover(const char *dir)
 {
 	struct vm *vm = NULL;
-	if (vm_adopt(dir, NULL, nobody_asks, NULL, &vm, NULL))
+	int rc = vm_adopt(dir, NULL, nobody_asks, NULL, &vm, NULL);
+	own_free char *group = rc && rc != -ENOENT ? group_of(dir) : NULL;
+	if (group) {                               // it is there and does not answer
+		vm_cgroup_kill(group);
+		vm_cgroup_remove(group);
+	}
+	if (rc)
 		return;
 	vm_kill(vm);
 	vm_close(vm);

@@ -5,6 +5,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <limits.h>
+#include <signal.h>
 #include <stdbool.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -226,6 +227,26 @@ void vm_cgroup_close(struct vm_cgroup *g)
 	for (unsigned i = 0; i < VM_CGROUP_CONTROLLERS; i++) {
 		own_fd int fd = take_fd(g->join[i]);
 		(void)fd;
+	}
+}
+
+void vm_cgroup_kill(const char *dir)
+{
+	char parent[PATH_MAX], path[PATH_MAX];
+	int version;
+	for (unsigned i = 0; i < VM_CGROUP_CONTROLLERS; i++) {
+		own_free char *procs = NULL;
+		own_buf struct buf text = BUF_INIT;
+		if (place(controllers[i], dir, parent, path, &version) || asprintf(&procs, "%s/cgroup.procs", path) < 0 ||
+		    file_read(procs, TEXT_MAX, &text, NULL) || !text.len)
+			continue;
+		for (char *at = text.data, *end; at < text.data + text.len; at = end + (*end == '\n')) {
+			long pid = strtol(at, &end, 10);
+			if (end == at)
+				break;
+			if (pid > 1)
+				kill((pid_t)pid, SIGKILL);
+		}
 	}
 }
 

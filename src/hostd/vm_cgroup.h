@@ -28,6 +28,7 @@ struct vm_cgroup { int join[VM_CGROUP_CONTROLLERS]; };   // owned descriptors: a
 int vm_cgroup_make(const char *dir, const struct vm_cgroup_limits *l, struct vm_cgroup *g, struct err *e);
 void vm_cgroup_join(const struct vm_cgroup *g);      // the calling process; between fork and exec
 void vm_cgroup_close(struct vm_cgroup *g);
+void vm_cgroup_kill(const char *dir);                // SIGKILL to whatever is in it
 /* When its processes have ended. Waits for the last of them up to a second; nothing there is fine. */
 void vm_cgroup_remove(const char *dir);
 

@@ -205,6 +205,13 @@ again() {   # a hostd that has just started knows of no template that was used l
 	wait_for 30 ended "$engine"
 	[ -z "$(ls "$ROOT/waiting")" ]
 	again
+	# One that does not answer is ended as well.
+	pid=$(waiting .pid) engine=$(waiting .enginePid)
+	kill -STOP "$pid"
+	hostd_killed
+	wait_for 30 ended "$pid"
+	wait_for 30 ended "$engine"
+	again
 }
 
 @test "SIGKILL of hostd while a pod moves in: the pod runs, in one VM" {

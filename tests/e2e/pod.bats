@@ -102,7 +102,7 @@ group_of() {   # PID CONTROLLER: the folder of its control group
 	pid=$(jq .pid <<<"$vm")
 	memory=$(group_of "$pid" memory) pids=$(group_of "$pid" pids) cpu=$(group_of "$pid" cpu)
 	echo "$vm: $memory $pids $cpu"
-	[[ $memory == *"/bulkhead-$(tr / - <<<"${ROOT#/}")-pods-"*-vm && $pids == */bulkhead-*-vm && $cpu == */bulkhead-*-vm ]]
+	[[ $memory =~ /bulkhead-$(tr / - <<<"${ROOT#/}")-(pods|waiting)-.*-vm$ && $pids == */bulkhead-*-vm && $cpu == */bulkhead-*-vm ]]
 	for p in $(jq '.pid, .enginePid' <<<"$vm"); do   # QEMU as well
 		[ "$p" = 0 ] || grep -qx "$p" "$pids/cgroup.procs"
 	done

@@ -87,10 +87,10 @@ static bool is_endpoint(const char *text)
 	char host[64];
 	const char *colon = strrchr(text, ':');
 	uint32_t addr;
-	char *end;
+	char *end = NULL;
 	long port = colon ? strtol(colon + 1, &end, 10) : 0;
 
-	if (!colon || port < 1 || port > 65535 || *end || (size_t)(colon - text) >= sizeof host)
+	if (!colon || port < 1 || port > 65535 || !end || *end || (size_t)(colon - text) >= sizeof host)
 		return false;
 	snprintf(host, sizeof host, "%.*s", (int)(colon - text), text);
 	return cidr_addr(host, &addr);

@@ -295,7 +295,7 @@ busy() {   # DIR OPERATIONS: waits until its disk has done so many
 	printf '\377' | dd of="$DIR/s.state" bs=1 seek=500 conv=notrunc 2>/dev/null
 	refused 'the saved state is damaged: its checksum is wrong'
 	printf '\011' | dd of="$DIR/s.state" bs=1 seek=8 conv=notrunc 2>/dev/null
-	refused 'the saved state has version 9, and this vmx restores version 1 only'
+	refused 'the saved state has version 9, and this vmx restores version 2 only'
 	head -c 1000 "$DIR/good" >"$DIR/s.state"
 	refused 'the saved state has 1000 bytes instead of'
 	printf hello >"$DIR/s.state"

@@ -271,7 +271,7 @@ static int restore(struct engine *g, struct err *e)
 	int rc = state_read(c->restore_state_fd, &bytes, e);
 	if (!rc && c->paged)   // else it is a mapping of the file (vm.c)
 		rc = memory_file_read(&g->vm->ram, c->restore_memory_fd, e);
-	return rc ? rc : restore_vm(&g->machine, &g->bus, &shape, &bytes, e);
+	return rc ? rc : restore_vm(&g->machine, &g->bus, &shape, c->cpu_model, &bytes, e);
 }
 
 static int load(struct engine *g, struct err *e)

@@ -64,9 +64,9 @@ int machine_open(struct machine *m, struct err *e);
 /* Make memory (size bytes at ram, borrowed), interrupt controllers and processors. 0 or -errno. */
 int machine_setup(struct machine *m, void *ram, uint64_t size, unsigned nvcpus, struct err *e);
 /* Then one of these: the first processor enters at b, the others wait to be woken by it; or all is as it was saved. The
- * processors are those of the model (NULL: all that this host has), or the saved ones. 0 or -errno. */
+ * processors are of the model (NULL: all that this host has, or what was saved); a VM of another one is not restored. 0 or -errno. */
 int machine_boot(struct machine *m, const struct boot_entry *b, const char *cpu_model, struct err *e);
-int machine_restore(struct machine *m, struct state *s, struct err *e);
+int machine_restore(struct machine *m, struct state *s, const char *cpu_model, struct err *e);
 void machine_close(struct machine *m);   // stops it first
 
 /* An eventfd of the caller's: each write is an edge on the line. 0 or -errno. */

@@ -77,7 +77,8 @@ static void read_empty(unsigned off, unsigned len, uint8_t *data)
 void bus_mmio(struct bus *b, gpa_t at, bool write, unsigned len, uint8_t *data)
 {
 	uint64_t v = 0, off = at - DEVICES_BASE;
-	struct virtio_mmio *m = at >= DEVICES_BASE && off / VIRTIO_MMIO_SIZE < SLOTS ? b->slot[off / VIRTIO_MMIO_SIZE] : NULL;
+	struct virtio_mmio *m = at >= DEVICES_BASE && off / VIRTIO_MMIO_SIZE < SLOTS ?
+				__atomic_load_n(&b->slot[off / VIRTIO_MMIO_SIZE], __ATOMIC_ACQUIRE) : NULL;
 	off %= VIRTIO_MMIO_SIZE;
 	if (!m && at >= DEVICES_BASE && at - DEVICES_BASE < SLOTS * VIRTIO_MMIO_SIZE && !write) {
 		read_empty((unsigned)off, len, data);

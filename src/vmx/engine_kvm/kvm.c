@@ -238,7 +238,7 @@ static int connect_device(struct engine *g, const struct vm_device *d, struct er
 				       at + VIRTIO_MMIO_QUEUE_NOTIFY, i, e);
 	if (!rc)
 		rc = machine_ioeventfd(&g->machine, g->ack_fd, at + VIRTIO_MMIO_INTERRUPT_ACK, VIRTIO_MMIO_ACK_RINGS, e);
-	g->bus.slot[d->slot] = t->mmio;
+	__atomic_store_n(&g->bus.slot[d->slot], t->mmio, __ATOMIC_RELEASE);
 	g->slots |= 1u << d->slot;
 	return rc;
 }
@@ -251,8 +251,8 @@ static int connect_all(struct engine *g, struct err *e)
 		rc = connect_device(g, &vm->rng_device, e);
 	if (!rc)
 		rc = connect_device(g, &vm->balloon_device, e);
-	for (unsigned i = 0; i < vm->config->nnets && !rc; i++)
-		rc = connect_device(g, &vm->net[i].device, e);
+	for (unsigned i = 0; i < NETS_MAX && !rc; i++)   // a VM that waits has one for its rehearsal, and no other
+		rc = vm->net[i].net ? connect_device(g, &vm->net[i].device, e) : 0;
 	for (unsigned i = 0; i < vm->config->ndisks && !rc; i++)
 		rc = connect_device(g, &vm->disk[i].device, e);
 	return rc;
@@ -364,6 +364,18 @@ static int kvm_balloon(struct engine *g, uint64_t target_bytes, struct err *e)
 
 static uint64_t kvm_ballooned(const struct engine *g) { return balloon_actual(g->vm->balloon); }
 
+// The guest looks into the slots when its agent has been told to: nothing is said to it from here.
+static int kvm_plug(struct engine *g, unsigned first_disk, struct err *e)
+{
+	struct vm *vm = g->vm;
+	int rc = 0;
+	for (unsigned i = 0; i < vm->config->nnets && !rc; i++)
+		rc = connect_device(g, &vm->net[i].device, e);
+	for (unsigned i = first_disk; i < vm->config->ndisks && !rc; i++)
+		rc = connect_device(g, &vm->disk[i].device, e);
+	return rc;
+}
+
 static void kvm_exits(const struct engine *g, struct vmx_status *s)
 {
 	uint64_t *const to[EXIT_KINDS] = {[EXIT_PORT] = &s->exits_port, [EXIT_MMIO] = &s->exits_mmio, [EXIT_HALT] = &s->exits_halt,
@@ -403,5 +415,5 @@ static void kvm_free(struct engine *g)
 const struct engine_ops engine_kvm = {
 	.name = "kvm", .has_transport = true, .open = kvm_open, .start = kvm_start, .kill = kvm_kill,
 	.power_button = kvm_power_button, .balloon = kvm_balloon, .ballooned = kvm_ballooned, .exits = kvm_exits,
-	.pid = kvm_pid, .save = kvm_save, .free = kvm_free,
+	.pid = kvm_pid, .save = kvm_save, .plug = kvm_plug, .free = kvm_free,
 };

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// What a guest of the KVM engine is told about its machine; the numbers are those of src/vmx/engine_kvm/layout.h.
+// What a guest of the KVM engine is told about its machine; the numbers are those of src/vmx/engine_kvm/x86_64/layout.h.
 // Compiled with iasl. Before a guest sees it, SLTS is replaced by the bits of the slots that hold a device.
 DefinitionBlock ("", "DSDT", 2, "BLKHD", "KVM", 1)
 {

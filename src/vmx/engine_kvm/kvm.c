@@ -23,10 +23,8 @@
 #include "vmx/console.h"
 #include "vmx/devthread.h"
 #include "vmx/engine.h"
-#include "vmx/engine_kvm/acpi.h"
-#include "vmx/engine_kvm/boot.h"
+#include "vmx/engine_kvm/arch.h"
 #include "vmx/engine_kvm/bus.h"
-#include "vmx/engine_kvm/layout.h"
 #include "vmx/engine_kvm/machine.h"
 #include "vmx/engine_kvm/save.h"
 #include "vmx/memory_file.h"
@@ -277,16 +275,9 @@ static int restore(struct engine *g, struct err *e)
 static int load(struct engine *g, struct err *e)
 {
 	const struct vmx_config *c = g->vm->config;
-	struct boot_entry entry;
-	char cmdline[2048];
-	snprintf(cmdline, sizeof(cmdline), "console=ttyS0 reboot=t panic=-1 quiet tsc=reliable cryptomgr.notests=1 "
-		 "random.trust_cpu=on rcupdate.rcu_expedited=1 8250.nr_uarts=1 nowatchdog audit=0%s%s%s",
-		 c->vcpus == 1 ? " noreplace-smp" : "", *c->cmdline ? " " : "", c->cmdline);
-	gpa_t rsdp = acpi_write(&g->machine.mem, c->vcpus, c->template ? ~0u : g->slots);
-	if (!rsdp)
-		return err_set(e, ENOMEM, "the ACPI tables do not fit");
-	int rc = boot_load(&g->machine.mem, c->kernel_fd, c->initrd_fd, cmdline, rsdp, &entry, e);
-	return rc ? rc : machine_boot(&g->machine, &entry, c->cpu_model, e);
+	struct arch_boot b = {.kernel_fd = c->kernel_fd, .initrd_fd = c->initrd_fd, .words = c->cmdline,
+			      .slots = c->template ? ~0u : g->slots, .cpu_model = c->cpu_model};
+	return arch_boot(&g->machine, &b, e);
 }
 
 static int kvm_start(struct vm *vm, struct engine **engine, struct err *e)

@@ -6,7 +6,7 @@
 #include <string.h>
 #include <cmocka.h>
 
-#include "vmx/engine_kvm/cpuid.h"
+#include "vmx/engine_kvm/x86_64/cpuid.h"
 
 // A host with every feature there is, or none.
 static struct cpuid host_of(uint32_t bits)

@@ -4,7 +4,7 @@
 #include <errno.h>
 #include <string.h>
 
-#include "vmx/engine_kvm/cpuid.h"
+#include "vmx/engine_kvm/x86_64/cpuid.h"
 
 #define BIT(n) (1u << (n))
 

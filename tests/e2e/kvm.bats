@@ -390,13 +390,17 @@ busy() {   # DIR OPERATIONS: waits until its disk has done so many
 	done
 }
 
-@test "the jail: user, capabilities, namespaces, empty root, filters" {
+@test "the jail: user, capabilities, limits, namespaces, empty root, filters" {
 	[ "$(id -u)" = 0 ] || skip "needs root"
 	truncate -s 1M "$DIR/a.raw"
 	start ends --cmdline hang --uid 200002 --disk "a=$DIR/a.raw"
 	sleep 0.3   # until each thread has closed its filter
 	pid=$(cat "$DIR/pid")
 	grep -q '^Uid:.200002.200002.200002.200002$' "/proc/$pid/status"
+	grep -q '^Groups:[[:space:]]*$' "/proc/$pid/status"
+	grep -Eq '^Max core file size +0 +0 ' "/proc/$pid/limits"
+	grep -Eq '^Max open files +4096 +4096 ' "/proc/$pid/limits"
+	grep -Eq '^Max processes +256 +256 ' "/proc/$pid/limits"
 	[ -z "$(ls -A "/proc/$pid/root/")" ]
 	! touch "/proc/$pid/root/x" 2>/dev/null
 	for n in mnt net ipc pid; do

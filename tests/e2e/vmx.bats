@@ -24,7 +24,7 @@ teardown() {
 }
 
 start() { "$TOOL" run "$DIR" "$VMX" "$GUEST/vmlinux" "$GUEST/initrd" "$@"; }
-ask() { echo "$*" | "$TOOL" connect "$DIR" 8 15000; }   # one command to the guest, as soon as it answers
+ask() { echo "$*" | "$TOOL" connect "$DIR" 8 60000; }   # one command to the guest, as soon as it answers
 engine_pid() { "$TOOL" status "$DIR" | sed 's/.*engine_pid=\([0-9]*\).*/\1/'; }
 
 gone() {   # waits until a process has ended; PID SECONDS

@@ -246,38 +246,48 @@ static inline size_t prda_give(prda_cache cache, const uint64_t *in, size_t n); 
  * __ATOMIC_RELEASE. In PRDA_DELAY regions preemption is held back around code. docs/prda.md has an example. For one word in C alone:
  * prda_load and prda_compare_store, until that returns true. */
 #define PRDA_SECTION(alias, code, outputs, inputs, otherwise, ...) do { \
-	__label__ again, slow; \
+	__label__ end; \
 	uintptr_t a = (uintptr_t)(alias).alias_; \
-	uint64_t t; \
 	unsigned tries_ = 0; \
-	bool delayed_ = false, done_ = false; \
+	bool delayed_, done_ = false; \
 	PRDA_TSAN_IN_(a); \
-	if (!prda_straight_(a)) { \
-		a &= ~PRDA_TAG_; \
-		if (!(delayed_ = prda_delayed_(a))) \
-			goto slow; \
+	if (prda_straight_(a)) { \
+		__label__ again, slow; \
+		PRDA_SECTION_(code, outputs, inputs, ##__VA_ARGS__); \
+		goto end; \
+again: \
+		tries_ = prda_restarted_(a, 0); \
+slow:; \
 	} \
-	do { \
-		__asm__ volatile goto(PRDA_SECTION_ENTER_ code PRDA_SECTION_LEAVE_ \
-			: [t] "=&r"(t) PRDA_LIST outputs : PRDA_IN_ PRDA_LIST inputs : PRDA_CLOBBER_, ##__VA_ARGS__ : again, slow); \
+	delayed_ = !prda_straight_(a) && prda_delayed_(a &= ~PRDA_TAG_); \
+	if (delayed_) \
+		tries_ = 1; \
+	while (tries_) { \
+		__label__ again, slow; \
+		PRDA_SECTION_(code, outputs, inputs, ##__VA_ARGS__); \
 		done_ = true; \
 		break; \
 again: \
 		tries_ = prda_restarted_(a, tries_); \
-	} while (tries_); \
+		continue; \
 slow: \
-	if (__builtin_expect(!done_ || delayed_, 0)) { \
-		if (delayed_) \
-			prda_delayed_end_(a); \
-		if (!done_) { \
-			struct prda_hold_ hold_; \
-			__typeof__((alias).alias_) here __attribute__((unused)) = prda_hold_take_(&hold_, a); \
-			otherwise; \
-			prda_hold_drop_(&hold_); \
-		} \
+		break; \
 	} \
+	if (delayed_) \
+		prda_delayed_end_(a); \
+	if (!done_) { \
+		struct prda_hold_ hold_; \
+		__typeof__((alias).alias_) here __attribute__((unused)) = prda_hold_take_(&hold_, a); \
+		otherwise; \
+		prda_hold_drop_(&hold_); \
+	} \
+end: \
 	PRDA_TSAN_OUT_(a); \
 } while (0)
+#define PRDA_SECTION_(code, outputs, inputs, ...) \
+	uint64_t t; \
+	__asm__ volatile goto(PRDA_SECTION_ENTER_ code PRDA_SECTION_LEAVE_ \
+		: [t] "=&r"(t) PRDA_LIST outputs : PRDA_IN_ PRDA_LIST inputs : PRDA_CLOBBER_, ##__VA_ARGS__ : again, slow)
 #define PRDA_LIST(...) , ##__VA_ARGS__
 
 #include "bulkhead/prda_inline.h"

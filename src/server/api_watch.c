@@ -175,6 +175,7 @@ static enum watch_result fetch(struct http_watch *w)
 	struct watch_event e;
 	enum watch_result r = watch_next(w->watch, &e);
 
+	w->request->follows = !watch_is_starting(w->watch);
 	switch (r) {
 	case WATCH_EVENT:
 		set_event(w, &e);

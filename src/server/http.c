@@ -21,6 +21,7 @@
 #include "server/auth.h"
 #include "server/bootstrap_token.h"
 #include "server/fair.h"
+#include "server/impersonate.h"
 #include "server/request.h"
 #include "server/service_token.h"
 #include "server/status.h"
@@ -111,6 +112,7 @@ static void on_completed(void *cls, struct MHD_Connection *conn, void **context,
 		MHD_destroy_response(r->response);
 	identity_free(r->token_who);
 	route_fini(&r->route);
+	json_decref(r->denied);
 	buf_fini(&r->body);
 	free(r->uri);
 	free(r);
@@ -158,8 +160,19 @@ static bool bearer_identity(struct request *r)
 	return r->token_who != NULL;
 }
 
-/* The first call, when the headers are there. True: there is a reply already. */
-static bool begin(struct http *h, struct request *r, const char *method)
+/* The request's turn has come: may they? What is refused has cost its user as much as what is not. */
+static void admit(struct request *r)
+{
+	json_t *s = r->denied ? take(r->denied) : api_refusal(r);
+
+	if (s)
+		reply_status(r, s);
+	else
+		r->admitted = true;
+}
+
+/* The first call, when the headers are there: sets a reply, admits the request, or suspends it until that can be said. */
+static void begin(struct http *h, struct request *r, const char *method)
 {
 	bool invalid;
 	int e;
@@ -168,21 +181,22 @@ static bool begin(struct http *h, struct request *r, const char *method)
 	e = r->uri ? route_parse(method, r->uri, &r->route) : -ENOMEM;
 	if (e) {
 		reply_status(r, e == -ENOMEM ? status_errno(e) : status_bad_request("the request's URL is malformed"));
-		return true;
+		return;
 	}
 	r->who = peer_identity(h, r->conn, &invalid);
 	if (invalid || (identity_in(r->who, "system:unauthenticated") && !bearer_identity(r))) {
 		r->who = NULL;
 		audit_begin(r);
 		reply_status(r, status_new(401, "Unauthorized", "Unauthorized"));
-		return true;
+		return;
 	}
 	audit_begin(r);
 	if (body_too_large(r)) {
 		reply_too_large(r);
-		return true;
+		return;
 	}
-	return !api_begin(r) || !fair_knock(r);
+	r->denied = impersonate(r);
+	fair_enter(r, admit);
 }
 
 static void refreshed(struct store_wait *w)
@@ -217,10 +231,16 @@ static void serve(struct request *r)
 	store_refresh(r->srv->store, &r->refresh);
 }
 
-static void enter(struct request *r)
+/* The last call: the body is there. */
+static void finish(struct request *r)
 {
+	r->complete = true;
+	if (r->body_seen > REQUEST_BODY_MAX) {
+		reply_too_large(r);
+		return;
+	}
 	audit_body(r);
-	fair_enter(r, serve);
+	serve(r);
 }
 
 static enum MHD_Result on_request(void *cls, struct MHD_Connection *conn, const char *url, const char *method,
@@ -235,9 +255,9 @@ static enum MHD_Result on_request(void *cls, struct MHD_Connection *conn, const 
 	(void)version;
 	if (!r)
 		return MHD_NO;
-	if (!r->started)
-		return begin(cls, r, method) ? send_reply(r) : MHD_YES;
 	if (*len) {
+		if (!r->admitted)
+			return MHD_NO;
 		r->body_seen += *len;
 		if (r->body_seen > BODY_GIVE_UP)
 			return MHD_NO;
@@ -249,14 +269,14 @@ static enum MHD_Result on_request(void *cls, struct MHD_Connection *conn, const 
 	start = clock_mono_ns();
 	resume = r->resume;
 	r->resume = NULL;
-	if (r->body_seen > REQUEST_BODY_MAX)
-		reply_too_large(r);
+	if (!r->started)
+		begin(cls, r, method);
 	else if (resume)
 		resume(r);
-	else
-		enter(r);
+	else if (r->admitted)
+		finish(r);
 	fair_worked(r, clock_mono_ns() - start);
-	return r->resume && !r->response ? MHD_YES : send_reply(r);
+	return !r->response && (r->resume || (r->admitted && !r->complete)) ? MHD_YES : send_reply(r);
 }
 
 /* --- starting and stopping --- */

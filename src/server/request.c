@@ -4,6 +4,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/clock.h"
 #include "base/own.h"
 #include "server/audit.h"
 #include "server/fair.h"
@@ -122,7 +123,7 @@ void reply_obj(struct request *r, unsigned code, struct obj *o)
 	reply_shared(r, code, "application/json", obj_text(o), o->text_len, free_obj, o);
 }
 
-/* A stream whose bytes count as its user's. */
+/* A stream whose making and bytes count as its user's. */
 struct counted {
 	struct request *r;
 	MHD_ContentReaderCallback read;
@@ -133,10 +134,13 @@ struct counted {
 static ssize_t read_counted(void *cls, uint64_t pos, char *out, size_t max)
 {
 	struct counted *c = cls;
+	uint64_t start = c->r->follows ? 0 : clock_mono_ns();
 	ssize_t n = c->read(c->user, pos, out, max);
 
-	if (n > 0)
+	if (start && n > 0)
 		fair_sent(c->r, (uint64_t)n);
+	if (start)
+		fair_worked(c->r, clock_mono_ns() - start);   // looking for what to send may take longer than sending it
 	return n;
 }
 

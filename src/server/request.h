@@ -29,7 +29,9 @@ struct request {
 	struct identity *token_who;          // owned: who a bearer token names
 	struct buf body;
 	size_t body_seen;                    // bytes of body that came, kept or not
-	bool started;
+	bool started, admitted, complete;    // headers seen; allowed; body seen
+	bool follows;                        // its work is done, it goes on while there is something to follow
+	json_t *denied;                      // owned: the answer when its turn has come, known before
 	char *uri;
 
 	struct MHD_Response *response;       // the reply once there is one
@@ -37,7 +39,7 @@ struct request {
 
 	void (*resume)(struct request *r);   // what goes on after a suspension
 	struct flow_ticket ticket;           // fair.h
-	void (*fair_serve)(struct request *r);
+	void (*fair_admit)(struct request *r);
 	struct store_wait refresh;           // a shared store is looked at before the request is served
 	void *state;                         // the handler's, freed by free_state with the request
 	void (*free_state)(void *state);

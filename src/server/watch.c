@@ -211,6 +211,11 @@ enum watch_result watch_next(struct watch *w, struct watch_event *out)
 	return take_flag(s, &w->bookmark_due) ? WATCH_BOOKMARK : WATCH_IDLE;
 }
 
+bool watch_is_starting(const struct watch *w)
+{
+	return w->initial;
+}
+
 bool watch_arm(struct watch *w, void (*suspend)(void *user))
 {
 	struct watch_set *s = store_watches(w->st);

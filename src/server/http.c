@@ -26,6 +26,7 @@
 #include "server/service_token.h"
 #include "server/status.h"
 #include "server/store.h"
+#include "server/tls_push.h"
 
 #define CONNECTIONS_MAX 65536
 #define THREADS 4                    // each walks its idle watches when it resumes a request: more threads, shorter walks
@@ -47,22 +48,33 @@ struct http {
 struct peer {
 	bool known, invalid;
 	struct identity *who;        // NULL: no certificate
+	struct tls_push push;
 };
 
-static const struct identity *peer_identity(struct http *h, struct MHD_Connection *conn, bool *invalid)
+static struct peer *peer_of(struct MHD_Connection *conn)
 {
 	const union MHD_ConnectionInfo *info = MHD_get_connection_info(conn, MHD_CONNECTION_INFO_SOCKET_CONTEXT);
-	struct peer *p = info ? info->socket_context : NULL;
 
-	*invalid = !p;
-	if (!p)
-		return identity_anonymous();
-	if (!p->known) {
-		info = MHD_get_connection_info(conn, MHD_CONNECTION_INFO_GNUTLS_SESSION);
-		if (info)
-			p->who = auth_session(info->tls_session, h->trust, &p->invalid);
-		p->known = true;
+	return info ? info->socket_context : NULL;
+}
+
+/* The first request: the handshake is over. */
+static void meet(struct http *h, struct MHD_Connection *conn, struct peer *p)
+{
+	const union MHD_ConnectionInfo *tls = MHD_get_connection_info(conn, MHD_CONNECTION_INFO_GNUTLS_SESSION);
+	const union MHD_ConnectionInfo *fd = MHD_get_connection_info(conn, MHD_CONNECTION_INFO_CONNECTION_FD);
+
+	if (tls && fd) {
+		p->who = auth_session(tls->tls_session, h->trust, &p->invalid);
+		tls_push_attach(&p->push, tls->tls_session, fd->connect_fd);
 	}
+	p->known = true;
+}
+
+static const struct identity *peer_identity(struct http *h, struct MHD_Connection *conn, struct peer *p, bool *invalid)
+{
+	if (!p->known)
+		meet(h, conn, p);
 	*invalid = p->invalid;
 	return p->who ? p->who : identity_anonymous();
 }
@@ -85,10 +97,12 @@ static void on_connection(void *cls, struct MHD_Connection *conn, void **context
 static void *on_uri(void *cls, const char *uri, struct MHD_Connection *conn)
 {
 	struct http *h = cls;
-	struct request *r = calloc(1, sizeof *r);
+	struct peer *p = peer_of(conn);
+	struct request *r = p ? calloc(1, sizeof *r) : NULL;
 
 	if (!r)
 		return NULL;
+	r->push = &p->push;
 	r->srv = h->srv;
 	r->conn = conn;
 	r->uri = strdup(uri);
@@ -183,7 +197,7 @@ static void begin(struct http *h, struct request *r, const char *method)
 		reply_status(r, e == -ENOMEM ? status_errno(e) : status_bad_request("the request's URL is malformed"));
 		return;
 	}
-	r->who = peer_identity(h, r->conn, &invalid);
+	r->who = peer_identity(h, r->conn, peer_of(r->conn), &invalid);
 	if (invalid || (identity_in(r->who, "system:unauthenticated") && !bearer_identity(r))) {
 		r->who = NULL;
 		audit_begin(r);

@@ -9,6 +9,7 @@
 #include "server/audit.h"
 #include "server/fair.h"
 #include "server/status.h"
+#include "server/tls_push.h"
 
 #define STREAM_BLOCK 16384   // one TLS record
 
@@ -123,19 +124,23 @@ void reply_obj(struct request *r, unsigned code, struct obj *o)
 	reply_shared(r, code, "application/json", obj_text(o), o->text_len, free_obj, o);
 }
 
-/* A stream whose making and bytes count as its user's. */
-struct counted {
+/* A stream: its making and its bytes count as its user's, and a full block is followed by another. */
+struct stream {
 	struct request *r;
 	MHD_ContentReaderCallback read;
 	MHD_ContentReaderFreeCallback free_fn;
 	void *user;
 };
 
-static ssize_t read_counted(void *cls, uint64_t pos, char *out, size_t max)
+static ssize_t read_stream(void *cls, uint64_t pos, char *out, size_t max)
 {
-	struct counted *c = cls;
+	struct stream *c = cls;
 	uint64_t start = c->r->follows ? 0 : clock_mono_ns();
 	ssize_t n = c->read(c->user, pos, out, max);
+
+	c->r->push->more = n == (ssize_t)max;
+	if (!n)
+		tls_push_flush(c->r->push);
 
 	if (start && n > 0)
 		fair_sent(c->r, (uint64_t)n);
@@ -144,9 +149,9 @@ static ssize_t read_counted(void *cls, uint64_t pos, char *out, size_t max)
 	return n;
 }
 
-static void free_counted(void *cls)
+static void free_stream(void *cls)
 {
-	struct counted *c = cls;
+	struct stream *c = cls;
 
 	c->free_fn(c->user);
 	free(c);
@@ -155,18 +160,17 @@ static void free_counted(void *cls)
 void reply_stream(struct request *r, unsigned code, const char *type, MHD_ContentReaderCallback read,
 		  MHD_ContentReaderFreeCallback free_fn, void *user)
 {
-	struct counted *c = r->ticket.flow ? malloc(sizeof *c) : NULL;
-	struct MHD_Response *m;
+	struct stream *c = malloc(sizeof *c);
+	struct MHD_Response *m = NULL;
 
 	if (c) {
-		*c = (struct counted){ r, read, free_fn, user };
-		read = read_counted;
-		free_fn = free_counted;
-		user = c;
+		*c = (struct stream){ r, read, free_fn, user };
+		m = MHD_create_response_from_callback(MHD_SIZE_UNKNOWN, STREAM_BLOCK, read_stream, c, free_stream);
 	}
-	m = MHD_create_response_from_callback(MHD_SIZE_UNKNOWN, STREAM_BLOCK, read, user, free_fn);
-	if (!m)
+	if (!m) {
+		free(c);
 		free_fn(user);
+	}
 	set_reply(r, code, type, m);
 	if (strcmp(r->route.verb, "list"))   // a list, too, is made while it is sent, but does not go on
 		audit_started(r);

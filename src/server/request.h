@@ -19,10 +19,12 @@
 #define REQUEST_BODY_MAX (3u << 20)
 
 struct audit_event;
+struct tls_push;
 
 struct request {
 	struct server *srv;
 	struct MHD_Connection *conn;
+	struct tls_push *push;               // the connection's
 	struct route route;
 	struct audit_event *audit;           // what the audit log will say of it (audit.h); NULL: nothing
 	const struct identity *who;          // lives as long as the request

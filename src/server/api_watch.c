@@ -318,5 +318,5 @@ void api_watch(struct request *r, const struct k8s_kind *k)
 		reply_open_error(r, e);
 		return;
 	}
-	reply_stream(r, 200, "application/json", watch_read, watch_free_http, w);
+	reply_stream(r, 200, "application/json", 0, watch_read, watch_free_http, w);
 }

@@ -307,7 +307,7 @@ static void answered(struct request *r)
 	} else {
 		type = http_head_get(h, "Content-Type");
 		r->state = NULL;   // the response's from here on
-		reply_stream(r, h->code, type && is_clean(type) ? type : "text/plain", read_body, close_stream, st);
+		reply_stream(r, h->code, type && is_clean(type) ? type : "text/plain", 0, read_body, close_stream, st);
 	}
 }
 

@@ -65,8 +65,8 @@ void reply_buf(struct request *r, unsigned code, const char *type, struct buf *b
 void reply_shared(struct request *r, unsigned code, const char *type, const char *data, size_t len, void (*free_fn)(void *user),
 		  void *user);
 
-/* An answer produced piece by piece. read: as MHD_ContentReaderCallback (may suspend the connection and return 0). */
-void reply_stream(struct request *r, unsigned code, const char *type, MHD_ContentReaderCallback read,
+/* An answer produced piece by piece, of about so many bytes (0: not known, it goes on). read: as MHD_ContentReaderCallback (may suspend the connection and return 0). */
+void reply_stream(struct request *r, unsigned code, const char *type, size_t about, MHD_ContentReaderCallback read,
 		  MHD_ContentReaderFreeCallback free_fn, void *user);
 
 #endif

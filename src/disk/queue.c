@@ -262,6 +262,7 @@ void bh_disk_submit(struct bh_disk_queue *q, struct bh_disk_io *io)
 	*r = (struct iof_req){ .op = (enum iof_op)io->op, .flags = io->flags, .off = io->off, .len = io->len, .iov = io->iov,
 			       .iovcnt = io->iovcnt, .extent = io->extent, .queue = q, .done = user_done, .user = io };
 	if (io->op == BH_DISK_FLUSH) r->off = r->len = 0;
+	q->quiet = 0;
 	if (q->nesting) {   // inside done: keep the stack flat
 		list_add(&q->waiting, r);
 		return;
@@ -295,7 +296,7 @@ int bh_disk_queue_poll(struct bh_disk_queue *q)
 		again |= q->unsubmitted > 0;
 		if (again) {
 			idle = false;
-		} else if (idle) {   // called for a late signal of something already handled: or it would call again and again
+		} else if (idle && q->quiet++) {   // called for a late signal of something already handled: or it would call again and again
 			idle = false;
 			wake_clear(q);
 			again = true;

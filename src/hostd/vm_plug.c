@@ -44,9 +44,11 @@ static int add_file(void *user, const char *path, enum bh_disk_file what, bool w
 	struct plug *p = user;
 	size_t i;
 	json_t *f;
-	json_array_foreach(p->files, i, f)   // two disks with one parent
-		if (!writable && !strcmp(json_string_value(json_object_get(f, "path")), path))
+	json_array_foreach(p->files, i, f) {   // two disks with one parent
+		int had = p->fds[json_integer_value(json_object_get(f, "fd"))];
+		if (!writable && !strcmp(json_string_value(json_object_get(f, "path")), path) && (fcntl(had, F_GETFL) & O_ACCMODE) == O_RDONLY)
 			return 0;
+	}
 	int fd = open(path, (writable ? O_RDWR : O_RDONLY) | (writable && what == BH_DISK_FILE_SIDE ? O_CREAT : 0) | O_CLOEXEC | O_NOCTTY, 0640);
 	if (fd < 0 && errno == ENOENT && !writable)
 		return 0;                  // what was never written; if it is needed, the disk says so

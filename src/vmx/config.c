@@ -338,6 +338,7 @@ static int plug_files(const json_t *o, const int *fds, size_t nfds, struct vmx_f
 		if (rc)
 			return rc;
 		files[i].fd = fd;
+		files[i].given = false;
 		*nfiles = (unsigned)i + 1;
 	}
 	return 0;

@@ -4,7 +4,6 @@
 
 #include <bulkhead/disk.h>
 #include <errno.h>
-#include <fcntl.h>
 #include <signal.h>
 #include <stdarg.h>
 #include <stdio.h>
@@ -18,7 +17,6 @@
 #include "base/evloop.h"
 #include "base/file.h"
 #include "base/log.h"
-#include "base/usock.h"
 #include "virtio/balloon.h"
 #include "virtio/blk.h"
 #include "virtio/net.h"
@@ -28,6 +26,7 @@
 #include "vmx/console.h"
 #include "vmx/devthread.h"
 #include "vmx/engine.h"
+#include "vmx/handed.h"
 #include "vmx/shed.h"
 
 #define GUEST_CID 3
@@ -269,20 +268,6 @@ int vm_save(struct vm *vm, int state_fd, int memory_fd, struct err *e)
 
 // ---- a VM that waited
 
-struct handed { struct vmx_file file[USOCK_FDS_MAX]; unsigned count; };   // files of its disks, by whoever may open them
-
-static int handed_open(void *user, const char *path, bool writable)
-{
-	const struct handed *h = user;
-	for (unsigned i = 0; i < h->count; i++) {
-		bool fits = !writable || (fcntl(h->file[i].fd, F_GETFL) & O_ACCMODE) == O_RDWR;
-		int fd = strcmp(h->file[i].path, path) || !fits ? -ENOENT : fcntl(h->file[i].fd, F_DUPFD_CLOEXEC, 3);
-		if (fd != -ENOENT)
-			return fd < 0 ? -errno : fd;
-	}
-	return -ENOENT;
-}
-
 static int plug_disks(struct vm *vm, unsigned first, struct err *e)
 {
 	unsigned n = vm->config->ndisks;
@@ -331,8 +316,7 @@ int vm_plug(struct vm *vm, const int *fds, size_t nfds, struct err *e)
 	} else {
 		vm->config->ndisks = first;
 	}
-	for (unsigned i = 0; i < h.count; i++)
-		free(h.file[i].path);
+	handed_fini(&h);
 	if (!rc && vm->ops->has_transport)
 		rc = plug_nets(vm, e);
 	if (!rc)

@@ -4,7 +4,7 @@
 //
 //	pager-bench [ROUNDS]        (default 40 of each case; medians)
 //
-// hot: the same 16 pages (of any of the guests) over and over; random: 4096 pages; both once before the clock runs; cold: one
+// Warm: the same 16, 64 or 4096 pages (of any of the guests), once before the clock runs and then over and over; cold: one
 // look-up after 64 MiB of other memory was read, which empties caches and TLB. List and tree get 10^4 and 10^5 regions at
 // most: setting them up takes too long.
 //
@@ -21,7 +21,8 @@
 #include "base/err.h"
 #include "pager/pager.h"
 
-enum { PROBES = 4096, HOT = 16, COLD = 64, LOADS = 4 };
+enum { PROBES = 4096, COLD = 64, LOADS = 4, SETS = 3 };
+static const uint32_t set_size[SETS] = { 16, 64, PROBES };
 
 struct region { uint64_t first, pages; struct region *next; };
 
@@ -148,25 +149,24 @@ static void must(int rc, const struct err *e)
 
 static void measure(bool with_cold)
 {
-	static double hot[WAYS][1000], random_[WAYS][1000], far[WAYS][COLD];
+	static double warm[SETS][WAYS][1000], far[WAYS][COLD];
 	bool use[WAYS] = { true, true, vms == 1, vms == 1 && tree, vms == 1 && regions <= 10000 };
 	for (unsigned r = 0; r < rounds; r++)
-		for (int w = 0; w < WAYS; w++) {
-			uint32_t times = w == LIST && regions > 100 ? 200 : 20000;
-			hot[w][r] = use[w] ? lookups(way[w].find, HOT, times) : 0;
-			random_[w][r] = use[w] ? lookups(way[w].find, PROBES, times) : 0;
-		}
+		for (int k = 0; k < SETS; k++)
+			for (int w = 0; w < WAYS; w++) {
+				uint32_t times = w == LIST && regions > 100 ? 200 : 20000;
+				warm[k][w][r] = use[w] ? lookups(way[w].find, set_size[k], times) : 0;
+			}
 	double clock = clock_cost();
 	for (uint32_t i = 0; with_cold && i < COLD; i++)
 		for (int w = 0; w < WAYS; w++)
 			far[w][i] = use[w] ? cold(way[w].find, i) - clock : 0;
 	for (int w = 0; w < WAYS; w++) {
+		for (int k = 0; use[w] && k < SETS; k++)
+			printf(" %.1f /", median(warm[k][w], rounds));
 		if (use[w] && with_cold)
-			printf(" %5.1f /%6.1f /%6.0f |", median(hot[w], rounds), median(random_[w], rounds), median(far[w], COLD));
-		else if (use[w])
-			printf(" %5.1f /%6.1f /      |", median(hot[w], rounds), median(random_[w], rounds));
-		else
-			printf("                        |");
+			printf(" %.0f", median(far[w], COLD));
+		printf(" |");
 	}
 }
 
@@ -267,7 +267,7 @@ static void row(uint64_t mib, uint32_t vads, uint32_t guests, bool touched, bool
 	struct pager_trace t;
 	uint32_t steps = 0, most = 0, lines = 0;
 	set_up(mib << 8, vads, guests, touched);
-	printf("| %6lu | %7u | %4u | %-8s |", (unsigned long)mib, vads, guests, touched ? "resident" : "never");
+	printf("| %lu | %u | %u | %s |", (unsigned long)mib, vads, guests, touched ? "resident" : "never");
 	measure(with_cold);
 	for (uint32_t i = 0; i < PROBES; i++) {
 		pager_lookup_traced(vm[probe[i].at], probe[i].page, &t);
@@ -287,8 +287,8 @@ int main(int argc, char **argv)
 		rounds = (unsigned)atoi(argv[1]) < 1000 ? (unsigned)atoi(argv[1]) : 1000;
 	other = mmap(NULL, 64u << 20, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
 	memset(other, 1, 64u << 20);
-	puts("ns: hot / random / cold; steps of the walk; cache lines beside the VM's own\n");
-	puts("| MiB    | VADs    | VMs  | pages    | walk                    | bare                   | sorted array           | red-black tree         | list                   | steps | lines |");
+	puts("ns: 16 pages / 64 pages / 4096 pages / cold; steps of the walk; cache lines beside the VM's own\n");
+	puts("| MiB | VADs | VMs | pages | walk | bare | sorted array | red-black tree | list | steps | lines |");
 	puts("|---|---|---|---|---|---|---|---|---|---|---|");
 	for (uint32_t vads = 1; vads <= 1000000; vads *= 10)
 		row(4096, vads, 1, false, true);

@@ -83,8 +83,9 @@ uint32_t vm_pid(const struct vm *vm);      // of vmx
 const uint8_t *vm_memory_id(const struct vm *vm);
 const char *vm_vsock_path(const struct vm *vm);
 
-/* End the VM: kill at once. Waits until its process is gone (at most a few seconds, then SIGKILL). Any thread. */
-void vm_kill(struct vm *vm);
+/* End the VM: kill at once. Waits until its process is gone (at most a few seconds, then SIGKILL). Whether it is: one that hangs in the
+ * kernel still has its user, files and devices. Any thread. */
+bool vm_kill(struct vm *vm);
 
 /* Forget the VM (it goes on if alive). Waits for the watcher thread. NULL allowed. */
 void vm_close(struct vm *vm);

@@ -219,6 +219,17 @@ int vm_resize(struct vm *vm, const char *serial, uint64_t size_bytes, struct err
 	return request(vm, &rq.head, sizeof(rq), &reply, sizeof(reply), e);
 }
 
+int vm_balloon(struct vm *vm, uint64_t target_bytes, struct err *e)
+{
+	struct vmx_balloon rq = {.head = {.type = VMX_MSG_BALLOON}, .target_bytes = target_bytes};
+	struct vmx_msg reply;
+	int rc = request(vm, &rq.head, sizeof(rq), &reply, sizeof(reply), e);
+	if (!rc)
+		atomic_store(&vm->balloon_asked, target_bytes);
+	return rc;
+}
+
+uint64_t vm_balloon_asked(const struct vm *vm) { return atomic_load(&vm->balloon_asked); }
 bool vm_alive(const struct vm *vm) { return !atomic_load(&vm->ended); }
 uint32_t vm_pid(const struct vm *vm) { return (uint32_t)vm->pid; }
 const char *vm_vsock_path(const struct vm *vm) { return vm->vsock_path; }

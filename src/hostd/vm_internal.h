@@ -28,6 +28,7 @@ struct vm {
 	void *user;
 	struct pager_client *pager;   // borrowed; NULL: the memory is not paged
 	uint8_t memory_id[16];
+	_Atomic uint64_t balloon_asked;
 };
 
 /* Ask vmx: fds (borrowed) go with the request, whose version and id are filled in; the first reply_len bytes of the answer are copied. One

@@ -17,6 +17,8 @@
 #include "bulkhead/disk.h"
 #include "vm_internal.h"
 
+#define PLUG_FILES_MAX (USOCK_FDS_MAX - 2)   // in a message, beside what all of it is, and the network card
+
 struct plug {
 	int fds[USOCK_FDS_MAX];    // of the message, owned; 0: what all of this is
 	size_t count;
@@ -36,7 +38,7 @@ static int add_fd(struct plug *p, int fd, struct err *e)
 		return 0;
 	}
 	close(fd);
-	return err_set(e, ENOTSUP, "its disks consist of more than %d files", USOCK_FDS_MAX - 2);
+	return err_set(e, ENOTSUP, "its disks consist of more than %d files", PLUG_FILES_MAX);
 }
 
 static int add_file(void *user, const char *path, enum bh_disk_file what, bool writable, struct err *e)
@@ -83,6 +85,34 @@ static int add_net(struct plug *p, json_t *nets, const struct vm_config *c, stru
 	int rc = fd < 0 ? err_sys(e, errno, "plug a network card") : add_fd(p, fd, e);
 	if (!rc && json_array_append_new(nets, json_pack("{s:i, s:s, s:b}", "tap_fd", (int)p->count - 1, "mac", c->mac, "vnet_hdr", c->vnet_hdr)))
 		rc = err_sys(e, ENOMEM, "plug a network card");
+	return rc;
+}
+
+struct count { const char *path[USOCK_FDS_MAX]; size_t count; };
+
+static int count_file(void *user, const char *path, enum bh_disk_file what, bool writable, struct err *e)
+{
+	struct count *n = user;
+	(void)what;
+	for (size_t i = 0; !writable && i < n->count; i++)
+		if (!strcmp(n->path[i], path))
+			return 0;
+	if (!writable && access(path, F_OK))
+		return 0;
+	if (n->count == PLUG_FILES_MAX)
+		return err_set(e, ENOTSUP, "its disks consist of more than %d files", PLUG_FILES_MAX);
+	n->path[n->count] = strdup(path);
+	return n->path[n->count++] ? 0 : err_sys(e, ENOMEM, "look at disks");
+}
+
+int vm_plug_check(const struct vm_config *c, struct err *e)
+{
+	struct count n = {.count = 0};
+	int rc = 0;
+	for (size_t i = 0; i < c->disks_count && !rc; i++)
+		rc = bh_disk_files(c->disks[i].path, c->disks[i].read_only, count_file, &n, e);
+	while (n.count)
+		free((char *)n.path[--n.count]);
 	return rc;
 }
 

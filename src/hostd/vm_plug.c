@@ -17,8 +17,6 @@
 #include "bulkhead/disk.h"
 #include "vm_internal.h"
 
-#define PLUG_FILES_MAX (USOCK_FDS_MAX - 2)   // in a message, beside what all of it is, and the network card
-
 struct plug {
 	int fds[USOCK_FDS_MAX];    // of the message, owned; 0: what all of this is
 	size_t count;
@@ -38,7 +36,7 @@ static int add_fd(struct plug *p, int fd, struct err *e)
 		return 0;
 	}
 	close(fd);
-	return err_set(e, ENOTSUP, "its disks consist of more than %d files", PLUG_FILES_MAX);
+	return err_set(e, ENOTSUP, "its disks and its network card are more than %d files", USOCK_FDS_MAX - 1);
 }
 
 static int add_file(void *user, const char *path, enum bh_disk_file what, bool writable, struct err *e)
@@ -88,7 +86,7 @@ static int add_net(struct plug *p, json_t *nets, const struct vm_config *c, stru
 	return rc;
 }
 
-struct count { const char *path[USOCK_FDS_MAX]; size_t count; };
+struct count { const char *path[USOCK_FDS_MAX]; size_t count, room; };
 
 static int count_file(void *user, const char *path, enum bh_disk_file what, bool writable, struct err *e)
 {
@@ -99,15 +97,17 @@ static int count_file(void *user, const char *path, enum bh_disk_file what, bool
 			return 0;
 	if (!writable && access(path, F_OK))
 		return 0;
-	if (n->count == PLUG_FILES_MAX)
-		return err_set(e, ENOTSUP, "its disks consist of more than %d files", PLUG_FILES_MAX);
+	if (n->count == n->room)
+		return err_set(e, ENOTSUP, "its disks consist of more than %zu files", n->room);
 	n->path[n->count] = strdup(path);
 	return n->path[n->count++] ? 0 : err_sys(e, ENOMEM, "look at disks");
 }
 
 int vm_plug_check(const struct vm_config *c, struct err *e)
 {
-	struct count n = {.count = 0};
+	/* Beside what all of it is, and the network card's queues. */
+	struct count n = {.room = USOCK_FDS_MAX - 1 - (c->tap_fd >= 0)};
+	n.room -= c->queue_fds < n.room ? c->queue_fds : n.room;
 	int rc = 0;
 	for (size_t i = 0; i < c->disks_count && !rc; i++)
 		rc = bh_disk_files(c->disks[i].path, c->disks[i].read_only, count_file, &n, e);

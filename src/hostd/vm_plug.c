@@ -100,6 +100,36 @@ static int add_net(struct plug *p, json_t *nets, const struct vm_config *c, stru
 	return rc;
 }
 
+struct count { const char *path[USOCK_FDS_MAX]; size_t count, room; };
+
+static int count_file(void *user, const char *path, enum bh_disk_file what, bool writable, struct err *e)
+{
+	struct count *n = user;
+	(void)what;
+	for (size_t i = 0; !writable && i < n->count; i++)
+		if (!strcmp(n->path[i], path))
+			return 0;
+	if (!writable && access(path, F_OK))
+		return 0;
+	if (n->count == n->room)
+		return err_set(e, ENOTSUP, "its disks consist of more than %zu files", n->room);
+	n->path[n->count] = strdup(path);
+	return n->path[n->count++] ? 0 : err_sys(e, ENOMEM, "look at disks");
+}
+
+int vm_plug_check(const struct vm_config *c, struct err *e)
+{
+	/* Beside what all of it is, and the network card's queues. */
+	struct count n = {.room = USOCK_FDS_MAX - 1 - (c->tap_fd >= 0)};
+	n.room -= c->queue_fds < n.room ? c->queue_fds : n.room;
+	int rc = 0;
+	for (size_t i = 0; i < c->disks_count && !rc; i++)
+		rc = bh_disk_files(c->disks[i].path, c->disks[i].read_only, count_file, &n, e);
+	while (n.count)
+		free((char *)n.path[--n.count]);
+	return rc;
+}
+
 int vm_plug(struct vm *vm, const struct vm_config *c, struct err *e)
 {
 	struct plug p = {.count = 0};

@@ -10,7 +10,7 @@ setup_file() {
 	python3 "$BATS_TEST_DIRNAME/odd_image.py" hundred "$ROOT/hundred" "$CACHE/demo/busybox"
 	python3 "$BATS_TEST_DIRNAME/odd_image.py" strange "$ROOT/strange" "$CACHE/demo/python3"
 	all_of load_odd hundred strange
-	$K create configmap pages --from-literal=index.html="a page of one's own"
+	$K create configmap pages --from-literal=index.html=$'a page of one\'s own\n'
 	$K create configmap scripts --from-file="$BATS_TEST_DIRNAME/../images"
 	$K apply -f - <<-END
 	apiVersion: v1
@@ -61,7 +61,7 @@ java() { curl -s --max-time "${2:-60}" "http://$(ip_of java):8080/$1"; }
 	wait_for 90 phase_is nginx Running
 	local url; url=http://$(ip_of nginx)/
 	wait_for 20 curl -sf "$url"
-	seq 100 | xargs -P 20 -I{} curl -sf -w '\n' "$url" | sort | uniq -c | grep -q "100 a page of one's own"
+	seq 100 | xargs -P 20 -I{} curl -sf "$url" | sort | uniq -c | grep -q "100 a page of one's own"
 	$K logs nginx | grep -c '"GET / HTTP/1.1" 200' | grep -qx '10[0-9]'
 	$K exec nginx -- nginx -s quit
 	wait_for 30 phase_is nginx Succeeded
@@ -78,7 +78,7 @@ java() { curl -s --max-time "${2:-60}" "http://$(ip_of java):8080/$1"; }
 	[ "$($K exec redis -- redis-cli get greeting)" = "hello there" ]
 	[ "$($K exec redis -- sh -c 'redis-benchmark -q -n 2000 -c 20 -t set,get | tr "\r" "\n" | grep -c "requests per second"')" -ge 2 ]
 	$K exec redis -- redis-cli shutdown save || true
-	wait_for 60 restarts_are redis 1
+	wait_for 120 restarts_are redis 1
 	wait_for 30 answers ping
 	exec 7<>"/dev/tcp/$(ip_of redis)/6379"
 	printf 'GET greeting\r\nQUIT\r\n' >&7
@@ -91,7 +91,7 @@ java() { curl -s --max-time "${2:-60}" "http://$(ip_of java):8080/$1"; }
 	pod python3 'command: [python3, /script/modules.py], volumeMounts: [{name: s, mountPath: /script}]' \
 		'volumes: [{name: s, configMap: {name: scripts}}]'
 	wait_for 90 phase_is python3 Running
-	wait_for 60 curl -sf "http://$(ip_of python3):8000/etc/os-release"
+	wait_for 240 curl -sf "http://$(ip_of python3):8000/etc/os-release"
 	[ "$($K logs python3 | head -1)" = '[499500, 5050, "OpenSSL", 1]' ]
 	$K delete pod python3 --grace-period=1
 }
@@ -106,25 +106,25 @@ java() { curl -s --max-time "${2:-60}" "http://$(ip_of java):8080/$1"; }
 @test "every odd kind of file is what it was, can be used and changed" {
 	pod strange 'command: [python3, /script/strange.py], volumeMounts: [{name: s, mountPath: /script}]' \
 		'restartPolicy: Never, volumes: [{name: s, configMap: {name: scripts}}]'
-	wait_for 90 phase_is strange Succeeded || { $K logs strange >&2; false; }
+	wait_for 240 phase_is strange Succeeded || { $K logs strange >&2; false; }
 	[ "$($K logs strange)" = "everything was looked at" ]
 	$K delete pod strange
 }
 
 @test "PostgreSQL: a table outlives a VM that is killed, and its pod" {
-	wait_for 240 ready postgres
+	wait_for 600 ready postgres
 	sql 'create table people (id serial primary key, name text unique); insert into people (name) values ($$Ada$$), ($$Grace$$)'
 	sql 'insert into people (name) select $$p$$ || n from generate_series(1, 5000) n; create index on people (name)'
 	[ "$(sql 'select count(*) from people')" = 5002 ]
 	[ "$(sql 'show dynamic_shared_memory_type')" = posix ]
 	kill -9 "$(vm_pid postgres)"
-	wait_for 60 restarts_are postgres 1
-	wait_for 120 ready postgres
+	wait_for 120 restarts_are postgres 1
+	wait_for 300 ready postgres
 	[ "$(sql 'select count(*), max(id) from people')" = '5002|5002' ]
 	sql 'insert into people (name) values ($$Edsger$$)'
 	$K delete pod postgres
 	database
-	wait_for 120 ready postgres
+	wait_for 300 ready postgres
 	[ "$(sql 'select name from people order by id desc limit 1')" = Edsger ]
 	$K logs postgres | grep -q 'database system was shut down at'      # and not: was interrupted
 	run sql 'insert into people (name) values ($$Ada$$)'
@@ -134,18 +134,18 @@ java() { curl -s --max-time "${2:-60}" "http://$(ip_of java):8080/$1"; }
 }
 
 @test "Java knows the limit of its memory, keeps to it, and is OOMKilled when it does not" {
-	wait_for 240 ready java
+	wait_for 600 ready java
 	[[ $(java "") == "hello from Java 17."* ]]
 	read -r heap machine processors < <(java memory)
 	echo "heap $heap, machine $machine, processors $processors"
 	[ "$machine" = $((320 << 20)) ]
 	[ "$heap" -gt $((140 << 20)) ] && [ "$heap" -le $((160 << 20)) ]
-	[[ $(java heap 120) == "OutOfMemoryError after 1"??" MiB" ]]
+	[[ $(java heap 300) == "OutOfMemoryError after 1"??" MiB" ]]
 	[[ $(java "") == "hello from Java 17."* ]]
 	restarts_are java 0
-	java beyond 120 || true
-	wait_for 60 restarts_are java 1
+	java beyond 300 || true
+	wait_for 120 restarts_are java 1
 	[ "$($K get pod java -o jsonpath='{.status.containerStatuses[0].lastState.terminated.reason}')" = OOMKilled ]
-	wait_for 120 ready java
+	wait_for 300 ready java
 	$K delete pod java
 }

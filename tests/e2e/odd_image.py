@@ -156,6 +156,7 @@ def strange():
     one.link("strange/to-latin", latin[8:].decode("utf-8", "surrogateescape"))
     one.add("strange/fifo", tarfile.FIFOTYPE, mode=0o666).add("strange/zero", tarfile.CHRTYPE, devmajor=1, devminor=5, mode=0o666)
     one.add("strange/disk", tarfile.BLKTYPE, devmajor=259, devminor=70000, mode=0o600)
+    one.add("strange/scratch", tarfile.BLKTYPE, devmajor=254, devminor=0, mode=0o666)   # the pod's own disk, as its guest calls it
     one.add("strange/-rf").add("strange/ ").add("strange/\t\x01\x7f").add("strange/*?[a]").add("strange/a:b,c=d").add("strange/\\")
     one.add("strange/...").add("strange/.wh_no_whiteout", data=b"kept").add("strange/wh.not", data=b"kept")
     one.dir("strange/becomes-link").add("strange/becomes-link/lost").link("strange/becomes-dir", "secret")

@@ -7,6 +7,9 @@
 #include "base/jpath.h"
 #include "events.h"
 #include "pod.h"
+#include "pod_containers.h"
+
+#define EXIT_REFUSED 128
 
 /* Why it cannot run here, a sentence; NULL: it can. */
 static const char *obstacle(const json_t *pod, const char **reason)
@@ -41,5 +44,9 @@ bool pod_refused(struct pod *p)
 	free(p->message);
 	p->message = strdup(why);
 	events_emit(p->host->events, p->seen, NULL, "Warning", reason, "%s", why);
+	/* Whoever waits for a container to start (kubectl debug does) learns that it never will. */
+	for (size_t i = 0; i < p->containers_count; i++)
+		if (p->containers[i].phase == CONTAINER_WAITING)
+			container_set_terminated(p, &p->containers[i], EXIT_REFUSED, 0, reason, why, 0, 0);
 	return true;
 }

@@ -4,7 +4,8 @@
 
 torture.py BIN-FOLDER WORK-FOLDER KILLS sqlite|etcd [SEED]
 
-One kill in four of a SQLite server hits it while it starts, the others after some more acknowledged writes.
+One kill in four of a SQLite server hits it while it starts, the others after some more acknowledged writes. SIGTERM to this
+program ends the kills before their number is reached; everything is checked as usual.
 
 Writers note each acknowledged write in WORK-FOLDER/acknowledged and in memory; one object belongs to one writer and
 carries a number that grows by one with every write. A write without an answer may have happened or not, nothing else.
@@ -30,7 +31,7 @@ SEED = int(sys.argv[5]) if len(sys.argv) > 5 else random.randrange(1 << 30)
 random.seed(SEED)
 PATH = "/api/v1/namespaces/default/configmaps"
 WRITERS, KEYS = 4, 12
-over = threading.Event()
+over, enough = threading.Event(), threading.Event()
 failures, processes = [], {}
 lock = threading.Lock()
 stats = {"acknowledged": 0, "unanswered": 0, "events": 0, "relists": 0, "conflicts": 0, "while it started": 0}
@@ -311,7 +312,8 @@ def main():
     for t in writers + watchers:
         t.start()
     began, kills = time.monotonic(), 0
-    while kills < KILLS:
+    signal.signal(signal.SIGTERM, lambda *_: enough.set())
+    while kills < KILLS and not enough.is_set():
         if not MEMBERS and kills % 4 == 3:
             time.sleep(random.uniform(0, 0.1))
             stats["while it started"] += 1

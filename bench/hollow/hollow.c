@@ -330,6 +330,7 @@ int main(int argc, char **argv)
 	while (first.busy)
 		pool_run(&pool, 100);
 	calls_tell("first", &whose);
+	conn_close(first.conn);   // the server would, after two minutes
 	printf("start: %u hosts with %u pods each, resident %.1f MiB\n", opt.hosts, opt.pods, memory_mib());
 	register_hosts(&setup);
 	follow("follow");

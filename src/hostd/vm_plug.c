@@ -44,9 +44,11 @@ static int add_file(void *user, const char *path, enum bh_disk_file what, bool w
 	struct plug *p = user;
 	size_t i;
 	json_t *f;
-	json_array_foreach(p->files, i, f)   // two disks with one parent
-		if (!writable && !strcmp(json_string_value(json_object_get(f, "path")), path))
+	json_array_foreach(p->files, i, f) {   // two disks with one parent
+		int had = p->fds[json_integer_value(json_object_get(f, "fd"))];
+		if (!writable && !strcmp(json_string_value(json_object_get(f, "path")), path) && (fcntl(had, F_GETFL) & O_ACCMODE) == O_RDONLY)
 			return 0;
+	}
 	int fd = open(path, (writable ? O_RDWR : O_RDONLY) | (writable && what == BH_DISK_FILE_SIDE ? O_CREAT : 0) | O_CLOEXEC | O_NOCTTY, 0640);
 	if (fd < 0 && errno == ENOENT && !writable)
 		return 0;                  // what was never written; if it is needed, the disk says so
@@ -75,13 +77,25 @@ static int add_disks(struct plug *p, json_t *disks, const struct vm_config *c, s
 	return rc;
 }
 
+static int add_queue(struct plug *p, int queue, struct err *e)
+{
+	int fd = fcntl(queue, F_DUPFD_CLOEXEC, 3);
+	return fd < 0 ? err_sys(e, errno, "plug a network card") : add_fd(p, fd, e);
+}
+
 static int add_net(struct plug *p, json_t *nets, const struct vm_config *c, struct err *e)
 {
-	int fd = c->tap_fd < 0 ? -1 : fcntl(c->tap_fd, F_DUPFD_CLOEXEC, 3);
 	if (c->tap_fd < 0)
 		return 0;
-	int rc = fd < 0 ? err_sys(e, errno, "plug a network card") : add_fd(p, fd, e);
-	if (!rc && json_array_append_new(nets, json_pack("{s:i, s:s, s:b}", "tap_fd", (int)p->count - 1, "mac", c->mac, "vnet_hdr", c->vnet_hdr)))
+	json_t *more = json_array();
+	int rc = add_queue(p, c->tap_fd, e), first = (int)p->count - 1;
+	for (size_t i = 0; i < c->queue_fds && !rc; i++) {
+		rc = add_queue(p, c->queue_fd[i], e);
+		if (!rc && json_array_append_new(more, json_integer((int)p->count - 1)))
+			rc = err_sys(e, ENOMEM, "plug a network card");
+	}
+	json_t *net = json_pack("{s:i, s:s, s:b, s:o}", "tap_fd", first, "mac", c->mac, "vnet_hdr", c->vnet_hdr, "queue_fds", more);
+	if (json_array_append_new(nets, net) && !rc)
 		rc = err_sys(e, ENOMEM, "plug a network card");
 	return rc;
 }

@@ -401,7 +401,7 @@ int waiting_start(const struct host *h, unsigned count, struct waiting **out, st
 	if (asprintf(&dir, "%s/waiting", h->root) < 0)
 		return err_sys(e, ENOMEM, "clones that wait");
 	end_leftovers(dir);
-	if (!count || !h->templates || strcmp(h->engine, "qemu"))   // the other engine has no way to give a running guest a device
+	if (!count || !h->templates)
 		return 0;
 	struct waiting *w = calloc(1, sizeof(*w));
 	if (!w)

@@ -47,6 +47,7 @@ struct watch_set {
 	size_t count;
 	uint64_t next_id;
 	uint64_t published;              // changes up to here have been offered to the armed watches
+	uint64_t due_ns;                 // when the timer thread looks next at all watches
 	int epoll_fd, event_fd;          // hang-ups, and a kick for the timer thread
 	pthread_t timer;
 	bool stopping;

@@ -153,7 +153,8 @@ static void *timer_main(void *arg)
 				end_by_id(s, ev[i].data.u64);
 			else if (read(s->event_fd, &kicks, sizeof kicks) < 0)
 				kicks = 0;
-		timeout = sleep_ms(now, sweep(s, now));
+		s->due_ns = sweep(s, now);
+		timeout = sleep_ms(now, s->due_ns);
 		if (s->stopping) {
 			pthread_mutex_unlock(&s->lock);
 			return NULL;
@@ -176,6 +177,7 @@ void watch_set_add(struct watch_set *s, struct watch *w, uint64_t timeout_ns)
 {
 	struct watch **group = &s->groups[group_of(w)];
 	uint64_t now = clock_mono_ns();
+	bool kick;
 
 	pthread_mutex_lock(&s->lock);
 	w->id = ++s->next_id;
@@ -188,12 +190,13 @@ void watch_set_add(struct watch_set *s, struct watch *w, uint64_t timeout_ns)
 		w->bookmark_ns = now + BOOKMARK_NS;
 	if (timeout_ns)
 		w->deadline_ns = now + timeout_ns;
+	kick = (w->bookmark_ns && w->bookmark_ns < s->due_ns) || (w->deadline_ns && w->deadline_ns < s->due_ns);
 	pthread_mutex_unlock(&s->lock);
 	if (w->hangup_fd >= 0) {
 		struct epoll_event ev = { .events = EPOLLRDHUP | EPOLLONESHOT, .data.u64 = w->id };
 		epoll_ctl(s->epoll_fd, EPOLL_CTL_ADD, w->hangup_fd, &ev);
 	}
-	if (w->bookmark_ns || w->deadline_ns)
+	if (kick)
 		kick_timer(s);
 }
 
@@ -249,6 +252,7 @@ struct watch_set *watch_set_new(struct store *st)
 	if (!s)
 		return NULL;
 	s->st = st;
+	s->due_ns = UINT64_MAX;
 	pthread_mutex_init(&s->lock, NULL);
 	s->epoll_fd = epoll_create1(EPOLL_CLOEXEC);
 	s->event_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);

@@ -276,8 +276,8 @@ bool pager_untouched(const struct pager_vm *vm, uint64_t page)
 	uint32_t entry = page >= vm->pages ? 0 : atomic_load_explicit(walk_entry(vm, page, NULL), memory_order_acquire);
 	if (STATE_OF(entry) != PAGER_UNLOADED)
 		return false;
-	const struct frame *f = walk_frame(vm, entry, NULL);
-	return f->flags & FRAME_PROTOTYPE && f->vad != vm->discarded;
+	/* By number: the record is not ours to read without a claim. */
+	return FRAME_OF(entry) >= vm->pager->first_place && FRAME_OF(entry) != vad_prototype(vm, vm->discarded);
 }
 
 int pager_age(const struct pager_vm *vm, uint64_t page, uint16_t now)

@@ -130,6 +130,34 @@ static void steps_are_constant(void **state)
 	}
 }
 
+/* Small guests' tables lie side by side and are used again: a new guest finds nothing in its own, and never another's. */
+static void tables_are_used_again(void **state)
+{
+	(void)state;
+	static const uint64_t pages[] = { 100, 1 << 12, 1 << 14, 100 << 8, 384 << 8, 1 << 18, (1 << 18) + 1, 1 << 19, (3 << 19) + 1 };
+	enum { N = sizeof(pages) / sizeof(pages[0]) };
+	struct pager *p = new_pager(10000, 100, 2 * N);
+	for (int round = 0; round < 3; round++) {
+		struct pager_vm *vm[2 * N];
+		for (int i = 0; i < 2 * N; i++) {
+			vm[i] = new_vm(p, pages[i / 2]);
+			for (uint64_t at = 0; at < pages[i / 2]; at += pages[i / 2] < 10000 ? 1 : 997)
+				assert_int_equal(pager_state(vm[i], at), PAGER_NONE);
+			assert_int_equal(pager_state(vm[i], pages[i / 2] - 1), PAGER_NONE);
+		}
+		for (int i = 0; i < 2 * N; i++)
+			assert_int_equal(pager_map(vm[i], 0, pages[i / 2], i % 2 ? &one.backing : &two.backing, (uint64_t)i, NULL), 0);
+		for (int i = 0; i < 2 * N; i++) {
+			assert_source(vm[i], 0, i % 2 ? &one.backing : &two.backing, (uint64_t)i);
+			assert_source(vm[i], pages[i / 2] - 1, i % 2 ? &one.backing : &two.backing, (uint64_t)i + pages[i / 2] - 1);
+		}
+		for (int i = 2 * N; i-- > 0;)
+			pager_vm_free(vm[i]);
+		assert_empty(p);
+	}
+	pager_free(p);
+}
+
 // ---- One page's life ----
 
 static void life_of_a_page(void **state)
@@ -474,6 +502,7 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(steps_are_constant),
+		cmocka_unit_test(tables_are_used_again),
 		cmocka_unit_test(life_of_a_page),
 		cmocka_unit_test(around),
 		cmocka_unit_test(records_run_out),

@@ -84,9 +84,9 @@ toucher() { pod "$1" 'exec /tools/toucher 220'; }
 	[ "$(vm one balloonedBytes)" -le $(((all * 3 / 8) << 20)) ]
 	"$BIN/bulkhead" vm ls --root "$ROOT" | grep -E ' BALLOONED '
 	# The same in the statistics that the node gives.
-	local node stats
-	node=$($K get node -o jsonpath='{.items[0].metadata.name}')
-	stats=$($K get --raw "/api/v1/nodes/$node/proxy/stats/summary")
+	local at stats
+	at=https://$($K get node -o jsonpath='{.items[0].status.addresses[0].address}:{.items[0].status.daemonEndpoints.kubeletEndpoint.Port}')
+	stats=$(curl -s -m 20 --cacert "$ROOT/pki/ca.crt" --cert "$ROOT/pki/kubelet-client.crt" --key "$ROOT/pki/kubelet-client.key" "$at/stats/summary")
 	jq -e '.pods[] | select(.podRef.name == "one") | .memory.workingSetBytes > 200000000
 		and (.bulkheadMemory | .balloonedBytes >= 150000000 and .residentBytes > 0 and .compressedBytes > 0 and has("sharedBytes"))' <<<"$stats"
 }

@@ -9,6 +9,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/socket.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -104,6 +105,18 @@ static int net_init(struct vm *vm, unsigned n, struct err *e)
 	return 0;
 }
 
+/* In a VM that waits: a card whose other end nobody reads, for the guest to try its driver on. */
+static int rehearsal_init(struct vm *vm, struct err *e)
+{
+	const unsigned n = SLOT_REHEARSAL - SLOT_NET;
+	struct vmx_net_config *c = &vm->config->net[n];
+	int ends[2];
+	if (socketpair(AF_UNIX, SOCK_DGRAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0, ends))
+		return err_sys(e, errno, "make a network card for a rehearsal");
+	*c = (struct vmx_net_config){.tap_fd = {ends[0]}, .ntaps = 1, .mac = "02:00:00:00:00:01"};   // the other end stays open
+	return net_init(vm, n, e);
+}
+
 static void discard(void *vm, void *host, size_t len) { guest_ram_discard(&((struct vm *)vm)->ram, host, len); }
 
 static int small_init(struct vm *vm, struct err *e)
@@ -149,6 +162,8 @@ int vm_init(struct vm *vm, struct vmx_config *c, struct evloop *l, struct err *e
 		rc = disk_init(vm, i, e);
 	for (unsigned i = 0; vm->ops->has_transport && i < c->nnets && !rc; i++)
 		rc = net_init(vm, i, e);
+	if (!rc && vm->ops->has_transport && c->waiting)
+		rc = rehearsal_init(vm, e);
 	if (!rc && vm->ops->has_transport)
 		rc = small_init(vm, e);
 	return rc;
@@ -268,6 +283,24 @@ static int plug_disks(struct vm *vm, unsigned first, struct err *e)
 	return rc;
 }
 
+/* The TAPs are the message's: what an engine without network cards of its own keeps is ours. */
+static int plug_nets(struct vm *vm, struct err *e)
+{
+	int rc = 0;
+	for (unsigned i = 0; i < vm->config->nnets && !rc; i++) {
+		struct vmx_net_config *c = &vm->config->net[i];
+		for (unsigned k = 0; k < c->ntaps; k++) {
+			c->tap_fd[k] = fcntl(c->tap_fd[k], F_DUPFD_CLOEXEC, 3);
+			if (c->tap_fd[k] < 0)
+				return err_sys(e, errno, "keep the TAP of network card %u", i);
+		}
+		rc = net_init(vm, i, e);
+		if (!rc)
+			rc = devthread_start(vm->net[i].device.thread, e);
+	}
+	return rc;
+}
+
 int vm_plug(struct vm *vm, const int *fds, size_t nfds, struct err *e)
 {
 	struct handed h = {.count = 0};
@@ -284,6 +317,8 @@ int vm_plug(struct vm *vm, const int *fds, size_t nfds, struct err *e)
 		vm->config->ndisks = first;
 	}
 	handed_fini(&h);
+	if (!rc && vm->ops->has_transport)
+		rc = plug_nets(vm, e);
 	if (!rc)
 		rc = vm->ops->plug(vm->engine, first, e);
 	if (rc)

@@ -66,6 +66,7 @@ static void disk_free(struct bh_disk *d)
 {
 	if (d->root == d) {
 		pthread_mutex_destroy(&d->admin);
+		pthread_mutex_destroy(&d->front_lock);
 		pthread_mutex_destroy(&d->helper_lock);
 		pthread_rwlock_destroy(&d->chain_lock);
 		pthread_mutex_destroy(&d->queues_lock);
@@ -77,17 +78,25 @@ static void disk_free(struct bh_disk *d)
 	free(d);
 }
 
+static void helpers_close(struct bh_disk *d)
+{
+	bh_disk_queue_close(d->front);
+	bh_disk_queue_close(d->helper);
+}
+
 static int root_init(struct bh_disk *d, struct err *e)
 {
 	int rc = work_start(e);
 
 	pthread_mutex_init(&d->admin, NULL);
+	pthread_mutex_init(&d->front_lock, NULL);
 	pthread_mutex_init(&d->helper_lock, NULL);
 	pthread_rwlock_init(&d->chain_lock, NULL);
 	pthread_mutex_init(&d->queues_lock, NULL);
 	d->slot_layer = calloc(DISK_SLOTS_MAX, sizeof(*d->slot_layer));
 	if (!d->slot_layer) return err_set(e, ENOMEM, "no memory to open a disk");
-	return rc < 0 ? rc : bh_disk_queue_open(d, 8, &d->helper, e);
+	if (rc == 0) rc = bh_disk_queue_open(d, 8, &d->helper, e);
+	return rc < 0 ? rc : bh_disk_queue_open(d, 8, &d->front, e);
 }
 
 static int open_into(struct bh_disk *d, const struct disk_open *o, struct err *e)
@@ -133,7 +142,7 @@ int disk_open(const char *path, const struct disk_open *o, struct bh_disk **out,
 	rc = open_into(d, o, e);
 	if (rc < 0) {
 		name_failure(d, e);
-		if (d->root == d) bh_disk_queue_close(d->helper);
+		if (d->root == d) helpers_close(d);
 		disk_free(d);
 		return rc;
 	}
@@ -148,7 +157,7 @@ int disk_close(struct bh_disk *d, struct err *e)
 	if (!d->read_only) rc = queue_rw(d->root, d->entry, IOF_FLUSH, 0, NULL, 0, 0, NULL);
 	if (rc < 0) err_sys(e, -rc, "disk '%s': cannot flush", d->path);
 	rc2 = chain_close(d, rc < 0 ? NULL : e);
-	if (d->root == d) bh_disk_queue_close(d->helper);
+	if (d->root == d) helpers_close(d);
 	disk_free(d);
 	return rc < 0 ? rc : rc2;
 }

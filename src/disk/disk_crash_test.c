@@ -5,12 +5,15 @@
 // point where the chain is slow to test and every few would do.
 #include <dirent.h>
 #include <errno.h>
+#include <pthread.h>
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
 #include <stdint.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/eventfd.h>
+#include <sys/socket.h>
 #include <unistd.h>
 
 #include <cmocka.h>
@@ -19,9 +22,12 @@
 
 #include "base/err.h"
 #include "base/file.h"
+#include "base/own.h"
+#include "base/usock.h"
 #include "disk/admin.h"
 #include "disk/copy.h"
 #include "disk/descriptor.h"
+#include "disk/nbd/server.h"
 
 #define SECTORS 1024u
 #define SIZE (SECTORS * 512u)
@@ -147,6 +153,69 @@ static bool allowed(const struct model *m, uint8_t zeroed[][SECTORS], const unsi
 	return false;
 }
 
+/* ---- the other side of replicate, whose power stays on ---- */
+
+static struct { struct nbd_export x; int listen_fd, stop_fd; pthread_t thread; } replica;
+
+static void *replica_run(void *arg)
+{
+	struct err e = ERR_INIT;
+
+	(void)arg;
+	return (void *)(intptr_t)nbd_serve(&replica.x, replica.listen_fd, replica.stop_fd, &e);
+}
+
+static void replica_start(char *target, size_t room)
+{
+	struct bh_disk_new n = { .size_bytes = SIZE };
+	char path[128];
+	struct err e = ERR_INIT;
+
+	snprintf(path, sizeof(path), "%s/replica.bhd", dir);
+	ok(bh_disk_create(path, &n, &e), e);
+	ok(bh_disk_open(path, NULL, &replica.x.disk, &e), e);
+	replica.x.name = "replica";
+	replica.x.connections_max = 8;
+	snprintf(path, sizeof(path), "%s/replica.sock", dir);
+	snprintf(target, room, "unix:%s", path);
+	replica.listen_fd = usock_listen(path, SOCK_STREAM, 0600, &e);
+	replica.stop_fd = eventfd(0, EFD_CLOEXEC);
+	assert_true(replica.listen_fd >= 0 && replica.stop_fd >= 0);
+	assert_int_equal(pthread_create(&replica.thread, NULL, replica_run, NULL), 0);
+}
+
+static void replica_stop(void)
+{
+	struct err e = ERR_INIT;
+	void *rc;
+
+	assert_int_equal(eventfd_write(replica.stop_fd, 1), 0);
+	pthread_join(replica.thread, &rc);
+	assert_null(rc);
+	close(replica.listen_fd);
+	close(replica.stop_fd);
+	ok(bh_disk_close(replica.x.disk, &e), e);
+	replica.x.disk = NULL;
+}
+
+/* After the power has come back the replica becomes what the disk is, whichever of them had more of the last writes. */
+static void expect_replica(struct bh_disk *d, const unsigned char *all, unsigned cut)
+{
+	static unsigned char there[SIZE];
+	struct err e = ERR_INIT;
+
+	for (int i = 0;; i++) {
+		own_free char *stats = bh_disk_stats(d);
+
+		if (stats && strstr(stats, "\"behind_bytes\":0") && strstr(stats, "\"connected\":1")) break;
+		if (i == 60000) fail_msg("cut %u: the replica does not catch up: %s", cut, stats ? stats : "");
+		usleep(1000);
+	}
+	ok(bh_disk_rw(replica.x.disk, BH_DISK_READ, 0, there, SIZE, 0, &e), e);
+	for (uint32_t s = 0; s < SECTORS; s++)
+		if (memcmp(there + s * 512, all + s * 512, 512)) fail_msg("cut %u: sector %u of the replica is another", cut, s);
+}
+
 static void check_after(const struct model *m, uint8_t zeroed[][SECTORS], unsigned cut, const char *injector)
 {
 	static unsigned char all[SIZE];
@@ -167,6 +236,7 @@ static void check_after(const struct model *m, uint8_t zeroed[][SECTORS], unsign
 			memcpy(&got, all + s * 512, 4);
 			fail_msg("cut %u: sector %u holds %u; flushed %u, last written %u", cut, s, got, m->since[s], m->version[s]);
 		}
+	if (replica.x.disk) expect_replica(d, all, cut);
 	ok(bh_disk_rw(d, BH_DISK_WRITE, 0, all, SIZE, 0, &e), e);
 	ok(bh_disk_close(d, &e), e);
 }
@@ -444,6 +514,25 @@ static void test_journal(void **state)
 	cut_everywhere(filters, 3);
 }
 
+static void test_replicate(void **state)
+{
+	char target[160], filters[300];
+	struct err e = ERR_INIT;
+
+	(void)state;
+	for (int sync = 0; sync < 2; sync++) {
+		replica_start(target, sizeof(target));
+		snprintf(filters, sizeof(filters), "{\"type\":\"replicate\",\"settings\":{\"target\":\"%s\",\"mode\":\"%s\"}}", target, sync ? "sync" : "async");
+		cut_everywhere(filters, 7);
+		replica_stop();
+		snprintf(target, sizeof(target), "%s/replica.bhd", dir);
+		ok(bh_disk_remove(target, &e), e);
+		snprintf(target, sizeof(target), "%s/replica.sock", dir);
+		unlink(target);
+		ok(bh_disk_remove(base_path, &e), e);
+	}
+}
+
 static void test_encrypt(void **state)
 {
 	char filters[200];
@@ -465,6 +554,7 @@ int main(void)
 		cmocka_unit_test_setup_teardown(test_cbt, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_journal, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_encrypt, setup, teardown),
+		cmocka_unit_test_setup_teardown(test_replicate, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_op_flatten, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_op_commit, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_op_rebase, setup, teardown),

@@ -6,7 +6,8 @@
 // has a chain of its own. A queue belongs to the root and serves the layers of the whole tree; each layer has a slot
 // in the queue for its own state.
 //
-// Lock order: disk.admin -> disk.helper_lock -> disk.queues_lock, disk.chain_lock. Only helper_lock may be held while a filter's request function runs.
+// Lock order: disk.admin -> disk.front_lock -> disk.helper_lock -> disk.queues_lock, disk.chain_lock. Only front_lock and helper_lock may be
+// held while a filter's request function runs.
 #ifndef BH_DISK_INTERNAL_H
 #define BH_DISK_INTERNAL_H
 
@@ -61,8 +62,9 @@ struct bh_disk {
 	pthread_mutex_t queues_lock;
 	unsigned slots;                     // used
 	struct iof_layer **slot_layer;      // DISK_SLOTS_MAX of them
-	struct bh_disk_queue *helper;       // for bh_disk_rw and rw_below
-	pthread_mutex_t helper_lock;
+	struct bh_disk_queue *front;        // for bh_disk_rw: requests from the top, which may wait for what filters do by rw_below
+	struct bh_disk_queue *helper;       // for rw_below
+	pthread_mutex_t front_lock, helper_lock;   // of who waits for a request in it
 	pthread_rwlock_t chain_lock;        // written while layers of the root come and go; never held while requests are waited for
 };
 
@@ -72,6 +74,8 @@ void queue_req_put(struct bh_disk_queue *q, struct iof_req *r);
 void queue_post(struct iof_req *r);                                     // r->step runs on its queue's thread; any thread
 void queue_pause(struct bh_disk *root);                                 // until nothing is in flight in any queue
 void queue_resume(struct bh_disk *root);
+void queue_helpers_lock(struct bh_disk *root);                          // until nothing is in flight in front and helper
+void queue_helpers_unlock(struct bh_disk *root);
 int queue_slots_grow(struct bh_disk *root, struct iof_layer *l, struct err *e);
 void queue_slots_drop(struct bh_disk *root, struct iof_layer *l);
 void *queue_buf_get(struct bh_disk_queue *q, size_t len);                 // NULL: no memory

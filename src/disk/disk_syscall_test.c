@@ -255,8 +255,8 @@ static void ring_only(struct bh_disk *d)
 	d->in_memory = false;
 	for (unsigned i = 0; i < d->slots; i++)
 		if (d->slot_layer[i]) d->slot_layer[i]->disk->in_memory = false;
-	d->helper->slow_writes = UINT32_MAX;
-	have_ring = d->helper->has_ring;
+	d->front->slow_writes = d->helper->slow_writes = UINT32_MAX;
+	have_ring = d->front->has_ring;
 	fault.ring = true;
 }
 

@@ -35,12 +35,12 @@ static struct iof_layer **link_to(struct bh_disk *d, const struct iof_layer *l)
 
 static void rewire(struct bh_disk *d, struct iof_layer **at, struct iof_layer *to)
 {
-	pthread_mutex_lock(&d->root->helper_lock);
+	queue_helpers_lock(d->root);
 	pthread_rwlock_wrlock(&d->root->chain_lock);
 	*at = to;
 	chain_wire(d);
 	pthread_rwlock_unlock(&d->root->chain_lock);
-	pthread_mutex_unlock(&d->root->helper_lock);
+	queue_helpers_unlock(d->root);
 }
 
 static int has_data(const struct bh_disk *d)
@@ -169,9 +169,9 @@ static int quietly(struct bh_disk *d, struct iof_layer *l, const struct iof_sett
 	int rc;
 
 	queue_pause(d);
-	pthread_mutex_lock(&d->root->helper_lock);
+	queue_helpers_lock(d->root);
 	rc = l->filter->reconfigure(l, s, e);
-	pthread_mutex_unlock(&d->root->helper_lock);
+	queue_helpers_unlock(d->root);
 	queue_resume(d);
 	return rc;
 }
@@ -266,10 +266,10 @@ static int resize_paused(struct bh_disk *d, uint64_t size, struct err *e)
 	int rc = size > old ? lengthen(d, rounded, e) : 0;
 
 	if (rc < 0) return rc;
-	pthread_mutex_lock(&d->root->helper_lock);   // filters move what the helper's requests look at
+	queue_helpers_lock(d->root);   // filters move what the helper's requests look at
 	__atomic_store_n(&d->size, size, __ATOMIC_RELAXED);
 	rc = resized(d, e);
-	pthread_mutex_unlock(&d->root->helper_lock);
+	queue_helpers_unlock(d->root);
 	if (rc == 0 && d->desc) {
 		d->desc->size = size;
 		if (d->desc->has_parent && d->desc->parent.limit > size) d->desc->parent.limit = size;
@@ -321,7 +321,7 @@ int bh_disk_resize(struct bh_disk *d, uint64_t size, struct err *e)
 	if (rc == 0 && d->desc && d->read_only) rc = err_set(e, EROFS, "it is open read-only");
 	if (rc == 0 && (size > DISK_SIZE_MAX || size % 512 || !size)) rc = err_set(e, EINVAL, "size %llu is not a multiple of 512 up to 64 TiB", (unsigned long long)size);
 	if (rc == 0 && size < d->size && size % d->block) rc = err_set(e, EINVAL, "a disk shrinks to a multiple of %u bytes only", d->block);
-	if (rc == 0 && size < d->size && d->queues != d->helper) rc = err_set(e, EBUSY, "a disk in use cannot shrink");
+	if (rc == 0 && size < d->size && d->queues != d->front) rc = err_set(e, EBUSY, "a disk in use cannot shrink");
 	if (rc == 0 && size < d->size && d->desc) rc = zero_tail(d, size, e);
 	if (rc == 0 && size > d->size) rc = hide_tail(d, e);
 	if (rc == 0 && size != d->size) {

@@ -410,6 +410,8 @@ int bh_disk_queue_open(struct bh_disk *d, unsigned depth, struct bh_disk_queue *
 
 #define OWN_MAX 8
 
+static bool is_helper(const struct bh_disk_queue *q) { return q == q->disk->helper || q == q->disk->front; }
+
 /* The calling thread's other queues. What it waits for may wait for requests in them (a flush that another one joined, a
  * block that is being written): they go on meanwhile. */
 static unsigned own_poll(struct bh_disk *d, const struct bh_disk_queue *but, struct bh_disk_queue *own[OWN_MAX])
@@ -418,7 +420,7 @@ static unsigned own_poll(struct bh_disk *d, const struct bh_disk_queue *but, str
 
 	pthread_mutex_lock(&d->queues_lock);
 	for (struct bh_disk_queue *q = d->queues; q && n < OWN_MAX; q = q->next)
-		if (q != but && q != d->helper && pthread_equal(q->owner, pthread_self()) && !q->nesting) own[n++] = q;
+		if (q != but && !is_helper(q) && pthread_equal(q->owner, pthread_self()) && !q->nesting) own[n++] = q;
 	pthread_mutex_unlock(&d->queues_lock);
 	for (unsigned i = 0; i < n; i++) bh_disk_queue_poll(own[i]);   // nobody else closes them
 	return n;
@@ -434,13 +436,13 @@ static void queue_wait(struct bh_disk_queue *q)
 	poll(p, n + 1, -1);
 }
 
-static void helper_take(struct bh_disk *d)
+static void helper_take(struct bh_disk *d, pthread_mutex_t *lock)
 {
 	struct bh_disk_queue *own[OWN_MAX];
 
-	while (pthread_mutex_trylock(&d->helper_lock)) {
+	while (pthread_mutex_trylock(lock)) {
 		if (!own_poll(d, NULL, own)) {
-			pthread_mutex_lock(&d->helper_lock);
+			pthread_mutex_lock(lock);
 			return;
 		}
 		usleep(50);
@@ -496,18 +498,18 @@ static bool all_acked(struct bh_disk *d)
 	bool all = true;
 
 	for (struct bh_disk_queue *q = d->queues; q; q = q->next) {
-		if (q == d->helper || atomic_load(&q->acked)) continue;
+		if (is_helper(q) || atomic_load(&q->acked)) continue;
 		if (pthread_equal(q->owner, pthread_self())) bh_disk_queue_poll(q);
 		all = all && atomic_load(&q->acked);
 	}
 	return all;
 }
 
-/* The helper is left out: filters use it to drain; whoever rewires the chain holds helper_lock. */
+/* The helpers are left out: filters use one to drain; whoever rewires the chain holds their locks. */
 static void tell_all(struct bh_disk *d, void (*step)(struct iof_layer *, struct iof_req *))
 {
 	for (struct bh_disk_queue *q = d->queues; q; q = q->next) {
-		if (q == d->helper) continue;
+		if (is_helper(q)) continue;
 		atomic_store(&q->acked, 0);
 		q->control = (struct iof_req){ .queue = q, .step = step };
 		queue_post(&q->control);
@@ -517,6 +519,18 @@ static void tell_all(struct bh_disk *d, void (*step)(struct iof_layer *, struct 
 
 void queue_pause(struct bh_disk *d) { tell_all(d, pause_step); }
 void queue_resume(struct bh_disk *d) { tell_all(d, resume_step); }
+
+void queue_helpers_lock(struct bh_disk *d)
+{
+	pthread_mutex_lock(&d->front_lock);
+	pthread_mutex_lock(&d->helper_lock);
+}
+
+void queue_helpers_unlock(struct bh_disk *d)
+{
+	pthread_mutex_unlock(&d->helper_lock);
+	pthread_mutex_unlock(&d->front_lock);
+}
 
 int queue_slots_grow(struct bh_disk *root, struct iof_layer *l, struct err *e)
 {
@@ -565,14 +579,15 @@ int queue_rw(struct bh_disk *root, struct iof_layer *const *entry, enum iof_op o
 {
 	struct iovec v = { .iov_base = data, .iov_len = (size_t)len };
 	struct waiter w = { .done = false };
-	struct bh_disk_queue *q;
+	bool front = entry == root->entry;
+	struct bh_disk_queue *q = front ? root->front : root->helper;
+	pthread_mutex_t *lock = front ? &root->front_lock : &root->helper_lock;
 	struct iof_req *r;
 
-	helper_take(root);
-	q = root->helper;
+	helper_take(root, lock);
 	r = queue_req_get(q);
 	if (!r) {
-		pthread_mutex_unlock(&root->helper_lock);
+		pthread_mutex_unlock(lock);
 		return -ENOMEM;
 	}
 	*r = (struct iof_req){ .op = op, .flags = flags, .off = off, .len = len, .iov = &v, .iovcnt = data ? 1 : 0, .extent = ext,
@@ -582,7 +597,7 @@ int queue_rw(struct bh_disk *root, struct iof_layer *const *entry, enum iof_op o
 	layer_call(entry[op], r);
 	q->nesting--;
 	while (bh_disk_queue_poll(q), !w.done) queue_wait(q);
-	pthread_mutex_unlock(&root->helper_lock);
+	pthread_mutex_unlock(lock);
 	return w.result;
 }
 

@@ -177,6 +177,7 @@ static void *replicate_run(void *arg)
 	struct replicate *x = arg;
 	char *buf = malloc(RUN * BLOCK);
 	struct nbd_client *c = NULL;
+	unsigned failures = 0;   // in a row
 
 	pthread_mutex_lock(&x->lock);
 	while (buf) {
@@ -191,13 +192,19 @@ static void *replicate_run(void *arg)
 			pthread_cond_wait(&x->changed, &x->lock);
 			continue;
 		}
-		if (advance(x, c, buf) < 0) {
-			nbd_client_close(c);
-			c = NULL;
-			x->connected = false;
-			x->failed = false;
+		if (advance(x, c, buf) == 0) {
+			failures = 0;
+			wake_waiters(x);
+			continue;
 		}
+		nbd_client_close(c);
+		c = NULL;
+		x->connected = false;
+		x->failed = false;
 		wake_waiters(x);
+		if (++failures == 1) continue;   // the connection was lost
+		if (x->stop) break;              // or the disk cannot be read: what is dirty stays so
+		pause_locked(x);
 	}
 	pthread_mutex_unlock(&x->lock);
 	nbd_client_close(c);

@@ -203,24 +203,11 @@ INLINE bool section_pool(pool_prda p)
 		"subq $1, %[f]\n\t"
 		"jb 2f\n\t"
 		"movq %[f], " PRDA_HERE_("0"),
-		([f] "=&r"(f)), ());
+		([f] "=&r"(f)), (),
+		f = here->free - 1;
+		if (here->free)
+			__atomic_store_n(&here->free, f, __ATOMIC_RELEASE));
 	return (int64_t)f >= 0;
-}
-
-INLINE bool seq_pool(pool_prda p)
-{
-	struct prda_seq q = PRDA_SEQ;
-	struct pool *mine;
-	uint64_t next;
-	do {
-		mine = prda_seq_begin(&q, p);
-		if (mine->free == 0) {
-			prda_seq_cancel(&q);
-			return false;
-		}
-		next = mine->free - 1;
-	} while (!prda_seq_commit(&q, &mine->free, next));
-	return true;
 }
 
 // ---- What one would use otherwise. ----
@@ -304,7 +291,6 @@ LOOP(f_cache, floor_take(A(cache), items, 4); floor_give(A(cache), items, 4))
 LOOP(o_cache, prda_take(cache, items, 4); prda_give(cache, items, 4))
 LOOP(f_pool, floor_pool(A(pool)))
 LOOP(o_section, section_pool(pool))
-LOOP(o_seq, seq_pool(pool))
 LOOP(plain_add, plain++; __asm__ volatile("" : : : "memory"))
 LOOP(atomic_add, atomic_fetch_add_explicit(&shared_word, 1, memory_order_relaxed))
 LOOP(rdpid_add, atomic_fetch_add_explicit(&line[rdpid()].v, 1, memory_order_relaxed))
@@ -343,7 +329,7 @@ struct bench {
 };
 
 enum { F_ADD, O_ADD, F_LOAD, O_LOAD, F_STORE, O_STORE, F_XCHG, O_XCHG, F_CAS, O_CAS, F_LIST, O_LIST, F_RING, O_RING, F_APP,
-	O_APP, F_ANY, O_ANY, F_CACHE, O_CACHE, F_POOL, O_SECT, O_SEQ, P_ADD, A_ADD, R_ADD, M_ADD, T_LIST, X_APP, B_APP, O_ADD2, A_ADD2,
+	O_APP, F_ANY, O_ANY, F_CACHE, O_CACHE, F_POOL, O_SECT, P_ADD, A_ADD, R_ADD, M_ADD, T_LIST, X_APP, B_APP, O_ADD2, A_ADD2,
 	L_ADD, L_LIST, L_APP,
 	CASES };
 
@@ -362,7 +348,7 @@ static struct bench cases[CASES] = {
 	CASE(O_ANY, "prda_append, any length, 64", o_append_any, F_ANY, false),
 	CASE(F_CACHE, "take 4 + give 4: floor", f_cache, -1, false), CASE(O_CACHE, "prda_take + prda_give", o_cache, F_CACHE, false),
 	CASE(F_POOL, "own sequence: floor", f_pool, -1, false), CASE(O_SECT, "PRDA_SECTION", o_section, F_POOL, false),
-	CASE(O_SEQ, "prda_seq in C", o_seq, F_POOL, false), CASE(P_ADD, "plain increment", plain_add, O_ADD, false),
+	CASE(P_ADD, "plain increment", plain_add, O_ADD, false),
 	CASE(A_ADD, "atomic add, own line", atomic_add, O_ADD, false),
 	CASE(R_ADD, "rdpid + atomic add", rdpid_add, O_ADD, false), CASE(M_ADD, "mutex, add", mutex_add, O_ADD, false),
 	CASE(T_LIST, "push + pop, tagged pointers", tagged_list, O_LIST, false),

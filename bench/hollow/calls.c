@@ -33,10 +33,11 @@ static int cmp(const void *a, const void *b)
 	return x < y ? -1 : x > y;
 }
 
-uint64_t calls_tell(const char *phase)
+uint64_t calls_tell(const char *phase, const char **whose)
 {
 	uint64_t worst = 0;
 
+	*whose = "none";
 	for (int c = 0; c < CALL_KINDS; c++) {
 		size_t n = calls[c].count;
 		uint64_t *took = calls[c].took, p99;
@@ -44,7 +45,10 @@ uint64_t calls_tell(const char *phase)
 			continue;
 		qsort(took, n, sizeof *took, cmp);
 		p99 = took[n - 1 - n / 100];
-		worst = p99 > worst ? p99 : worst;
+		if (p99 > worst) {
+			worst = p99;
+			*whose = names[c];
+		}
 		printf("%s: %-16s %7zu calls  p50 %8.2f  p99 %8.2f  max %8.2f ms\n", phase, names[c], n, took[n / 2] / 1e6, p99 / 1e6,
 		       took[n - 1] / 1e6);
 		calls[c].count = 0;

@@ -11,7 +11,8 @@ enum call {
 };
 
 void call_took(enum call c, uint64_t ns);
-/* A line for each kind that was called since the last time: how often, p50, p99, max. Forgets them. Returns the worst p99, ns. */
-uint64_t calls_tell(const char *phase);
+/* A line for each kind that was called since the last time: how often, p50, p99, max. Forgets them. Returns the worst p99, ns, and
+ * whose it is. */
+uint64_t calls_tell(const char *phase, const char **whose);
 
 #endif

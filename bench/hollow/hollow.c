@@ -24,14 +24,16 @@ static const char usage[] =
 	"  --lease N     seconds between renewals of a host's lease (10)\n"
 	"  --status N    seconds between reports of a node's status (60)\n"
 	"  --watch-nodes hosts watch all nodes, too\n"
+	"  --row FILE    append a line of a table that bench/hollow/run prints\n"
 	"  --limit MS    fail when the p99 of a kind of call is more (0: no limit)\n";
 
 static struct { unsigned hosts, pods, seconds, churn, lease, status, limit_ms; bool nodes; } opt =
 	{ .hosts = 1000, .pods = 30, .seconds = 30, .churn = 10, .lease = 10, .status = 60 };
 static struct pool pool;
-static const char *authority, *pids;
+static const char *authority, *pids, *row;
 static struct host **hosts;
 static uint64_t worst;
+static const char *worst_call, *worst_phase;
 
 /* --- the server's processes --- */
 
@@ -67,6 +69,7 @@ static double memory_mib(void)
 }
 
 static struct { const char *name; uint64_t start; double cpu; unsigned long events; } phase;
+static struct cost { double s, cpu, mib, p99_ms; const char *whose; } filled, lived, followed;
 
 static void begin(const char *name)
 {
@@ -76,15 +79,35 @@ static void begin(const char *name)
 	phase.events = host_events();
 }
 
-static void end(void)
+static struct cost end(void)
 {
-	double s = (clock_mono_ns() - phase.start) / 1e9, cpu = cpu_s() - phase.cpu;
-	uint64_t p99 = calls_tell(phase.name);
+	struct cost c = { .s = (clock_mono_ns() - phase.start) / 1e9, .cpu = cpu_s() - phase.cpu, .mib = memory_mib() };
+	uint64_t p99 = calls_tell(phase.name, &c.whose);
 
-	worst = p99 > worst ? p99 : worst;
-	printf("%s: %.1f s, server CPU %.2f s (%.1f %% of a core), resident %.1f MiB, %lu watch events\n", phase.name, s, cpu, 100 * cpu / s,
-	       memory_mib(), host_events() - phase.events);
+	c.p99_ms = p99 / 1e6;
+	if (p99 > worst) {
+		worst = p99;
+		worst_call = c.whose;
+		worst_phase = phase.name;
+	}
+	printf("%s: %.1f s, server CPU %.2f s (%.1f %% of a core), resident %.1f MiB, %lu watch events\n", phase.name, c.s, c.cpu,
+	       100 * c.cpu / c.s, c.mib, host_events() - phase.events);
 	fflush(stdout);
+	return c;
+}
+
+/* Growth shows when each figure is told by host or pod. */
+static void write_row(void)
+{
+	own_file FILE *f = fopen(row, "a");
+	unsigned pods = opt.hosts * opt.pods;
+
+	if (!f)
+		give_up("%s: cannot be written", row);
+	fprintf(f, "| %u | %u | %.1f (%.2f) | %.1f (%.1f) | %.2f (%.2f) | %.0f (%.1f) | %.0f: %s | %.0f: %s, %s |\n", opt.hosts, pods, filled.cpu,
+		1e3 * filled.cpu / pods, 100 * lived.cpu / lived.s, 1e4 * lived.cpu / lived.s / opt.hosts, followed.cpu,
+		1e3 * followed.cpu / opt.hosts, lived.mib, 1024 * lived.mib / pods, lived.p99_ms,
+		lived.whose, worst / 1e6, worst_call, worst_phase);
 }
 
 /* --- those who make pods and look at them --- */
@@ -164,15 +187,15 @@ static void all_do(void (*act)(struct host *h), bool (*done)(const struct host *
 	}
 }
 
-static void follow(const char *name)
+static struct cost follow(const char *name)
 {
 	begin("connect");
-	for (unsigned i = 0; i < opt.hosts; i++)
+	for (unsigned i = 0; i < opt.hosts; i++, turn(0))
 		host_connect(hosts[i]);
 	end();
 	begin(name);
 	all_do(host_follow, host_following);
-	end();
+	return end();
 }
 
 static void register_hosts(const struct hosts_setup *setup)
@@ -214,7 +237,7 @@ static void fill(void)
 			give_up("fill: %u of %u pods run, and no more for a minute", was, all);
 	}
 	printf("fill: %.0f pods/s from made to running\n", all / ((clock_mono_ns() - phase.start) / 1e9));
-	end();
+	filled = end();
 	for (int i = 0; i < 16; i++)
 		conn_close(clients[i].conn);
 }
@@ -245,7 +268,7 @@ static void live(void)
 		}
 		turn(10);
 	}
-	end();
+	lived = end();
 	all_do(NULL, host_idle);
 	while (churn.busy || look.busy)
 		turn(10);
@@ -258,7 +281,8 @@ static void parse(int argc, char **argv)
 	static const struct option names[] = {
 		{ "hosts", required_argument, NULL, 'h' }, { "pods", required_argument, NULL, 'p' }, { "seconds", required_argument, NULL, 's' },
 		{ "churn", required_argument, NULL, 'c' }, { "lease", required_argument, NULL, 'l' }, { "status", required_argument, NULL, 't' },
-		{ "limit", required_argument, NULL, 'm' }, { "watch-nodes", no_argument, NULL, 'n' }, { NULL, 0, NULL, 0 },
+		{ "limit", required_argument, NULL, 'm' }, { "watch-nodes", no_argument, NULL, 'n' },
+		{ "row", required_argument, NULL, 'r' }, { NULL, 0, NULL, 0 },
 	};
 	int c;
 
@@ -272,6 +296,7 @@ static void parse(int argc, char **argv)
 		case 't': opt.status = atoi(optarg); break;
 		case 'm': opt.limit_ms = atoi(optarg); break;
 		case 'n': opt.nodes = true; break;
+		case 'r': row = optarg; break;
 		default: give_up("%s", usage);
 		}
 	if (argc - optind != 3 || !strrchr(argv[optind], ':') || !opt.hosts || !opt.lease || !opt.status)
@@ -284,6 +309,7 @@ int main(int argc, char **argv)
 								 "/apis/discovery.k8s.io/v1/endpointslices" } };
 	char ca[512], crt[512], key[512], *address, *colon;
 	struct client first;
+	const char *whose;
 
 	parse(argc, argv);
 	address = argv[optind];
@@ -304,13 +330,16 @@ int main(int argc, char **argv)
 	client_ask(&first, CALL_POD_CREATE, "POST", "/api/v1/namespaces", "{\"apiVersion\":\"v1\",\"kind\":\"Namespace\",\"metadata\":{\"name\":\"hollow\"}}");
 	while (first.busy)
 		pool_run(&pool, 100);
-	calls_tell("first");
+	calls_tell("first", &whose);
+	conn_close(first.conn);   // the server would, after two minutes
 	printf("start: %u hosts with %u pods each, resident %.1f MiB\n", opt.hosts, opt.pods, memory_mib());
 	register_hosts(&setup);
 	follow("follow");
 	fill();
 	live();
-	follow("follow again");
+	followed = follow("follow again");
+	if (row)
+		write_row();
 	if (opt.limit_ms && worst > opt.limit_ms * NS_PER_MS)
 		give_up("the p99 of some call is %.0f ms, more than %u", worst / 1e6, opt.limit_ms);
 	return 0;

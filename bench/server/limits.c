@@ -3,10 +3,12 @@
 //   idle   COUNT watches that see nothing: their memory, what others notice of them, and one change that reaches all
 //   slow   COUNT MB of changes past a watcher that does not read: memory, another watcher, and how the slow one ends
 //   crowd  COUNT objects: how long to make them, to list them whole and in parts of 500, memory
+#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/resource.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
 #include "base/clock.h"
@@ -17,7 +19,9 @@
 #define PATH "/api/v1/namespaces/limits/configmaps"
 
 static struct pool pool;
-static const char *host, *pid;
+static const char *host, *pid, *address;
+static char ca[512], crt[512], key[512];
+static int port;
 
 /* --- the process --- */
 
@@ -98,23 +102,33 @@ static int cmp(const void *a, const void *b)
 	return x < y ? -1 : x > y;
 }
 
-/* Gets and creates, one after the other. */
+static void tell(const char *what, const char *when, uint64_t *took, unsigned n)
+{
+	qsort(took, n, sizeof *took, cmp);
+	printf("%s %s: p50 %.2f p99 %.2f ms\n", what, when, took[n / 2] / 1e6, took[n - 1 - n / 100] / 1e6);
+}
+
+static void tell_gets(struct conn *c, const char *when)
+{
+	uint64_t took[200];
+
+	for (int i = 0; i < 200; i++)
+		took[i] = call(c, "GET", "/api/v1/namespaces/limits", "");
+	tell("get", when, took, 200);
+}
+
 static void tell_calls(struct conn *c, const char *when, unsigned serial)
 {
-	static const char *const names[] = { "get", "create" };
-	uint64_t took[2][200];
+	uint64_t took[200];
 	char body[512], name[64];
 
+	tell_gets(c, when);
 	for (int i = 0; i < 200; i++) {
 		snprintf(name, sizeof name, "call-%u-%d", serial, i);
 		put_object(body, sizeof body, name, 64);
-		took[0][i] = call(c, "GET", "/api/v1/namespaces/limits", "");
-		took[1][i] = call(c, "POST", PATH, body);
+		took[i] = call(c, "POST", PATH, body);
 	}
-	for (int k = 0; k < 2; k++) {
-		qsort(took[k], 200, sizeof **took, cmp);
-		printf("%s %s: p50 %.2f p99 %.2f ms\n", names[k], when, took[k][100] / 1e6, took[k][198] / 1e6);
-	}
+	tell("create", when, took, 200);
 }
 
 /* --- watches --- */
@@ -174,8 +188,11 @@ static void idle(struct conn *c, unsigned count)
 
 	tell_calls(c, "without watches", 1);
 	start = clock_mono_ns();
-	for (unsigned i = 0; i < count; i++)   // each names an object of its own, as those of volumes and environments do
+	for (unsigned i = 0; i < count; i++) {   // each names an object of its own, as those of volumes and environments do
 		watch_open(&w[i], i % 2 ? "&fieldSelector=metadata.name%3Dnone&allowWatchBookmarks=1" : "&labelSelector=all%3Dyes", rv);
+		if (i % 100 == 99)   // a connection without a request would be closed
+			call(c, "GET", "/api/v1/namespaces/limits", "");
+	}
 	for (uint64_t end = clock_mono_ns() + NS_PER_S; clock_mono_ns() < end;)
 		pool_run(&pool, 100);
 	printf("watches: %u, opened in %.1f s, %.1f KiB each\n", count, (clock_mono_ns() - start) / 1e9, (resident_mib() - before) * 1024 / count);
@@ -271,13 +288,14 @@ static char *text_after(const char *body, const char *key)
 	return at ? strndup(at + strlen(key), strcspn(at + strlen(key), "\"")) : NULL;
 }
 
-static void list_parts(struct conn *c)
+/* Listed in parts while objects come and go: those that were there when it began, each once. */
+static void list_parts(struct conn *c, unsigned count)
 {
 	struct call *a = c->user;
 	own_free char *token = strdup("");
 	uint64_t worst = 0, start = clock_mono_ns(), took;
 	unsigned parts = 0, items = 0;
-	char path[1024];
+	char path[1024], body[512], name[32];
 
 	do {
 		snprintf(path, sizeof path, PATH "?limit=500%s%s", *token ? "&continue=" : "", token);
@@ -289,8 +307,33 @@ static void list_parts(struct conn *c)
 		a->body.data[a->body.len < 2000 ? a->body.len : 2000] = '\0';
 		free(token);
 		token = text_after(a->body.data, "\"continue\":\"");
+		snprintf(name, sizeof name, "crowd-x%06u", parts);
+		put_object(body, sizeof body, name, 64);
+		call(c, "POST", PATH, body);
+		snprintf(path, sizeof path, PATH "/crowd-%07u", count - parts);
+		call(c, "DELETE", path, "");
 	} while (token && *token);
 	printf("list in parts: %u objects in %u parts, %.1f s, slowest part %.1f ms\n", items, parts, (clock_mono_ns() - start) / 1e9, worst / 1e6);
+}
+
+/* Another process lists everything, again and again. */
+static void beside_a_list(struct conn *c)
+{
+	pid_t child = fork();
+
+	if (child < 0)
+		give_up("fork failed");
+	if (!child) {
+		struct call a = { 0 };
+		pool_init(&pool, address, port, ca, crt, key);
+		for (struct conn *lister = conn_open(&pool, answered, &a);;)
+			call(lister, "GET", PATH, "");
+	}
+	sleep(1);
+	tell_gets(c, "while another lists whole");
+	printf("then %.1f MiB\n", resident_mib());
+	kill(child, SIGTERM);
+	waitpid(child, NULL, 0);
 }
 
 static void crowd(struct conn *c, unsigned count)
@@ -312,9 +355,10 @@ static void crowd(struct conn *c, unsigned count)
 	for (int i = 0; i < WRITERS; i++)
 		conn_close(makers[i].conn);
 	tell_calls(c, "among them", 3);
-	list_parts(c);
+	list_parts(c, count);
 	start = call(c, "GET", PATH, "");
 	printf("list whole: %.1f MB in %.2f s, %.1f MiB\n", a->body.len / 1e6, start / 1e9, resident_mib());
+	beside_a_list(c);
 	start = call(c, "GET", PATH "?labelSelector=none%3Dsuch", "");
 	printf("list with a selector that nothing matches: %.1f ms\n", start / 1e6);
 	free(makers);
@@ -326,7 +370,7 @@ int main(int argc, char **argv)
 		{ { "idle", idle }, { "slow", slow }, { "crowd", crowd } };
 	struct rlimit files;
 	struct call a = { 0 };
-	char ca[512], crt[512], key[512], *colon;
+	char *colon;
 	struct conn *c;
 
 	if (argc != 6 || !(colon = strrchr(argv[3], ':')) || atoi(argv[2]) < 1)
@@ -341,7 +385,9 @@ int main(int argc, char **argv)
 	snprintf(ca, sizeof ca, "%s/ca.crt", argv[4]);
 	snprintf(crt, sizeof crt, "%s/admin.crt", argv[4]);
 	snprintf(key, sizeof key, "%s/admin.key", argv[4]);
-	pool_init(&pool, argv[3], atoi(colon + 1), ca, crt, key);
+	address = argv[3];
+	port = atoi(colon + 1);
+	pool_init(&pool, address, port, ca, crt, key);
 	c = conn_open(&pool, answered, &a);
 	call(c, "POST", "/api/v1/namespaces", "{\"apiVersion\":\"v1\",\"kind\":\"Namespace\",\"metadata\":{\"name\":\"limits\"}}");
 	for (size_t i = 0; i < sizeof runs / sizeof *runs; i++)

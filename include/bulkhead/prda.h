@@ -236,54 +236,58 @@ static inline size_t prda_give(prda_cache cache, const uint64_t *in, size_t n); 
 
 // ---- A caller's own short sequence --------------------------------------------------------------------------------
 
-/* In C. Reads what it likes, and ends in one 64-bit store:
- *
- *	struct prda_seq q = PRDA_SEQ;
- *	struct pool *mine;
- *	uint64_t next;
- *	do {
- *		mine = prda_seq_begin(&q, pool);               // this CPU's copy
- *		if (mine->free == 0)
- *			return prda_seq_cancel(&q), -ENOSPC;
- *		next = mine->free - 1;
- *	} while (!prda_seq_commit(&q, &mine->free, next));
- *
- * Between begin and commit: only reads of the copy (volatile or not: the compiler is told), computing, and stores to
- * the caller's own memory. No system call: newer kernels (6.19) with newer C libraries (which register more than 32 bytes of
- * struct rseq) do not notice a thread that lost the CPU in one. No other operation of this library: it would make the
- * commit fail, each time, until after some tries the sequence is run under a lock. No pointers followed to memory that
- * others may free. When the thread was interrupted on the way, the commit stores nothing and returns false. Each begin is followed by a commit or
- * a cancel. where: in the copy that begin returned. */
-struct prda_seq { uintptr_t alias; uint32_t tries, how; };
-#define PRDA_SEQ { .tries = 0 }
-#define prda_seq_begin(q, a) ((__typeof__((a).alias_))prda_seq_begin_((q), (uintptr_t)(a).alias_))
-#define prda_seq_commit(q, where, v) \
-	prda_seq_commit_(q, (uint64_t *)({ _Static_assert(sizeof(*(where)) == 8, "64-bit words"); (where); }), (uint64_t)(v))
-void prda_seq_cancel(struct prda_seq *q);
-
-/* In assembly, for the last fraction of a nanosecond, and for sequences that store more than the one word (to places
- * that nobody looks at before the commit). The code must end with the store that commits. It refers to its operands by
- * name; see PRDA_SECTION in docs/prda.md, and the operations in bulkhead/prda_x86_64.h, which are made of the same
- * parts. Evaluates to true when it was done, to false when it cannot run here (no rseq, another form than PRDA_RESTART): then do it in C, as above. */
-#define PRDA_SECTION(alias, code, outputs, inputs, ...) ({ \
-	__label__ again, slow; \
-	const uintptr_t a = (uintptr_t)(alias).alias_; \
-	bool done_ = true; \
-	uint64_t t; \
-	for (unsigned tries_ = 0; ; ) { \
-		if (!prda_straight_(a)) \
-			goto slow; \
-		__asm__ volatile goto(PRDA_SECTION_ENTER_ code PRDA_SECTION_LEAVE_ \
-			: [t] "=&r"(t) PRDA_LIST outputs : PRDA_IN_ PRDA_LIST inputs : PRDA_CLOBBER_, ##__VA_ARGS__ : again, slow); \
+/* A section of one's own, in assembly and once more in C. code runs with the copy at hand: PRDA_HERE_("0") is its first
+ * word (x86-64), or %[t] its address (after PRDA_COPY_ADDRESS_). It may read, compute, and store to places of the copy that
+ * nobody looks at yet; its last instruction is the store that commits; "2f" is the way out without one. No calls, no system
+ * calls. It is started again when it was interrupted, so outputs get their values in every run. outputs, inputs: as in
+ * extended asm, each list in parentheses; more arguments: registers that code changes.
+ * otherwise: a statement that does the same to *here under the lock of a slot, where code cannot run (no rseq, PRDA_LOCKED,
+ * interrupted a thousand times in a row); it, too, ends in the one store that commits, an __atomic_store_n with
+ * __ATOMIC_RELEASE. In PRDA_DELAY regions preemption is held back around code. docs/prda.md has an example. For one word in C alone:
+ * prda_load and prda_compare_store, until that returns true. */
+#define PRDA_SECTION(alias, code, outputs, inputs, otherwise, ...) do { \
+	__label__ end; \
+	uintptr_t a = (uintptr_t)(alias).alias_; \
+	unsigned tries_ = 0; \
+	bool delayed_, done_ = false; \
+	PRDA_TSAN_IN_(a); \
+	if (prda_straight_(a)) { \
+		__label__ again, slow; \
+		PRDA_SECTION_(code, outputs, inputs, ##__VA_ARGS__); \
+		goto end; \
+again: \
+		tries_ = prda_restarted_(a, 0); \
+slow:; \
+	} \
+	delayed_ = !prda_straight_(a) && prda_delayed_(a &= ~PRDA_TAG_); \
+	if (delayed_) \
+		tries_ = 1; \
+	while (tries_) { \
+		__label__ again, slow; \
+		PRDA_SECTION_(code, outputs, inputs, ##__VA_ARGS__); \
+		done_ = true; \
 		break; \
 again: \
-		if ((tries_ = prda_restarted_(a, tries_))) \
-			continue; \
+		tries_ = prda_restarted_(a, tries_); \
+		continue; \
 slow: \
-		done_ = false; \
 		break; \
 	} \
-	done_; })
+	if (delayed_) \
+		prda_delayed_end_(a); \
+	if (!done_) { \
+		struct prda_hold_ hold_; \
+		__typeof__((alias).alias_) here __attribute__((unused)) = prda_hold_take_(&hold_, a); \
+		otherwise; \
+		prda_hold_drop_(&hold_); \
+	} \
+end: \
+	PRDA_TSAN_OUT_(a); \
+} while (0)
+#define PRDA_SECTION_(code, outputs, inputs, ...) \
+	uint64_t t; \
+	__asm__ volatile goto(PRDA_SECTION_ENTER_ code PRDA_SECTION_LEAVE_ \
+		: [t] "=&r"(t) PRDA_LIST outputs : PRDA_IN_ PRDA_LIST inputs : PRDA_CLOBBER_, ##__VA_ARGS__ : again, slow)
 #define PRDA_LIST(...) , ##__VA_ARGS__
 
 #include "bulkhead/prda_inline.h"

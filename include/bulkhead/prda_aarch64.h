@@ -305,16 +305,4 @@ static PRDA_INLINE_ enum prda_result_ prda_cs_give_(uintptr_t a, const uint64_t 
 	PRDA_RESULTS_;
 }
 
-static PRDA_INLINE_ uint32_t prda_seq_arm_(void)
-{
-	uint64_t t;
-	__asm__ volatile(
-		"adrp %[t], prda_seq_cs_\n\t"
-		"add %[t], %[t], :lo12:prda_seq_cs_\n\t"
-		"str %[t], [%[rs], #8]\n\t"
-		"ldr %w[t], [%[rs], #4]"
-		: [t] "=&r"(t) : [rs] "r"(PRDA_RSEQ_) : "memory");
-	return (uint32_t)t;
-}
-
 #endif

@@ -61,7 +61,13 @@ void prda_free_(uintptr_t a);
 void prda_define_(size_t size, size_t align, const struct prda_about *about, void **alias);
 uint64_t prda_sum_(uintptr_t a);
 
+/* Lock a slot of this CPU, and let go. Returns the plain address of the copy of a in that slot. */
 struct prda_hold_ { struct prda_region *region; uint64_t mask; uint32_t slot; bool nested; };
+void *prda_hold_take_(struct prda_hold_ *h, uintptr_t a);
+void prda_hold_drop_(struct prda_hold_ *h);
+/* Hold back preemption, if a is of a region that wants it and this thread can. End it, and count. */
+bool prda_delayed_(uintptr_t a);
+void prda_delayed_end_(uintptr_t a);
 
 /* Count a restart. Returns tries + 1, or 0 when there were so many in a row (a debugger that steps) that the lock is
  * better. */
@@ -81,9 +87,6 @@ bool prda_slow_append_(uintptr_t a, const void *record, size_t len, enum prda_re
 size_t prda_slow_flush_(uintptr_t a, void *out, size_t cap, enum prda_result_ why);
 size_t prda_slow_take_(uintptr_t a, uint64_t *out, size_t n, enum prda_result_ why);
 size_t prda_slow_give_(uintptr_t a, const uint64_t *in, size_t n, enum prda_result_ why);
-void *prda_seq_begin_slow_(struct prda_seq *q, uintptr_t a);
-bool prda_seq_commit_slow_(struct prda_seq *q, uint64_t *where, uint64_t v);
-bool prda_seq_store_(uint64_t *where, uint64_t v);
 
 /* ThreadSanitizer does not see the sections, so it is told that what one thread puts in, another gets out. */
 #if defined(__SANITIZE_THREAD__)
@@ -230,24 +233,6 @@ static PRDA_INLINE_ size_t prda_give(prda_cache cache, const uint64_t *in, size_
 	PRDA_TSAN_IN_(a);
 	PRDA_RUN_(a, prda_cs_give_(a, in, n, &put), put = prda_slow_give_(a, in, n, why));
 	return put;
-}
-
-#define PRDA_SEQ_TRIES_ 64   // then under the lock
-
-static PRDA_INLINE_ void *prda_seq_begin_(struct prda_seq *q, uintptr_t a)
-{
-	uint32_t cpu = prda_seq_arm_();
-	q->alias = a;
-	if (__builtin_expect(!prda_straight_(a) || (int32_t)cpu < 0 || q->tries > PRDA_SEQ_TRIES_, 0))
-		return prda_seq_begin_slow_(q, a);
-	return (void *)(a + PRDA_STRIDE + ((uintptr_t)cpu << PRDA_SHIFT));
-}
-
-static PRDA_INLINE_ bool prda_seq_commit_(struct prda_seq *q, uint64_t *where, uint64_t v)
-{
-	if (__builtin_expect(q->how == 0 && prda_seq_store_(where, v), 1))
-		return true;
-	return prda_seq_commit_slow_(q, where, v);
 }
 
 #endif

@@ -449,18 +449,4 @@ static PRDA_INLINE_ enum prda_result_ prda_cs_give_(uintptr_t a, const uint64_t 
 	PRDA_RESULTS_;
 }
 
-/* Start of a sequence in C (prda_seq_begin): name the commit's descriptor, then read the CPU number, in this order. If
- * the thread is interrupted between here and the commit, the kernel finds it outside the descriptor's range and
- * clears rseq_cs; the commit (seq.c) looks at that. */
-static PRDA_INLINE_ uint32_t prda_seq_arm_(void)
-{
-	uint64_t t;
-	__asm__ volatile(
-		"leaq prda_seq_cs_(%%rip), %[t]\n\t"
-		"movq %[t], %%fs:8(%[rs])\n\t"
-		"movl %%fs:4(%[rs]), %k[t]"
-		: [t] "=&r"(t) : [rs] "r"(__rseq_offset) : "memory");
-	return (uint32_t)t;
-}
-
 #endif

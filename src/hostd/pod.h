@@ -181,6 +181,7 @@ uint64_t pod_scratch_bytes(const struct pod *p);
 /* pod_paging.c: what a VM of so much memory reserves and may have of the host's; NULL: this host pages nothing. */
 #define POD_MEMORY_OVERHEAD_MIB 96      // guest kernel, agent, page tables
 const struct vm_paging *pod_paging(const struct pod *p, unsigned memory_mib, struct vm_paging *out);
+void pod_weigh(const json_t *pod, uint64_t memory_bytes, struct vm_paging *out);   // limit, reservation, shares; the rest stays
 bool pod_paging_works(const struct pod *p);                    // for a VM that starts now; says why not
 
 /* pod_containers.c, pod_containers_start.c, pod_containers_stop.c */

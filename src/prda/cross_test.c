@@ -33,12 +33,13 @@ static void words(struct prda_region *r)
 	check(prda_exchange(n, 7) == 1ull << 40, "store, exchange");
 	check(!prda_compare_store(n, 8, 9) && prda_load(n) == 7, "compare, different");
 	check(prda_compare_store(n, 7, 9) && prda_load(n) == 9, "compare, store");
-	struct prda_seq q = PRDA_SEQ;
-	uint64_t *mine;
-	do
-		mine = prda_seq_begin(&q, n);
-	while (!prda_seq_commit(&q, mine, *mine * 3));
-	check(prda_load(n) == 27, "sequence");
+	uint64_t v;
+	PRDA_SECTION(n,
+		"ldr %[v], [%[t]]\n\t"
+		"add %[v], %[v], %[v], lsl #1\n\t"
+		"stlr %[v], [%[t]]",
+		([v] "=&r"(v)), (), __atomic_store_n(here, *here * 3, __ATOMIC_RELEASE));
+	check(prda_load(n) == 27, "own section");
 	prda_free(n);
 }
 

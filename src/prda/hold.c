@@ -1,5 +1,11 @@
 // SPDX-License-Identifier: Apache-2.0
-#include "hold.h"
+// Locked form: the lock of one slot, held while an operation runs on it in plain C.
+//
+// A holder can be stopped in three ways. Killed: its process's seat is empty, and the next one takes the lock over; the
+// area is consistent, because operations in this form, too, end in one store. Interrupted by a signal whose handler uses
+// the library: the handler finds that its thread holds something, and uses the last slot, with all signals blocked, so
+// that there is no third level. Preempted: the others wait, giving up the CPU.
+#include "region.h"
 
 #include <sched.h>
 #include <signal.h>
@@ -58,7 +64,7 @@ static void lock_slot(struct prda_region *r, struct prda_area *area)
 	}
 }
 
-void *prda_hold_take(struct prda_hold_ *h, uintptr_t a)
+void *prda_hold_take_(struct prda_hold_ *h, uintptr_t a)
 {
 	struct prda_region *r = prda_region_of(a);
 	int saved = errno;
@@ -83,7 +89,7 @@ void *prda_hold_take(struct prda_hold_ *h, uintptr_t a)
 	return prda_at_(a, h->slot);
 }
 
-void prda_hold_drop(struct prda_hold_ *h)
+void prda_hold_drop_(struct prda_hold_ *h)
 {
 	atomic_store_explicit(&prda_area(h->region, h->slot)->lock, 0, memory_order_release);
 	__atomic_signal_fence(__ATOMIC_SEQ_CST);

@@ -10,9 +10,4 @@
 
 #include "region.h"
 
-/* Lock a slot of this CPU. h: struct prda_hold_ of bulkhead/prda.h, so that it can lie in a struct prda_seq.
- * Returns the plain address of the copy of a in that slot. */
-void *prda_hold_take(struct prda_hold_ *h, uintptr_t a);
-void prda_hold_drop(struct prda_hold_ *h);
-
 #endif

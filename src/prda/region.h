@@ -109,8 +109,4 @@ void prda_alloc_unlock(struct prda_region *r);
 #define prda_count(r, member) prda_count_at((r)->alias + offsetof(struct prda_area, member))
 void prda_count_at(uintptr_t a);
 
-/* slow.c: hold back preemption if a is of a region that wants it and this thread can; end it, and count. */
-bool prda_delayed(uintptr_t a);
-void prda_delayed_end(uintptr_t a);
-
 #endif

@@ -4,7 +4,7 @@
 #include <string.h>
 
 #include "delay.h"
-#include "hold.h"
+#include "region.h"
 
 #define GIVE_UP 1000   // restarts in a row
 
@@ -26,12 +26,12 @@ unsigned prda_restarted_(uintptr_t a, unsigned tries)
 	return tries < GIVE_UP ? tries + 1 : 0;
 }
 
-bool prda_delayed(uintptr_t a)
+bool prda_delayed_(uintptr_t a)
 {
 	return prda_region_of(a)->form == PRDA_DELAY && prda_have_rseq() && prda_delay_begin();
 }
 
-void prda_delayed_end(uintptr_t a)
+void prda_delayed_end_(uintptr_t a)
 {
 	struct prda_region *r = prda_region_of(a);
 	prda_count(r, delayed);
@@ -42,7 +42,7 @@ void prda_delayed_end(uintptr_t a)
 /* alias: with its tag. section: uses a. locked: uses p, the plain address. */
 #define SLOW(type, section, locked) do { \
 		const uintptr_t a = alias & ~PRDA_TAG_; \
-		const bool delayed = alias & PRDA_TAG_ && prda_delayed(a); \
+		const bool delayed = alias & PRDA_TAG_ && prda_delayed_(a); \
 		enum prda_result_ result = why; \
 		if (delayed || why == PRDA_AGAIN_) { \
 			for (unsigned tries = 1; tries && result != PRDA_DONE_; ) { \
@@ -53,14 +53,14 @@ void prda_delayed_end(uintptr_t a)
 					break; \
 			} \
 			if (delayed) \
-				prda_delayed_end(a); \
+				prda_delayed_end_(a); \
 			if (result == PRDA_DONE_) \
 				break; \
 		} \
 		struct prda_hold_ hold; \
-		type *p = prda_hold_take(&hold, a); \
+		type *p = prda_hold_take_(&hold, a); \
 		locked; \
-		prda_hold_drop(&hold); \
+		prda_hold_drop_(&hold); \
 	} while (0)
 
 #ifdef PRDA_TEST_HOOKS

@@ -21,7 +21,7 @@ struct worker {
 	uint32_t random;
 	pthread_t thread;
 	_Atomic int tid;
-	uint64_t adds, compares, seqs, marks, records_in, records_out, put, put_sum, got, got_sum, swapped_in, swapped_out, ops;
+	uint64_t adds, compares, sections, marks, records_in, records_out, put, put_sum, got, got_sum, swapped_in, swapped_out, ops;
 	uint64_t signals, faults;
 	struct worker_handler { uint64_t records_in, signals, faults; uint32_t random; } h;   // of the signal handler
 };
@@ -101,7 +101,7 @@ static void on_signal(int sig)
 	errno = saved;
 }
 
-/* At a numbered point, or inside a sequence in C. Not a system call there, which newer kernels do not look for. */
+/* At a numbered point. Not a system call there, which newer kernels do not look for. */
 static void on_trap(int sig)
 {
 	(void)sig;
@@ -126,41 +126,40 @@ static void cache_turn(struct worker *w)
 		put += prda_give(w->s->cache, token + put, n - put);
 }
 
-/* By an exception, not by a system call, which sequences must not make. */
-static void trap(void)
+/* Sections of one's own: a word is read, and stored one higher, with points between. */
+static void section_turn(struct worker *w)
 {
 #if defined(__x86_64__)
-	__asm__ volatile("int3" : : : "memory");
+	uint64_t v;
+	PRDA_SECTION(w->s->section,
+		PRDA_COPY_ADDRESS_
+		PRDA_POINT_(2)
+		"movq (%[t]), %[v]\n\t"
+		"incq %[v]\n\t"
+		PRDA_POINT_(3)
+		"movq %[v], (%[t])",
+		([v] "=&r"(v)), (),
+		__atomic_store_n(here, *here + 1, __ATOMIC_RELEASE));
+	w->sections++;
 #else
-	raise(SIGTRAP);
+	(void)w;
 #endif
-}
-
-static void seq_turn(struct worker *w)
-{
-	struct prda_seq q = PRDA_SEQ;
-	uint64_t *mine, v;
-	do {
-		mine = prda_seq_begin(&q, w->s->seq);
-		v = *mine;
-		if (next(&w->random) % 64 == 0)
-			trap();
-	} while (!prda_seq_commit(&q, mine, v + 1));
-	w->seqs++;
 }
 
 /* Store, in a section, the number of the CPU as the processor itself knows it. */
 static void mark_turn(struct worker *w)
 {
 #if defined(__x86_64__)
-	w->marks += PRDA_SECTION(w->s->mark,
+	bool locked = false;
+	PRDA_SECTION(w->s->mark,
 		PRDA_COPY_ADDRESS_
 		PRDA_POINT_(2)
 		"rdtscp\n\t"
 		"andl $0xfff, %%ecx\n\t"
 		"incl %%ecx\n\t"
 		"movq %%rcx, (%[t])",
-		(), (), "rax", "rcx", "rdx");
+		(), (), (locked = true, (void)here), "rax", "rcx", "rdx");
+	w->marks += !locked;
 #else
 	(void)w;
 #endif
@@ -182,7 +181,7 @@ static void turn(struct worker *w)
 		w->compares += prda_compare_store(s->compare, v, v + 1);
 		break;
 	case 3:
-		seq_turn(w);
+		section_turn(w);
 		break;
 	case 4:
 		mark_turn(w);
@@ -241,7 +240,7 @@ static void *work(void *arg)
 	t->faults += w->faults + w->h.faults;
 	t->signals += w->h.signals;
 	t->compares += w->compares;
-	t->seqs += w->seqs;
+	t->sections += w->sections;
 	t->marks += w->marks;
 	t->records_out += w->records_out;
 	t->put += w->put;
@@ -325,7 +324,7 @@ int storm_init(struct storm *s, struct prda_region *r)
 	int rc = prda_alloc(r, &s->count, "count", NULL);
 	rc = rc ? rc : prda_alloc(r, &s->signalled, "signalled", NULL);
 	rc = rc ? rc : prda_alloc(r, &s->compare, "compare", NULL);
-	rc = rc ? rc : prda_alloc(r, &s->seq, "seq", NULL);
+	rc = rc ? rc : prda_alloc(r, &s->section, "section", NULL);
 	rc = rc ? rc : prda_alloc(r, &s->mark, "mark", NULL);
 	rc = rc ? rc : prda_alloc(r, &s->swap, "swap", NULL);
 	rc = rc ? rc : prda_alloc(r, &s->list, "list", NULL);
@@ -420,7 +419,7 @@ int storm_check(struct storm *s, int killed)
 	bad += prda_sum(s->count) == t->adds ? 0 : wrong("count", prda_sum(s->count), t->adds);
 	bad += prda_sum(s->signalled) == t->signals ? 0 : wrong("count of signals", prda_sum(s->signalled), t->signals);
 	bad += prda_sum(s->compare) == t->compares ? 0 : wrong("compare-and-store", prda_sum(s->compare), t->compares);
-	bad += prda_sum(s->seq) == t->seqs ? 0 : wrong("sequences", prda_sum(s->seq), t->seqs);
+	bad += prda_sum(s->section) == t->sections ? 0 : wrong("own sections", prda_sum(s->section), t->sections);
 	bad += prda_sum(s->swap) + t->swapped_out == t->swapped_in ? 0
 		: wrong("exchanged", prda_sum(s->swap) + t->swapped_out, t->swapped_in);
 	bad += ring + t->got == t->put ? 0 : wrong("ring words", ring + t->got, t->put);

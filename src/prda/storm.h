@@ -16,7 +16,7 @@ struct storm_node {
 
 /* What all threads of all processes did, added up. */
 struct storm_sums {
-	_Atomic uint64_t adds, compares, seqs, marks, records_in, records_out, put, put_sum, got, got_sum, swapped_in, swapped_out;
+	_Atomic uint64_t adds, compares, sections, marks, records_in, records_out, put, put_sum, got, got_sum, swapped_in, swapped_out;
 	_Atomic uint64_t operations, moves, signals, faults;
 	_Atomic uint32_t stop;
 	_Atomic uint64_t begun[STORM_THREADS], ended[STORM_THREADS];   // adds by thread of one process, for kill tests
@@ -26,7 +26,7 @@ struct storm_sums {
 
 struct storm {
 	struct prda_region *region;
-	prda_u64 count, signalled, compare, seq, mark, swap;
+	prda_u64 count, signalled, compare, section, mark, swap;
 	prda_list list;
 	prda_ring ring;
 	prda_buffer buffer;

@@ -217,7 +217,7 @@ static void test_lock_of_the_dead_is_taken_over(void **state)
 	pid_t child = fork();
 	if (child == 0) {
 		prda_add(n, 1);
-		struct prda_seq q = PRDA_SEQ;
+		struct prda_hold_ hold;
 		for (uint32_t cpu = 0; cpu < prda_region_cpus(r); cpu++) {   // every lock of the region
 			cpu_set_t set;
 			CPU_ZERO(&set);
@@ -225,7 +225,7 @@ static void test_lock_of_the_dead_is_taken_over(void **state)
 			sched_setaffinity(0, sizeof(set), &set);
 			pid_t grandchild = fork();
 			if (grandchild == 0) {
-				prda_seq_begin(&q, n);
+				prda_hold_take_(&hold, prda_number(n) & ~PRDA_TAG_);
 				pause();
 			}
 			usleep(20000);
@@ -261,10 +261,7 @@ static void test_handler_inside_locked_operation(void **state)
 	assert_int_equal(prda_region_new(&(struct prda_options){ .form = PRDA_LOCKED }, &r, NULL), 0);
 	assert_int_equal(prda_alloc(r, &nested_count, NULL, NULL), 0);
 	void (*before)(int) = signal(SIGUSR1, nested_handler);
-	struct prda_seq q = PRDA_SEQ;
-	uint64_t *mine = prda_seq_begin(&q, nested_count);
-	raise(SIGUSR1);
-	assert_true(prda_seq_commit(&q, mine, *mine + 1));
+	PRDA_SECTION(nested_count, "", (), (), raise(SIGUSR1); __atomic_store_n(here, *here + 1, __ATOMIC_RELEASE));
 	assert_int_equal(prda_sum(nested_count), 2);
 	assert_int_equal(prda_read(nested_count, prda_region_slots(r) - 1), 1);
 	signal(SIGUSR1, before);

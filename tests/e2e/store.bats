@@ -44,12 +44,12 @@ etcd_up() {   # sets ETCD
 }
 
 @test "sqlite: no acknowledged write is lost by kills, watches are whole" {
-	timeout 900 python3 "$BATS_TEST_DIRNAME/torture.py" "$BIN" "$WORK/torture" "${STORE_KILLS:-25}" sqlite >&2
+	timeout $((900 + 2 * ${STORE_KILLS:-25})) python3 "$BATS_TEST_DIRNAME/torture.py" "$BIN" "$WORK/torture" "${STORE_KILLS:-25}" sqlite >&2
 }
 
 @test "etcd: servers and members are killed, no acknowledged write is lost, watches go on elsewhere" {
 	need etcd
-	timeout 900 python3 "$BATS_TEST_DIRNAME/torture.py" "$BIN" "$WORK/torture-etcd" $((${STORE_KILLS:-25} / 3)) etcd >&2
+	timeout $((900 + 2 * ${STORE_KILLS:-25})) python3 "$BATS_TEST_DIRNAME/torture.py" "$BIN" "$WORK/torture-etcd" $((${STORE_KILLS:-25} / 3)) etcd >&2
 }
 
 @test "etcd: two servers are one cluster, the leader's work goes on without it" {

@@ -165,13 +165,12 @@ static void grants(void)
 	run_on(0);
 	uint64_t n = 0;
 	for (; n < 20000000 && p.yields == 0; n++) {
-		struct prda_seq q = PRDA_SEQ;
-		uint64_t *mine;
-		do {
-			mine = prda_seq_begin(&q, a);
-			for (volatile int i = 0; i < 2000; i++)
-				;
-		} while (!prda_seq_commit(&q, mine, *mine + 1));
+		PRDA_SECTION(a,
+			"movl $10000, %%eax\n"
+			"10:\tdecl %%eax\n\t"
+			"jnz 10b\n\t"
+			"addq $1, " PRDA_HERE_("0"),
+			(), (), __atomic_store_n(here, *here + 1, __ATOMIC_RELEASE), "rax");
 		if (n % 64 == 0)
 			prda_region_stats(r, &p);
 	}

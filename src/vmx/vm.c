@@ -4,6 +4,7 @@
 
 #include <bulkhead/disk.h>
 #include <errno.h>
+#include <fcntl.h>
 #include <signal.h>
 #include <stdarg.h>
 #include <stdio.h>

@@ -51,6 +51,7 @@ int image_disk_error(int rc, struct err *e)
 		{"verification failed", EBADMSG}, {"hash mismatch", EBADMSG}, {"size mismatch", EBADMSG}, {"does not match", EBADMSG},
 		{"unexpected eof", EBADMSG}, {"invalid tar header", EBADMSG}, {"gzip: invalid", EBADMSG}, {"flate: corrupt", EBADMSG},
 		{"not in gzip format", EBADMSG}, {"unsupported format", EBADMSG}, {"data corruption", EBADMSG},
+		{"unknown typeflag", EBADMSG},
 	};
 	if (rc != -EIO || !e)
 		return rc;

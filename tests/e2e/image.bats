@@ -17,7 +17,7 @@ setup_file() {
 	docker-registry serve "$W/registry.yml" >"$W/registry.log" 2>&1 3>&- &
 	echo $! > "$W/registry.pid"
 	for n in busybox nginx; do "$SRC/tools/make-image" $n "$W/oci/$n" 3>&-; done
-	for n in odd deep zstd index foreign broken longname; do python3 "$SRC/tests/e2e/odd_image.py" $n "$W/oci/$n"; done
+	for n in odd deep zstd index foreign broken longname sparse; do python3 "$SRC/tests/e2e/odd_image.py" $n "$W/oci/$n"; done
 	for i in $(seq 50); do curl -sf "http://$REG/v2/" >/dev/null && break; sleep 0.1; done
 	for n in busybox nginx odd deep zstd index foreign; do
 		skopeo --insecure-policy copy -q --all --dest-tls-verify=false "oci:$W/oci/$n:latest" "docker://$REG/$n:latest"
@@ -158,6 +158,12 @@ nothing_left() { [ -z "$(ls -A "$R/images/tmp")" ] && [ -z "$(ls -A "$R/images/d
 @test "a file name that mkfs.erofs cannot store is refused with its name" {
 	run -1 tool load "$W/oci/longname"
 	[[ $output == "ENAMETOOLONG: "*"255 bytes"*nnn* ]]
+	nothing_left
+}
+
+@test "holes in GNU tar's own form are refused" {
+	run -1 tool load "$W/oci/sparse" $REG/sparse
+	[[ $output == EBADMSG:*"unknown typeflag"* ]]
 	nothing_left
 }
 

@@ -43,10 +43,10 @@ pod() {   # pod NAME CONTAINER-FIELDS [POD-FIELDS]: a pod of the image of that n
 	END
 }
 
-database() {
+database() {   # Always would give the group what PostgreSQL wants nobody but itself to have
 	pod postgres 'volumeMounts: [{name: data, mountPath: /data}], resources: {limits: {memory: 384Mi}},
 		readinessProbe: {exec: {command: [pg_isready, -h, 127.0.0.1]}, periodSeconds: 2, timeoutSeconds: 10}' \
-		'securityContext: {fsGroup: 999}, volumes: [{name: data, persistentVolumeClaim: {claimName: database}}]'
+		'securityContext: {fsGroup: 999, fsGroupChangePolicy: OnRootMismatch}, volumes: [{name: data, persistentVolumeClaim: {claimName: database}}]'
 }
 
 sql() { $K exec postgres -- psql -h 127.0.0.1 -U postgres -qAtc "$1"; }

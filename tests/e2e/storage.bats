@@ -221,6 +221,25 @@ only_recorded_disks() { [ "$(disks)" = "$(records)" ]; }     # a class that says
 	$K delete pvc shared
 }
 
+@test "a claim of one pod alone: the next one waits and is told, then has it" {
+	$K apply -f - <<-END
+	apiVersion: v1
+	kind: PersistentVolumeClaim
+	metadata: {name: own}
+	spec: {accessModes: [ReadWriteOncePod], resources: {requests: {storage: 32Mi}}}
+	END
+	user owner own 'echo mine > /data/file; sync; sleep 1000'
+	wait_for 90 phase_is owner Running
+	user waiter own 'cat /data/file'
+	wait_for 60 event_says "node has pod using PersistentVolumeClaim with the same name and ReadWriteOncePod access mode"
+	[ -z "$($K get pod waiter -o jsonpath='{.spec.nodeName}')" ]
+	$K delete pod owner
+	wait_for 120 phase_is waiter Succeeded
+	[ "$($K logs waiter)" = mine ]
+	$K delete pod waiter
+	$K delete pvc own
+}
+
 @test "a claim outlives kills of hostd, of the VM and a full disk" {
 	user victim first 'sleep 1000' 'securityContext: {fsGroup: 1234}'
 	wait_for 90 phase_is victim Running

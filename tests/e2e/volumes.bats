@@ -69,7 +69,22 @@ no_shares() { [ "$(shares)" = 0 ]; }
 	wait_for 60 event_says "$ROOT/absent does not exist"
 	pod socket 'true' "{name: v, hostPath: {path: /run/x.sock, type: Socket}}" '{name: v, mountPath: /v}'
 	wait_for 60 event_says "is a socket: what is behind it"
-	$K delete pod kinds file absent socket --wait=false
+	pod nodisk 'true' "{name: v, hostPath: {path: $ROOT/host/file, type: BlockDevice}}" '{name: v, mountPath: /v}'
+	wait_for 60 event_says "$ROOT/host/file is not a block device"
+	$K delete pod kinds file absent socket nodisk --wait=false
+}
+
+@test "a block device of the host is one in the pod" {
+	head -c 4M /dev/zero > "$ROOT/device"
+	printf 'from the host' | dd of="$ROOT/device" conv=notrunc status=none
+	local device; device=$(losetup -f --show "$ROOT/device")
+	pod disk 'head -c 13 /dev/xvda; echo; printf of-the-pod | dd of=/dev/xvda bs=512 seek=8 conv=fsync 2>/dev/null; ls -l /dev/xvda' \
+		"{name: v, hostPath: {path: $device, type: BlockDevice}}" '{name: v, mountPath: /dev/xvda}'
+	wait_for 120 phase_is disk Succeeded || { losetup -d "$device"; false; }
+	[[ $($K logs disk) == "from the host"*brw-* ]] || { losetup -d "$device"; false; }
+	$K delete pod disk
+	losetup -d "$device"
+	[ "$(dd if="$ROOT/device" bs=512 skip=8 count=1 status=none | head -c 10)" = of-the-pod ]
 }
 
 @test "read-only holds below what is mounted below; a pod's own claim comes and goes with it" {

@@ -178,8 +178,10 @@ static void all_do(void (*act)(struct host *h), bool (*done)(const struct host *
 		while (i < begun && done(hosts[i]))
 			i++;
 		for (; begun < opt.hosts && begun < i + AT_ONCE; begun++)
-			if (act)
+			if (act) {
 				act(hosts[begun]);
+				turn(0);   // handshakes take long; nobody's answer waits for those of all
+			}
 		if (i < opt.hosts)
 			turn(10);
 		if (clock_mono_ns() - start > 600 * NS_PER_S)

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// What a guest of the KVM engine is told about its machine; the numbers are those of src/vmx/engine_kvm/layout.h.
+// What a guest of the KVM engine is told about its machine; the numbers are those of src/vmx/engine_kvm/x86_64/layout.h.
 // Compiled with iasl. Before a guest sees it, SLTS is replaced by the bits of the slots that hold a device.
 DefinitionBlock ("", "DSDT", 2, "BLKHD", "KVM", 1)
 {
@@ -72,9 +72,9 @@ DefinitionBlock ("", "DSDT", 2, "BLKHD", "KVM", 1)
 		SLOT (VR17, 17, 0xFEB02200, 22)
 		SLOT (VR18, 18, 0xFEB02400, 23)
 		SLOT (VR19, 19, 0xFEB02600, 1)
-		SLOT (VR20, 20, 0xFEB02800, 2)
-		SLOT (VR21, 21, 0xFEB02A00, 3)
-		SLOT (VR22, 22, 0xFEB02C00, 1)
-		SLOT (VR23, 23, 0xFEB02E00, 2)
+		SLOT (VR20, 20, 0xFEB02800, 3)
+		SLOT (VR21, 21, 0xFEB02A00, 1)
+		SLOT (VR22, 22, 0xFEB02C00, 3)
+		SLOT (VR23, 23, 0xFEB02E00, 1)
 	}
 }

@@ -5,7 +5,8 @@
 //   8  one command line: disk SERIAL size|ro | disk SERIAL write OFFSET BYTE LENGTH | disk SERIAL sum OFFSET LENGTH |
 //      disk SERIAL discard|zero OFFSET LENGTH | disk SERIAL time COUNT BYTES (microseconds for COUNT direct reads) | cmdline | cpus | net |
 //      queues (of eth0 and vda that the kernel uses) |
-//      poweroff | reboot | panic; answers one line
+//      cpuid (a number for all of it) | flag NAME | clock | memory (MiB) | touch MIB | random | load MODULE |
+//      poweroff | reboot | halt | panic; answers one line
 //   9  discard: reads to the end, then answers the number of bytes
 //   10 source: one line with a number, answers as many bytes
 #include <arpa/inet.h>
@@ -33,17 +34,27 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "guest_machine.h"
+
+static const char *load_module(const char *file)
+{
+	char path[300];
+	snprintf(path, sizeof(path), "/modules/%s", file);
+	int fd = open(path, O_RDONLY | O_CLOEXEC);
+	const char *how = fd < 0 || syscall(SYS_finit_module, fd, "", 0) ? strerror(errno) : "ok";
+	close(fd);
+	return how;
+}
+
 static void load_modules(void)
 {
 	FILE *f = fopen("/modules/order", "r");
-	char name[256], path[300];
+	char name[256];
 	while (f && fgets(name, sizeof(name), f)) {
 		name[strcspn(name, "\n")] = '\0';
-		snprintf(path, sizeof(path), "/modules/%s", name);
-		int fd = open(path, O_RDONLY | O_CLOEXEC);
-		if (fd < 0 || syscall(SYS_finit_module, fd, "", 0))
-			fprintf(stderr, "init: %s: %s\n", path, strerror(errno));
-		close(fd);
+		const char *how = load_module(name);
+		if (strcmp(how, "ok"))
+			fprintf(stderr, "init: %s: %s\n", name, how);
 	}
 	if (f)
 		fclose(f);
@@ -258,10 +269,16 @@ static void command(int fd)
 		net_up(out, sizeof(out));
 	} else if (!strcmp(line, "queues")) {
 		snprintf(out, sizeof(out), "net %u disk %u", entries("/sys/class/net/eth0/queues", "tx-"), entries("/sys/block/vda/mq", ""));
+	} else if (sscanf(line, "load %31s", what) == 1) {
+		snprintf(out, sizeof(out), "%s", load_module(what));
+	} else if (machine_command(line, out, sizeof(out))) {
+		;
 	} else if (!strcmp(line, "poweroff")) {
 		reboot(LINUX_REBOOT_CMD_POWER_OFF);
 	} else if (!strcmp(line, "reboot")) {
 		reboot(LINUX_REBOOT_CMD_RESTART);
+	} else if (!strcmp(line, "halt")) {
+		reboot(LINUX_REBOOT_CMD_HALT);
 	} else if (!strcmp(line, "panic")) {
 		kill(1, SIGUSR1);
 		sleep(5);

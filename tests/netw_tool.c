@@ -3,6 +3,7 @@
 //   netw_tool ROOT TAG CIDR setup UID [HOSTPORT:PORT/PROTO...]   make it, print it, keep nothing open
 //   netw_tool ROOT TAG CIDR guest UID [HOSTPORT:PORT/PROTO...]   the same, then play the guest until killed: answers ARP,
 //                                                       ICMP echo, and UDP (returns the datagram) on the TAP
+//                                                       (with QUEUES in the environment: on a TAP of so many queues)
 //   ... lookup UID | teardown UID | sweep [KEEP...] | purge | bench N
 #include <arpa/inet.h>
 #include <errno.h>
@@ -104,16 +105,19 @@ static int play_guest(const struct netw_pod *p)
 	uint32_t ip;
 	inet_pton(AF_INET, p->addrs[0].address, &ip);
 	sscanf(p->mac, "%hhx:%hhx:%hhx:%hhx:%hhx:%hhx", &mac[0], &mac[1], &mac[2], &mac[3], &mac[4], &mac[5]);
-	for (;;) {
-		struct pollfd w = {p->tap_fd, POLLIN, 0};
-		poll(&w, 1, -1);
-		ssize_t n = read(p->tap_fd, packet, sizeof(packet));
+	struct pollfd w[NETW_QUEUES_MAX] = {{p->tap_fd, POLLIN, 0}};
+	for (unsigned i = 0; i < p->queue_fds; i++)
+		w[i + 1] = (struct pollfd){p->queue_fd[i], POLLIN, 0};
+	for (unsigned turn = 0;; turn++) {
+		poll(w, p->queue_fds + 1, -1);
+		int fd = w[turn % (p->queue_fds + 1)].fd;
+		ssize_t n = read(fd, packet, sizeof(packet));
 		if (n < 0 && errno != EAGAIN && errno != EINTR)
 			return 1;
 		if (n < VNET_HDR + (ssize_t)sizeof(struct ether_header) || !answer(packet + VNET_HDR, (size_t)n - VNET_HDR, mac, ip))
 			continue;
 		memset(packet, 0, VNET_HDR);
-		if (write(p->tap_fd, packet, (size_t)n) < 0)
+		if (write(fd, packet, (size_t)n) < 0)
 			return 1;
 	}
 }
@@ -174,6 +178,8 @@ static int command(struct netw *n, const char *what, char **args, int argc)
 					  .ports_count = parse_ports(args + 1, argc - 1, ports)};
 		if (getenv("RATE"))
 			s.ingress_bps = s.egress_bps = strtoull(getenv("RATE"), NULL, 10);
+		if (getenv("QUEUES"))
+			s.queues = (unsigned)atoi(getenv("QUEUES"));
 		rc = netw_setup(n, &s, &p, &e);
 	}
 	if (rc)

@@ -3,11 +3,14 @@
 //   vmx_tool run DIR VMX KERNEL INITRD [--vcpus N] [--memory MIB] [--uid N] [--cmdline TEXT] [--console-max N]
 //            [--disk SERIAL=PATH[,ro]]... [--tap NAME=MAC[,QUEUES]]   starts it in DIR, prints the ready line and leaves its pid in DIR/pid
 //            [--cpu MODEL] [--template yes] [--paged yes] [--restore PREFIX]   from PREFIX.state and PREFIX.memory
+//            [--waiting yes]                  a restored one that gets more by plug
+//   vmx_tool plug DIR SERIAL=FILE TAP=MAC[,QUEUES]   a disk, of one raw file, and a network card; prints "ok" or the error
 //   vmx_tool status|kill|button DIR           prints the status as key=value, or stops it
 //   vmx_tool save DIR PREFIX                  saves it to PREFIX.state and PREFIX.memory; prints "ok" or the error
 //   vmx_tool page DIR [FILE]                  attaches to the memory of a paged VM and serves its faults, from FILE or with zeros,
 //                                             until the VM ends; prints how many
 //   vmx_tool resize DIR SERIAL [BYTES]        prints "ok" or the error
+//   vmx_tool balloon DIR BYTES                what the guest shall do without; prints "ok" or the error
 //   vmx_tool connect DIR PORT [WAIT_MS]       stdin and stdout to a vsock port; retries until WAIT_MS
 //                                             DIR may be cid:N, a guest whose vsock device is the kernel's
 //   vmx_tool ping DIR PORT COUNT              microseconds of a round trip of one byte: median, 99th percentile
@@ -149,6 +152,8 @@ static int config_fd(const char *dir, char **argv, int *ready, int *console)
 			json_object_set_new(o, "paged", json_boolean(!strcmp(a[1], "yes")));
 		else if (!strcmp(a[0], "--template"))
 			json_object_set_new(o, "template", json_boolean(!strcmp(a[1], "yes")));
+		else if (!strcmp(a[0], "--waiting"))
+			json_object_set_new(o, "waiting", json_boolean(!strcmp(a[1], "yes")));
 		else if (!strcmp(a[0], "--restore"))
 			json_object_set_new(o, "restore_state_fd", json_integer(open_suffix(a[1], ".state", O_RDONLY))),
 				json_object_set_new(o, "restore_memory_fd", json_integer(open_suffix(a[1], ".memory", O_RDONLY)));
@@ -231,6 +236,36 @@ static void save(const char *dir, const char *prefix)
 	puts("ok");
 }
 
+// Every descriptor of the list goes into fds, and its place there into the list.
+static json_t *place(json_t *fd, int *fds, size_t *n)
+{
+	fds[*n] = (int)json_integer_value(fd);
+	return json_integer((json_int_t)(*n)++);
+}
+
+static void plug(const char *dir, char *disk, char *tap)
+{
+	struct vmx_msg m = {VMX_MSG_VERSION, VMX_MSG_PLUG, 13};
+	char r[VMX_MSG_MAX];
+	int fds[USOCK_FDS_MAX] = {memfd_create("plug", 0)};
+	size_t n = 1, i;
+	json_t *disks = json_array(), *nets = json_array(), *fd;
+	add_disk(disks, disk);
+	add_tap(nets, tap);
+	json_t *net = json_array_get(nets, 0), *more = json_object_get(net, "queue_fds");
+	const char *path = json_string_value(json_object_get(json_array_get(disks, 0), "path"));
+	json_object_set_new(net, "tap_fd", place(json_object_get(net, "tap_fd"), fds, &n));
+	json_array_foreach(more, i, fd)
+		json_array_set_new(more, i, place(fd, fds, &n));
+	fds[n++] = open_or_die(path, O_RDWR);
+	json_t *o = json_pack("{s:s, s:O, s:O, s:[{s:s, s:i}]}", "name", "test/plugged", "disks", disks, "nets", nets, "files", "path", path,
+			      "fd", (int)n - 1);
+	if (fds[0] < 0 || json_dumpfd(o, fds[0], 0))
+		die("plug");
+	control_fds(dir, &m, sizeof(m), fds, n, r, sizeof(r));
+	puts("ok");
+}
+
 // What pagerd does, as simply as can be: one page for each fault.
 static void page(const char *dir, const char *file)
 {
@@ -269,7 +304,7 @@ static void status(const char *dir)
 	control(dir, &m, sizeof(m), &r, sizeof(r));
 	printf("state=%u engine=%u pid=%u engine_pid=%u vcpus=%u memory_mib=%u setup_us=%llu boot_us=%llu "
 	       "disk_read=%llu disk_write=%llu disk_ops=%llu vsock_rx=%llu vsock_tx=%llu resident=%llu exits_port=%llu "
-	       "exits_mmio=%llu exits_halt=%llu exits_signal=%llu exits_other=%llu net_rx=%llu net_tx=%llu\n",
+	       "exits_mmio=%llu exits_halt=%llu exits_signal=%llu exits_other=%llu net_rx=%llu net_tx=%llu balloon=%llu\n",
 	       r.s.state, r.s.engine, r.s.pid, r.s.engine_pid, r.s.vcpus, r.s.memory_mib,
 	       (unsigned long long)r.s.setup_ns / 1000, (unsigned long long)r.s.boot_ns / 1000,
 	       (unsigned long long)r.s.disk_read_bytes, (unsigned long long)r.s.disk_write_bytes,
@@ -277,7 +312,8 @@ static void status(const char *dir)
 	       (unsigned long long)r.s.vsock_tx_bytes, (unsigned long long)r.s.memory_resident_bytes,
 	       (unsigned long long)r.s.exits_port, (unsigned long long)r.s.exits_mmio, (unsigned long long)r.s.exits_halt,
 	       (unsigned long long)r.s.exits_signal, (unsigned long long)r.s.exits_other,
-	       (unsigned long long)r.s.net_rx_packets, (unsigned long long)r.s.net_tx_packets);
+	       (unsigned long long)r.s.net_rx_packets, (unsigned long long)r.s.net_tx_packets,
+	       (unsigned long long)r.s.memory_balloon_bytes);
 }
 
 static void stop(const char *dir, uint32_t how)
@@ -293,6 +329,14 @@ static void resize(const char *dir, const char *serial, uint64_t bytes)
 	struct vmx_resize m = {.head = {VMX_MSG_VERSION, VMX_MSG_RESIZE, 9}, .size_bytes = bytes};
 	char r[VMX_MSG_MAX];
 	memcpy(m.serial, serial, strnlen(serial, sizeof(m.serial)));
+	control(dir, &m, sizeof(m), r, sizeof(r));
+	puts("ok");
+}
+
+static void balloon(const char *dir, uint64_t bytes)
+{
+	struct vmx_balloon m = {.head = {VMX_MSG_VERSION, VMX_MSG_BALLOON, 12}, .target_bytes = bytes};
+	char r[VMX_MSG_MAX];
 	control(dir, &m, sizeof(m), r, sizeof(r));
 	puts("ok");
 }
@@ -448,6 +492,10 @@ int main(int argc, char **argv)
 		stop(argv[2], 1);
 	else if (!strcmp(what, "resize") && argc >= 4)
 		resize(argv[2], argv[3], argc > 4 ? strtoull(argv[4], NULL, 10) : 0);
+	else if (!strcmp(what, "plug") && argc == 5)
+		plug(argv[2], argv[3], argv[4]);
+	else if (!strcmp(what, "balloon") && argc == 4)
+		balloon(argv[2], strtoull(argv[3], NULL, 10));
 	else if (!strcmp(what, "connect") && argc >= 4)
 		connect_(argv[2], argv[3], argc > 4 ? atoi(argv[4]) : 0);
 	else if (!strcmp(what, "ping") && argc == 5)

@@ -40,7 +40,7 @@ static const char config[] =
 	MOUNT("/dev/shm", "bind", "/dev/shm", "\"rbind\",\"rw\",\"rprivate\"") ","
 	MOUNT("/init", "bind", "/init", "\"rbind\",\"ro\",\"rprivate\"") "],"
 	"\"linux\":{\"namespaces\":[{\"type\":\"mount\"},{\"type\":\"cgroup\"},{\"type\":\"pid\"}],\"cgroupsPath\":\"/" NAME "\","
-	"\"resources\":{\"cpu\":{\"shares\":2},\"devices\":[{\"allow\":true,\"access\":\"rwm\"}]},\"personality\":{\"domain\":\"LINUX\"},"
+	"\"resources\":{\"cpu\":{\"shares\":2},\"devices\":[{\"allow\":false,\"access\":\"rwm\"}]},\"personality\":{\"domain\":\"LINUX\"},"
 	"\"maskedPaths\":[\"/proc/asound\",\"/proc/acpi\",\"/proc/kcore\",\"/proc/keys\",\"/proc/timer_list\",\"/sys/firmware\"],"
 	"\"readonlyPaths\":[\"/proc/bus\",\"/proc/fs\",\"/proc/irq\",\"/proc/sys\",\"/proc/sysrq-trigger\"]}}";
 

@@ -15,8 +15,8 @@
 #include "disk/control.h"
 #include "disk/descriptor.h"
 #include "disk/disk_internal.h"
-#include "disk/filters/cbt/cbt.h"
 #include "disk/nbd/server.h"
+#include "disk/points.h"
 
 static const char *base_name(const char *path)
 {
@@ -37,43 +37,12 @@ static int stop_signals(void)
 	return signalfd(-1, &s, SFD_CLOEXEC);
 }
 
-static struct iof_layer *cbt_of(struct bh_disk *d)
-{
-	struct iof_layer *l = d->top;
-
-	while (l != &d->data && l->filter != &cbt_filter) l = l->next;
-	return l == &d->data ? NULL : l;
-}
-
-/* The filter may come and go while the disk is served. */
-static void points(struct bh_disk *d, void (*fn)(void *user, const char *name), void *user)
-{
-	struct iof_layer *l;
-
-	pthread_mutex_lock(&d->admin);
-	l = cbt_of(d);
-	if (l) cbt_points(l, fn, user);
-	pthread_mutex_unlock(&d->admin);
-}
-
-static int changed(struct bh_disk *d, const char *point, uint64_t off, uint64_t len, uint64_t *run, bool *is_changed)
-{
-	struct iof_layer *l;
-	int rc;
-
-	if (pthread_mutex_trylock(&d->admin)) return -EAGAIN;   // whoever has it may be waiting for this thread's queue
-	l = cbt_of(d);
-	rc = l ? cbt_changed(l, point, off, len, run, is_changed) : -ENOENT;
-	pthread_mutex_unlock(&d->admin);
-	return rc;
-}
-
 static int run(struct cmd_args *a, struct err *e)
 {
 	struct bh_disk_attr attr = { .mode = cmd_flag(a, "--read-only") || cmd_opt(a, "--at") ? BH_DISK_RDONLY : BH_DISK_RDWR,
 				     .at = cmd_opt(a, "--at"), .no_io_uring = cmd_flag(a, "--no-io-uring") };
 	const char *sock = cmd_opt(a, "--unix");
-	struct nbd_export x = { .name = base_name(a->arg[0]), .connections_max = 64, .points = points, .changed = changed };
+	struct nbd_export x = { .name = base_name(a->arg[0]), .connections_max = 64, .points = points_each, .changed = points_changed };
 	struct control *ctl = NULL;
 	own_fd int listen_fd = -1, stop_fd = stop_signals();   // before the disk starts threads
 	int rc;

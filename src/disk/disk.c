@@ -67,6 +67,7 @@ static void disk_free(struct bh_disk *d)
 	if (d->root == d) {
 		pthread_mutex_destroy(&d->admin);
 		pthread_mutex_destroy(&d->helper_lock);
+		pthread_rwlock_destroy(&d->chain_lock);
 		pthread_mutex_destroy(&d->queues_lock);
 		free(d->slot_layer);
 	}
@@ -82,6 +83,7 @@ static int root_init(struct bh_disk *d, struct err *e)
 
 	pthread_mutex_init(&d->admin, NULL);
 	pthread_mutex_init(&d->helper_lock, NULL);
+	pthread_rwlock_init(&d->chain_lock, NULL);
 	pthread_mutex_init(&d->queues_lock, NULL);
 	d->slot_layer = calloc(DISK_SLOTS_MAX, sizeof(*d->slot_layer));
 	if (!d->slot_layer) return err_set(e, ENOMEM, "no memory to open a disk");

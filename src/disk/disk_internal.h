@@ -6,7 +6,7 @@
 // has a chain of its own. A queue belongs to the root and serves the layers of the whole tree; each layer has a slot
 // in the queue for its own state.
 //
-// Lock order: disk.admin -> disk.helper_lock -> disk.queues_lock. Only helper_lock may be held while a filter's request function runs.
+// Lock order: disk.admin -> disk.helper_lock -> disk.queues_lock, disk.chain_lock. Only helper_lock may be held while a filter's request function runs.
 #ifndef BH_DISK_INTERNAL_H
 #define BH_DISK_INTERNAL_H
 
@@ -63,6 +63,7 @@ struct bh_disk {
 	struct iof_layer **slot_layer;      // DISK_SLOTS_MAX of them
 	struct bh_disk_queue *helper;       // for bh_disk_rw and rw_below
 	pthread_mutex_t helper_lock;
+	pthread_rwlock_t chain_lock;        // written while layers of the root come and go; never held while requests are waited for
 };
 
 /* queue.c */

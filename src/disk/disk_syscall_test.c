@@ -1,9 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
-// The host's disk fails or is full: the nth system call on a disk's files fails once with EIO or ENOSPC, for every n, or
-// all writes from the nth on fail with ENOSPC until space returns. The user of the disk gets an error or nothing of it;
+// The host's disk fails or is full: the nth system call on a disk's files, or entry in its ring, fails once with EIO or
+// ENOSPC, for every n, or all writes from the nth on fail with ENOSPC until space returns. The user of the disk gets an error or nothing of it;
 // then everything works, every sector holds what it was given, old or new where the request failed, also after reopening;
 // check finds no fault. And a disk or a clone that is being made when a call fails, or the process dies, is there or not,
-// and can be made again. Both engines. SYSCALL_TEST_STRIDE=1 takes every n.
+// and can be made again. With the ring for what would wait, with the ring for all data (each
+// transfer of it cut short), and without. SYSCALL_TEST_STRIDE=1 takes every n.
 #include <errno.h>
 #include <fcntl.h>
 #include <setjmp.h>
@@ -25,6 +26,7 @@
 #include "base/err.h"
 #include "base/file.h"
 #include "disk/copy.h"
+#include "disk/queue.h"
 
 #define SECTORS 512u
 #define SIZE (SECTORS * 512u)
@@ -37,7 +39,7 @@ static char dir[64];
 
 /* ---- system calls ---- */
 
-static struct { _Atomic bool armed; _Atomic unsigned seen, hits; unsigned at; int code; bool full, dies; } fault;
+static struct { _Atomic bool armed; _Atomic unsigned seen, hits; unsigned at; int code; bool full, dies, ring; } fault;
 
 static void arm(unsigned at, int code, bool full)
 {
@@ -77,6 +79,53 @@ WRAP(int, fsync, false, (int fd), (fd))
 WRAP(int, ftruncate64, true, (int fd, off64_t n), (fd, n))
 WRAP(int, rename, true, (const char *a, const char *b), (a, b))
 
+WRAP(int, fallocate64, !(mode & FALLOC_FL_PUNCH_HOLE), (int fd, int mode, off64_t o, off64_t n), (fd, mode, o, n))
+
+ssize_t __real_preadv64v2(int fd, const struct iovec *v, int n, off64_t o, int flags);
+ssize_t __wrap_preadv64v2(int fd, const struct iovec *v, int n, off64_t o, int flags);
+
+ssize_t __wrap_preadv64v2(int fd, const struct iovec *v, int n, off64_t o, int flags)
+{
+	if (!fault.ring) return __real_preadv64v2(fd, v, n, o, flags);
+	errno = EAGAIN;
+	return -1;
+}
+
+/* ---- the ring ---- */
+
+static unsigned ring_hits;
+
+int __real_io_uring_submit(struct io_uring *ring);
+int __wrap_io_uring_submit(struct io_uring *ring);
+
+/* An entry that is to fail is made one that does nothing, and its result the error; long transfers are cut short. */
+int __wrap_io_uring_submit(struct io_uring *ring)
+{
+	uint64_t failed[64];
+	unsigned n = 0, head;
+	struct io_uring_cqe *c;
+	int rc;
+
+	for (unsigned i = ring->sq.sqe_head; i != ring->sq.sqe_tail; i++) {
+		struct io_uring_sqe *s = &ring->sq.sqes[i & ring->sq.ring_mask];
+		uint64_t data = s->user_data;
+
+		if (s->opcode != IORING_OP_READ && s->opcode != IORING_OP_WRITE) continue;
+		if (n < 64 && hit(s->opcode == IORING_OP_WRITE)) {
+			io_uring_prep_nop(s);
+			s->user_data = failed[n++] = data;
+			ring_hits++;
+		} else if (s->len >= 2048) {
+			s->len /= 2;
+		}
+	}
+	rc = __real_io_uring_submit(ring);
+	io_uring_for_each_cqe(ring, head, c)
+		for (unsigned i = 0; i < n; i++)
+			if (c->user_data == failed[i]) c->res = -fault.code;
+	return rc;
+}
+
 ssize_t __real_write(int fd, const void *b, size_t n);
 ssize_t __wrap_write(int fd, const void *b, size_t n);
 
@@ -101,7 +150,7 @@ static int setup(void **state)
 static int teardown(void **state)
 {
 	(void)state;
-	fault.armed = false;
+	fault.armed = fault.ring = false;
 	return dir_remove(dir, NULL);
 }
 
@@ -130,6 +179,8 @@ static void put(uint32_t s, uint32_t version, bool failed)
 	struct sector *x = &model[s];
 
 	if (!failed) x->n = 0;
+	for (unsigned i = 0; i < x->n; i++)
+		if (x->may[i] == version) return;
 	if (x->n == OLD_MAX) fail_msg("sector %u failed too often", s);
 	x->may[x->n++] = version;
 }
@@ -141,18 +192,19 @@ static unsigned work(struct bh_disk *d, unsigned seed, unsigned space_returns)
 
 	for (unsigned i = 1; i <= STEPS; i++) {
 		uint32_t n = 1 + (uint32_t)rand_r(&seed) % (rand_r(&seed) % 3 ? 20 : 120), s = (uint32_t)rand_r(&seed) % (SECTORS - n);
-		int what = rand_r(&seed) % 6, rc;
+		int what = rand_r(&seed) % 7, rc;
 
 		if (i == space_returns) fault.armed = false;
 		for (uint32_t k = 0; k < n; k++) fill(buf + k * 512, s + k, i);
 		if (what == 0) rc = bh_disk_rw(d, BH_DISK_FLUSH, 0, NULL, 0, 0, NULL);
 		else if (what == 1) rc = bh_disk_rw(d, BH_DISK_WRITE_ZEROES, s * 512, NULL, n * 512, 0, NULL);
 		else if (what == 2) rc = bh_disk_rw(d, BH_DISK_READ, s * 512, buf, n * 512, 0, NULL);
+		else if (what == 6) rc = bh_disk_rw(d, BH_DISK_DISCARD, s * 512, NULL, n * 512, 0, NULL);
 		else rc = bh_disk_rw(d, BH_DISK_WRITE, s * 512, buf, n * 512, what == 3 ? BH_DISK_FUA : 0, NULL);
 		if (rc < 0 && rc != -fault.code) fail_msg("call %u, step %u: %d", fault.at, i, rc);
 		if (rc < 0 && !fault.hits) fail_msg("call %u, step %u: %d without a reason", fault.at, i, rc);
 		errors += rc < 0;
-		for (uint32_t k = 0; k < n && what && what != 2; k++) put(s + k, what == 1 ? 0 : i, rc < 0);
+		for (uint32_t k = 0; k < n && what && what != 2; k++) put(s + k, what == 1 || what == 6 ? 0 : i, rc < 0 || what == 6);
 	}
 	return errors;
 }
@@ -193,11 +245,26 @@ static void make_base(void)
 	ok(bh_disk_close(d, &e), e);
 }
 
+enum engine { CACHED, THREADS, RING, ENGINES };
+
+static bool have_ring;
+
+/* All data of the tree of disks goes through the ring from now on. */
+static void ring_only(struct bh_disk *d)
+{
+	d->in_memory = false;
+	for (unsigned i = 0; i < d->slots; i++)
+		if (d->slot_layer[i]) d->slot_layer[i]->disk->in_memory = false;
+	d->helper->slow_writes = UINT32_MAX;
+	have_ring = d->helper->has_ring;
+	fault.ring = true;
+}
+
 /* Returns whether a call was hit. */
-static bool one_point(const char *filters, int code, bool full, bool threads, unsigned n)
+static bool one_point(const char *filters, int code, bool full, enum engine engine, unsigned n)
 {
 	struct bh_disk_new c = { .parent = at("base.bhd"), .filters = filters };
-	struct bh_disk_attr a = { .mode = BH_DISK_RDWR, .no_io_uring = threads };
+	struct bh_disk_attr a = { .mode = BH_DISK_RDWR, .no_io_uring = engine == THREADS };
 	char text[200] = "";
 	struct err e = ERR_INIT;
 	struct bh_disk *d;
@@ -206,6 +273,7 @@ static bool one_point(const char *filters, int code, bool full, bool threads, un
 	for (uint32_t s = 0; s < SECTORS; s++) model[s] = (struct sector){ .may = { 1000 }, .n = 1 };
 	ok(bh_disk_create(at("c.bhd"), &c, &e), e);
 	ok(bh_disk_open(at("c.bhd"), &a, &d, &e), e);
+	if (engine == RING) ring_only(d);
 	arm(n, code, full);
 	errors = work(d, n / 8, full ? STEPS * 2 / 3 : 0);
 	fault.armed = false;
@@ -213,6 +281,7 @@ static bool one_point(const char *filters, int code, bool full, bool threads, un
 	compare(d, "at once");
 	if (bh_disk_rw(d, BH_DISK_FLUSH, 0, NULL, 0, 0, &e) < 0) fail_msg("call %u: a flush after it: %s", n, e.text);
 	ok(bh_disk_close(d, &e), e);
+	fault.ring = false;
 	ok(bh_disk_open(at("c.bhd"), &a, &d, &e), e);
 	compare(d, "opened again");
 	ok(bh_disk_close(d, &e), e);
@@ -226,8 +295,11 @@ static bool one_point(const char *filters, int code, bool full, bool threads, un
 
 static void every_call(const char *filters, int code, bool full, unsigned stride)
 {
-	for (int threads = 0; threads < 2; threads++)
-		for (unsigned n = 1, quiet = 0; quiet < 2; n += stride_of(stride)) quiet = one_point(filters, code, full, threads, n) ? 0 : quiet + 1;
+	for (enum engine engine = CACHED; engine < ENGINES; engine++) {
+		ring_hits = 0;
+		for (unsigned n = 1, quiet = 0; quiet < 2; n += stride_of(stride)) quiet = one_point(filters, code, full, engine, n) ? 0 : quiet + 1;
+		if (engine == RING && have_ring) assert_true(ring_hits > 0);
+	}
 }
 
 static void test_eio(void **state)

@@ -36,8 +36,10 @@ static struct iof_layer **link_to(struct bh_disk *d, const struct iof_layer *l)
 static void rewire(struct bh_disk *d, struct iof_layer **at, struct iof_layer *to)
 {
 	pthread_mutex_lock(&d->root->helper_lock);
+	pthread_rwlock_wrlock(&d->root->chain_lock);
 	*at = to;
 	chain_wire(d);
+	pthread_rwlock_unlock(&d->root->chain_lock);
 	pthread_mutex_unlock(&d->root->helper_lock);
 }
 

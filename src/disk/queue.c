@@ -262,6 +262,7 @@ void bh_disk_submit(struct bh_disk_queue *q, struct bh_disk_io *io)
 	*r = (struct iof_req){ .op = (enum iof_op)io->op, .flags = io->flags, .off = io->off, .len = io->len, .iov = io->iov,
 			       .iovcnt = io->iovcnt, .extent = io->extent, .queue = q, .done = user_done, .user = io };
 	if (io->op == BH_DISK_FLUSH) r->off = r->len = 0;
+	q->quiet = 0;
 	if (q->nesting) {   // inside done: keep the stack flat
 		list_add(&q->waiting, r);
 		return;
@@ -295,7 +296,7 @@ int bh_disk_queue_poll(struct bh_disk_queue *q)
 		again |= q->unsubmitted > 0;
 		if (again) {
 			idle = false;
-		} else if (idle) {   // called for a late signal of something already handled: or it would call again and again
+		} else if (idle && q->quiet++) {   // called for a late signal of something already handled: or it would call again and again
 			idle = false;
 			wake_clear(q);
 			again = true;
@@ -489,6 +490,19 @@ static void resume_step(struct iof_layer *l, struct iof_req *r)
 	atomic_store(&q->acked, 1);
 }
 
+/* Polls the calling thread's own queues, all of them: what another's waits for may be a request of any. */
+static bool all_acked(struct bh_disk *d)
+{
+	bool all = true;
+
+	for (struct bh_disk_queue *q = d->queues; q; q = q->next) {
+		if (q == d->helper || atomic_load(&q->acked)) continue;
+		if (pthread_equal(q->owner, pthread_self())) bh_disk_queue_poll(q);
+		all = all && atomic_load(&q->acked);
+	}
+	return all;
+}
+
 /* The helper is left out: filters use it to drain; whoever rewires the chain holds helper_lock. */
 static void tell_all(struct bh_disk *d, void (*step)(struct iof_layer *, struct iof_req *))
 {
@@ -498,11 +512,7 @@ static void tell_all(struct bh_disk *d, void (*step)(struct iof_layer *, struct 
 		q->control = (struct iof_req){ .queue = q, .step = step };
 		queue_post(&q->control);
 	}
-	for (struct bh_disk_queue *q = d->queues; q; q = q->next)
-		while (q != d->helper && !atomic_load(&q->acked)) {
-			if (pthread_equal(q->owner, pthread_self())) bh_disk_queue_poll(q);
-			else usleep(50);
-		}
+	while (!all_acked(d)) usleep(50);
 }
 
 void queue_pause(struct bh_disk *d) { tell_all(d, pause_step); }

@@ -31,6 +31,7 @@ struct bh_disk_queue {
 	unsigned inflight;               // requests of the user
 	unsigned nesting;                // poll or submit is running
 	unsigned completed;              // since poll began
+	unsigned quiet;                  // polls that found nothing, since the last request came in
 	struct req_list waiting;         // handed in from inside done
 	struct req_list held;            // handed in while paused
 	bool paused;

@@ -23,6 +23,7 @@
 #include "base/err.h"
 #include "base/file.h"
 #include "base/own.h"
+#include "disk/points.h"
 
 #define SIZE (1u << 20)
 #define BLOCK 4096u
@@ -249,6 +250,94 @@ static void test_waiting_thread_serves_its_queue(void **state)
 	ok(bh_disk_close(d, &e), e);
 }
 
+struct other { struct bh_disk *d; _Atomic bool started; int result; };
+
+/* Flushes, and so waits for the flush that is on its way in a queue of the test's thread. */
+static void *other_queue(void *arg)
+{
+	struct other *x = arg;
+	struct bh_disk_queue *q;
+	struct one o = { .busy = false };
+
+	x->result = bh_disk_queue_open(x->d, 4, &q, NULL);
+	if (x->result < 0) return NULL;
+	start(q, &o, BH_DISK_FLUSH, 0);
+	x->started = true;
+	while (bh_disk_queue_poll(q), o.busy) {
+		struct pollfd p = { .fd = bh_disk_queue_fd(q), .events = POLLIN };
+
+		poll(&p, 1, -1);
+	}
+	x->result = o.result;
+	bh_disk_queue_close(q);
+	return NULL;
+}
+
+/* Whoever changes the chain waits for all queues; what is in flight in one may wait for a request in another of its own. */
+static void test_change_serves_own_queues(void **state)
+{
+	struct bh_disk *d = make("o.bhd", "[{\"type\":\"compress\"}]", false);
+	struct other x = { .d = d };
+	struct bh_disk_queue *q;
+	struct one o = { .busy = false };
+	struct err e = ERR_INIT;
+	pthread_t t;
+
+	(void)state;
+	ok(bh_disk_filter_add(d, "delay", NULL, "{\"flush\":\"30ms\"}", 1, true, &e), e);
+	ok(bh_disk_queue_open(d, 4, &q, &e), e);   // before the other's: looked at after it
+	start(q, &o, BH_DISK_FLUSH, 0);
+	assert_int_equal(pthread_create(&t, NULL, other_queue, &x), 0);
+	while (!x.started) usleep(1000);
+	alarm(60);
+	ok(bh_disk_filter_add(d, "stats", NULL, NULL, -1, false, &e), e);
+	alarm(0);
+	assert_false(o.busy);
+	pthread_join(t, NULL);
+	assert_int_equal(x.result, 0);
+	bh_disk_queue_close(q);
+	ok(bh_disk_close(d, &e), e);
+}
+
+struct asking { struct bh_disk *d; _Atomic bool stop; _Atomic int error; _Atomic unsigned answers; };
+
+static void *ask(void *arg)
+{
+	struct asking *a = arg;
+
+	while (!a->stop) {
+		uint64_t run = 0;
+		bool changed;
+		int rc = points_changed(a->d, "a", 0, SIZE, &run, &changed);
+
+		if (rc < 0 && rc != -ENOENT) a->error = rc;
+		if (rc == 0 && run == SIZE && !changed) a->answers++;
+	}
+	return NULL;
+}
+
+/* Many ask at once what has changed, while the filter that knows comes and goes: each gets an answer or hears that it is not there. */
+static void test_many_ask_what_changed(void **state)
+{
+	struct asking a = { .d = make("m.bhd", NULL, false) };
+	struct err e = ERR_INIT;
+	pthread_t t[3];
+
+	(void)state;
+	for (int i = 0; i < 3; i++) assert_int_equal(pthread_create(&t[i], NULL, ask, &a), 0);
+	for (int i = 0; i < 20; i++) {
+		unsigned seen = a.answers;
+
+		ok(bh_disk_filter_add(a.d, "cbt", NULL, "{\"points\":\"a\"}", -1, false, &e), e);
+		while (a.answers < seen + 10 && !a.error) usleep(100);
+		ok(bh_disk_filter_remove(a.d, "cbt", &e), e);
+	}
+	a.stop = true;
+	for (int i = 0; i < 3; i++) pthread_join(t[i], NULL);
+	assert_int_equal(a.error, 0);
+	ok(bh_disk_close(a.d, &e), e);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -256,6 +345,8 @@ int main(void)
 		cmocka_unit_test_setup_teardown(test_same_block, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_point_between_requests, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_waiting_thread_serves_its_queue, setup, teardown),
+		cmocka_unit_test_setup_teardown(test_change_serves_own_queues, setup, teardown),
+		cmocka_unit_test_setup_teardown(test_many_ask_what_changed, setup, teardown),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -169,12 +169,13 @@ static int drop_addresses(const char *ifname, struct err *e)
 	return rc ? err_sys(e, -rc, "remove the address of %s", ifname) : err_set(e, E2BIG, "%s has too many addresses", ifname);
 }
 
-static int open_tap(bool several, struct err *e)
+/* how: IFF_MULTI_QUEUE, and for the first queue IFF_TUN_EXCL: a TAP that is there is held by somebody, -EBUSY. */
+static int open_tap(int how, struct err *e)
 {
 	own_fd int fd = open("/dev/net/tun", O_RDWR | O_CLOEXEC | O_NONBLOCK);
 	if (fd < 0)
 		return err_sys(e, errno, "open /dev/net/tun");
-	struct ifreq rq = {.ifr_name = TAP_NAME, .ifr_flags = (short)(IFF_TAP | IFF_NO_PI | IFF_VNET_HDR | (several ? IFF_MULTI_QUEUE : 0))};
+	struct ifreq rq = {.ifr_name = TAP_NAME, .ifr_flags = (short)(IFF_TAP | IFF_NO_PI | IFF_VNET_HDR | how)};
 	if (ioctl(fd, TUNSETIFF, &rq))
 		return err_sys(e, errno, "create the TAP device of a pod");
 	return take_fd(fd);
@@ -196,7 +197,8 @@ int netw_link_join(const char *ifname, struct netw_nic *out, struct err *e)
 		rc = link_ioctl(SIOCGIFMTU, ifname, &mtu);
 	if (rc)
 		return err_sys(e, -rc, "read MAC and MTU of %s", ifname);
-	own_fd int tap = open_tap(out->queues > 1, e);
+	int several = out->queues > 1 ? IFF_MULTI_QUEUE : 0;
+	own_fd int tap = open_tap(several | IFF_TUN_EXCL, e);
 	if (tap < 0)
 		return tap;
 	rc = link_ioctl(SIOCSIFMTU, TAP_NAME, &mtu);
@@ -207,7 +209,7 @@ int netw_link_join(const char *ifname, struct netw_nic *out, struct err *e)
 		return rc;
 	struct netw_pod more = {.tap_fd = -1};
 	while (more.queue_fds + 1 < out->queues) {
-		int fd = open_tap(true, e);
+		int fd = open_tap(several, e);
 		if (fd < 0) {
 			netw_close_taps(&more);
 			return fd;

@@ -146,7 +146,7 @@ json_t *oci_resources(const json_t *spec)
 		json_object_set_new(cpu, "quota", json_integer(quota < 1000 ? 1000 : quota));
 		json_object_set_new(cpu, "period", json_integer(100000));
 	}
-	json_t *r = json_pack("{s:o, s:[{s:b, s:s}]}", "cpu", cpu, "devices", "allow", 1, "access", "rwm");
+	json_t *r = json_pack("{s:o}", "cpu", cpu);
 	if (memory > 0)
 		json_object_set_new(r, "memory", json_pack("{s:I}", "limit", (json_int_t)memory));
 	return r;
@@ -162,6 +162,9 @@ static json_t *linux_section(const struct pod *p, const json_t *spec, bool privi
 	if (!jpath_bool(p->seen, "spec.shareProcessNamespace", false))
 		json_array_append_new(ns, json_pack("{s:s}", "type", "pid"));
 	json_t *lx = json_pack("{s:o, s:o}", "namespaces", ns, "resources", oci_resources(spec));
+	/* The VM's disks hold the other containers' files as well: nodes of them may be made, not opened. crun allows those that
+	 * every container has (null, terminals...); the agent adds the pod's own block volumes. */
+	jpath_set(lx, "resources.devices", json_pack("[{s:b, s:s}]", "allow", privileged, "access", "rwm"));
 	if (!privileged && strcmp(jpath_str(spec, "securityContext.procMount", "Default"), "Unmasked")) {
 		json_object_set_new(lx, "maskedPaths", string_list(masked));
 		json_object_set_new(lx, "readonlyPaths", string_list(read_only));

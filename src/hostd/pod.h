@@ -134,6 +134,9 @@ void pod_stage_drop(struct pod *p, const char *name);
 /* pod_worker.c */
 void *pod_worker(void *pod);
 
+/* pod_admit.c: the pod wants what a VM cannot give; its reason and message say what. */
+bool pod_refused(struct pod *p);
+
 /* pod_images.c */
 int pod_images_ensure(struct pod *p, struct err *e);           // -EAGAIN: told in the containers' waiting reasons
 
@@ -178,9 +181,10 @@ uint64_t pod_scratch_bytes(const struct pod *p);
 /* pod_paging.c: what a VM of so much memory reserves and may have of the host's; NULL: this host pages nothing. */
 #define POD_MEMORY_OVERHEAD_MIB 96      // guest kernel, agent, page tables
 const struct vm_paging *pod_paging(const struct pod *p, unsigned memory_mib, struct vm_paging *out);
+void pod_weigh(const json_t *pod, uint64_t memory_bytes, struct vm_paging *out);   // limit, reservation, shares; the rest stays
 bool pod_paging_works(const struct pod *p);                    // for a VM that starts now; says why not
 
-/* pod_containers.c */
+/* pod_containers.c, pod_containers_start.c, pod_containers_stop.c */
 int pod_containers_load(struct pod *p);                        // build the array from the spec, keep what is known
 void pod_containers_drive(struct pod *p);                      // start, restart, note exits
 bool pod_containers_stop(struct pod *p, bool kill);            // SIGTERM (or SIGKILL) to all; true when none runs

@@ -28,7 +28,7 @@ static uint64_t requested_bytes(const json_t *pod)
 	return sum;
 }
 
-static void weigh(const json_t *pod, uint64_t memory_bytes, struct vm_paging *out)
+void pod_weigh(const json_t *pod, uint64_t memory_bytes, struct vm_paging *out)
 {
 	const char *qos = k8s_pod_qos(pod);
 	uint64_t asked = requested_bytes(pod), overhead = (uint64_t)POD_MEMORY_OVERHEAD_MIB << 20;
@@ -47,7 +47,7 @@ const struct vm_paging *pod_paging(const struct pod *p, unsigned memory_mib, str
 	if (!p->host->pager)
 		return NULL;
 	*out = (struct vm_paging){.client = p->host->pager};
-	weigh(p->seen, (uint64_t)memory_mib << 20, out);
+	pod_weigh(p->seen, (uint64_t)memory_mib << 20, out);
 	return out;
 }
 

@@ -151,19 +151,26 @@ static int move_in(struct pod *p, struct waiting_clone *w, const struct vm_confi
 	return rc ? rc : vm_plug(w->vm, c, e);
 }
 
-/* It has a scratch disk of the usual size already; a pod that has been here before has its own. */
-static bool can_move_in(const struct pod *p)
+/* It has a scratch disk of the usual size already; a pod that has been here before has its own. And the pod's disks must be such that
+ * their files can be handed over. */
+static bool can_move_in(const struct pod *p, const struct vm_config *c)
 {
 	own_free char *path = NULL;
-	return !asks_for(p, "template") && pod_scratch_bytes(p) == POD_SCRATCH_BYTES && asprintf(&path, "%s/scratch.bhd", p->dir) >= 0 &&
-	       access(path, F_OK);
+	struct err e = ERR_INIT;
+	if (!p->host->waiting || asks_for(p, "template") || pod_scratch_bytes(p) != POD_SCRATCH_BYTES ||
+	    asprintf(&path, "%s/scratch.bhd", p->dir) < 0 || !access(path, F_OK))
+		return false;
+	if (!vm_plug_check(c, &e))
+		return true;
+	log_info("pods", "%s/%s: it cannot move into a clone that waits: %s", p->ns, p->name, e.text);
+	return false;
 }
 
 static int start_waiting(struct pod *p, const struct vm_config *c, struct vm **vm)
 {
 	own_free char *scratch = NULL;
 	struct err e = ERR_INIT;
-	struct waiting_clone *w = can_move_in(p) ? waiting_take(p->host->waiting, p->template) : NULL;
+	struct waiting_clone *w = can_move_in(p, c) ? waiting_take(p->host->waiting, p->template) : NULL;
 	if (!w)
 		return -ENOENT;
 	int rc = move_in(p, w, c, &e);

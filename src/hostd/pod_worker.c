@@ -218,7 +218,7 @@ static void run(struct pod *p)
 	struct err e = ERR_INIT;
 	p->known = true;
 	pod_mirror_ensure(p);
-	if (deadline_passed(p) || evicted(p) || shut_down(p)) {
+	if (deadline_passed(p) || evicted(p) || shut_down(p) || pod_refused(p)) {
 		strcpy(p->phase, "Failed");
 		pod_state_save(p, NULL);
 		retire(p);

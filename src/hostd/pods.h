@@ -23,6 +23,7 @@ bool pods_static_set(struct pods *ps, const json_t *wanted, const json_t *unclea
 json_t *pods_vms(struct pods *ps);      // for `bulkhead vm ls`: array of VMs with state, memory, start stages; new reference
 struct vm;
 void pods_vm_ask(json_t *row, struct vm *vm);        // add what the VM says; blocks for a round trip
+json_t *pods_vm_memory(struct vm *vm);               // resident, shared, compressed, ballooned bytes; new reference
 unsigned pods_number_take(struct pods *ps);          // a VM number (1...), unique among living VMs; 0: none left
 void pods_number_drop(struct pods *ps, unsigned n);
 

@@ -8,6 +8,7 @@
 #include "base/buf.h"
 #include "base/clock.h"
 #include "base/jpath.h"
+#include "base/own.h"
 #include "pagerd/proto/pager_msg.h"
 #include "pod.h"
 #include "pods.h"
@@ -82,7 +83,7 @@ static json_t *vm_row(const struct pod *p)
 			 "podIP", p->pod_ip, "start", start, "stagesMs", stages);
 }
 
-/* Where the guest's memory is. */
+/* Where the guest's memory is, as pagerd says. */
 static void memory_row(json_t *said, struct vm *vm)
 {
 	struct pager_stats s;
@@ -111,6 +112,17 @@ void pods_vm_ask(json_t *row, struct vm *vm)
 	memory_row(said, vm);
 	json_object_update(row, said);
 	json_decref(said);
+}
+
+json_t *pods_vm_memory(struct vm *vm)
+{
+	static const char *const keys[] = {"residentBytes", "sharedBytes", "compressedBytes", "balloonedBytes"};
+	own_json json_t *row = json_object();
+	json_t *out = json_object();
+	pods_vm_ask(row, vm);
+	for (size_t i = 0; i < sizeof(keys) / sizeof(keys[0]); i++)
+		json_object_set(out, keys[i], json_object_get(row, keys[i]));
+	return out;
 }
 
 json_t *pods_vms(struct pods *ps)
@@ -220,7 +232,7 @@ struct pods_running *pods_running(struct pods *ps, size_t *count)
 		pthread_mutex_lock(&p->lock);
 		if (p->vm && p->agent && vm_alive(p->vm))
 			all[n++] = (struct pods_running){strdup(p->ns), strdup(p->name), strdup(p->uid), strdup(vm_vsock_path(p->vm)),
-							 strdup(clock_text(p->start_ns, 0, started))};
+							 strdup(clock_text(p->start_ns, 0, started)), vm_get(p->vm)};
 		pthread_mutex_unlock(&p->lock);
 	}
 	pthread_mutex_unlock(&ps->lock);
@@ -231,7 +243,7 @@ struct pods_running *pods_running(struct pods *ps, size_t *count)
 void pods_running_free(struct pods_running *all, size_t count)
 {
 	for (size_t i = 0; i < count; i++)
-		free(all[i].ns), free(all[i].name), free(all[i].uid), free(all[i].vsock_path), free(all[i].started);
+		vm_put(all[i].vm), free(all[i].ns), free(all[i].name), free(all[i].uid), free(all[i].vsock_path), free(all[i].started);
 	free(all);
 }
 

@@ -107,7 +107,9 @@ json_t *pods_stats_summary(struct pods *ps, const char *node_name)
 		Bulkhead__Agent__Reply *reply = ask(all[i].vsock_path);
 		if (!reply)
 			continue;   // just ended
-		json_array_append_new(list, pod_json(&all[i], now, reply->stats));
+		json_t *pod = pod_json(&all[i], now, reply->stats);
+		json_object_set_new(pod, "bulkheadMemory", pods_vm_memory(all[i].vm));   // of the VM; not in the kubelet's
+		json_array_append_new(list, pod);
 		bulkhead__agent__reply__free_unpacked(reply, NULL);
 	}
 	pods_running_free(all, count);

@@ -8,7 +8,8 @@
 
 struct pods;
 
-struct pods_running { char *ns, *name, *uid, *vsock_path, *started; };   // a pod whose VM runs
+struct vm;
+struct pods_running { char *ns, *name, *uid, *vsock_path, *started; struct vm *vm; };   // a pod whose VM runs; vm: counted
 
 struct pods_running *pods_running(struct pods *ps, size_t *count);   // pods.c; heap
 void pods_running_free(struct pods_running *all, size_t count);

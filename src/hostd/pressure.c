@@ -20,6 +20,7 @@
 #include "image.h"
 #include "pager_client.h"
 #include "pods.h"
+#include "pods_balloon.h"
 #include "waiting.h"
 
 #define LOOK_S 5
@@ -34,6 +35,7 @@ struct pressure {
 	pthread_mutex_t lock;
 	pthread_cond_t wake;
 	bool stop;
+	bool ballooned;            // some guest does without something; the thread's
 };
 
 static long long percent(const json_t *j, const char *key, long long fallback)
@@ -113,7 +115,10 @@ static void relieve(struct pressure *p)
 	/* One at a time: what it gives back may be enough. */
 	struct pager_host pager;
 	bool paged = p->host->pager && !pager_client_host(p->host->pager, &pager, NULL);
-	if ((now.memory || (paged && pager.pressure)) && waiting_drop(p->host->waiting))
+	bool pressed = now.memory || (paged && pager.pressure);
+	if (pressed || p->ballooned)
+		p->ballooned = pods_balloon(p->host->pods, pressed);
+	if (pressed && waiting_drop(p->host->waiting))
 		return;
 	if (now.memory)
 		pods_evict_one(p->host->pods, "memory");
@@ -146,6 +151,7 @@ int pressure_start(const struct host *h, struct pressure **out, struct err *e)
 	if (!p)
 		return err_sys(e, ENOMEM, "watch for pressure");
 	p->host = h;
+	p->ballooned = true;       // by an earlier hostd, perhaps
 	pthread_mutex_init(&p->lock, NULL);
 	pthread_condattr_t attr;
 	pthread_condattr_init(&attr);

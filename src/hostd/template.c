@@ -68,6 +68,21 @@ void template_unlist(struct template *t)
 	free(t);
 }
 
+void templates_say(struct templates *ts)
+{
+	pthread_cond_broadcast(&ts->changed);
+	if (ts->notice)
+		ts->notice(ts->notice_user);
+}
+
+void templates_listen(struct templates *ts, void (*fn)(void *user), void *user)
+{
+	pthread_mutex_lock(&ts->lock);
+	ts->notice = fn;
+	ts->notice_user = user;
+	pthread_mutex_unlock(&ts->lock);
+}
+
 char *templates_folder(const struct templates *ts, const char *key)
 {
 	char *path;
@@ -79,6 +94,7 @@ void template_remove_folder(struct templates *ts, struct template *t)
 	own_free char *path = templates_folder(ts, t->key);
 	struct err e = ERR_INIT;
 	t->stored = false;
+	templates_say(ts);
 	if (path && dir_remove(path, &e))
 		log_warn("template", "%s: %s", template_name(t), e.text);
 }
@@ -276,6 +292,24 @@ static void give_back_idle(struct templates *ts)
 			template_forget(t);
 }
 
+/* Until something changes, or until the time comes to try again or to give memory back. */
+static void sleep_until_something(struct templates *ts)
+{
+	uint64_t until = UINT64_MAX;
+	for (const struct template *t = ts->list; t; t = t->next) {
+		uint64_t idle = t->last_used_ns + IDLE_NS + 1;
+		if (t->wanted && !t->busy && t->retry_ns < until)
+			until = t->retry_ns;
+		if (!t->users && !t->busy && t->memory >= 0 && idle < until)
+			until = idle;
+	}
+	struct timespec at = {.tv_sec = (time_t)(until / NS_PER_S), .tv_nsec = (long)(until % NS_PER_S)};
+	if (until == UINT64_MAX)
+		pthread_cond_wait(&ts->changed, &ts->lock);
+	else
+		pthread_cond_timedwait(&ts->changed, &ts->lock, &at);
+}
+
 static void *work(void *arg)
 {
 	struct templates *ts = arg;
@@ -296,10 +330,7 @@ static void *work(void *arg)
 		}
 		clear_stale(ts);
 		give_back_idle(ts);
-		struct timespec until;
-		clock_gettime(CLOCK_REALTIME, &until);
-		until.tv_sec += 5;
-		pthread_cond_timedwait(&ts->changed, &ts->lock, &until);
+		sleep_until_something(ts);
 	}
 	pthread_mutex_unlock(&ts->lock);
 	return NULL;
@@ -356,7 +387,11 @@ int templates_open(const struct host *h, struct templates **out, struct err *e)
 	ts->host = h;
 	template_key_init(&ts->key);
 	pthread_mutex_init(&ts->lock, NULL);
-	pthread_cond_init(&ts->changed, NULL);
+	pthread_condattr_t attr;
+	pthread_condattr_init(&attr);
+	pthread_condattr_setclock(&attr, CLOCK_MONOTONIC);
+	pthread_cond_init(&ts->changed, &attr);
+	pthread_condattr_destroy(&attr);
 	int rc = dir_make(ts->dir, 0700, e);
 	if (!rc)
 		rc = read_folder(ts, e);

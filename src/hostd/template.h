@@ -31,6 +31,8 @@ struct template *template_take(struct templates *ts, unsigned vcpus, unsigned me
 void template_put(struct template *t, bool worked);        // worked: the clone's agent answered
 void template_release(struct template *t);                 // given back without a word about a clone
 void template_size(const struct template *t, unsigned *vcpus, unsigned *memory_mib);
+/* fn is called whenever a template has become ready, could not be made, or is no more; it may only take notice. NULL: nobody is. */
+void templates_listen(struct templates *ts, void (*fn)(void *user), void *user);
 bool templates_have(struct templates *ts, const char *name);   // one of that name that new pods use
 const char *template_name(const struct template *t);       // short, for people
 int template_open_state(const struct template *t);         // descriptors of their own, the caller's; -errno

@@ -57,6 +57,7 @@ int templates_build(struct templates *ts, unsigned vcpus, unsigned memory_mib, t
 		*out = row(t);
 	if (t)
 		t->users--;
+	pthread_cond_broadcast(&ts->changed);
 	pthread_mutex_unlock(&ts->lock);
 	return rc;
 }

@@ -46,9 +46,12 @@ struct templates {
 	bool started;
 	volatile int quit;
 	struct template *list;
+	void (*notice)(void *user);        // templates_listen
+	void *notice_user;
 };
 
 // template.c; lock held
+void templates_say(struct templates *ts);              // one is ready, or no more
 struct template *templates_get(struct templates *ts, unsigned vcpus, unsigned memory_mib, struct err *e);   // with today's key; let go meanwhile
 struct template *templates_add(struct templates *ts, const char *key, unsigned vcpus, unsigned memory_mib);
 void template_forget(struct template *t);              // its memory

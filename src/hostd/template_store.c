@@ -87,7 +87,7 @@ bool template_load(struct template *t)
 	} else {
 		log_info("template", "read name=%s ms=%llu", template_name(t), (unsigned long long)((clock_mono_ns() - began) / NS_PER_MS));
 	}
-	pthread_cond_broadcast(&ts->changed);
+	templates_say(ts);
 	return !rc;
 }
 
@@ -150,6 +150,6 @@ int template_make(struct template *t, template_progress_fn *progress, void *user
 		log_info("template", "made name=%s vcpus=%u memory_mib=%u ms=%llu", template_name(t), t->vcpus, t->memory_mib,
 			 (unsigned long long)((clock_mono_ns() - began) / NS_PER_MS));
 	}
-	pthread_cond_broadcast(&ts->changed);
+	templates_say(ts);
 	return rc;
 }

@@ -63,6 +63,8 @@ int vm_adopt(const char *dir, const struct vm_paging *paging, vm_end_fn *on_end,
 /* Give a VM that waited the disks and the network card that c names, and its name. 0; -ENOTSUP: not these disks; -errno: the VM is
  * good for nothing then. */
 int vm_plug(struct vm *vm, const struct vm_config *c, struct err *e);
+/* Can vm_plug give a VM the disks that c names? 0; -ENOTSUP: they have too many files, or a filter that opens its own; -errno. */
+int vm_plug_check(const struct vm_config *c, struct err *e);
 /* Somebody else's from now on, who is told of its end, in another folder (which must not be there). 0; -EPIPE: it has ended, and
  * nobody is told; -errno. Nobody else may use the VM meanwhile. */
 int vm_become(struct vm *vm, const char *dir, vm_end_fn *on_end, void *user, struct err *e);
@@ -73,6 +75,9 @@ int vm_save(struct vm *vm, int state_fd, int memory_fd, struct err *e);
 void vm_end_leftover(const char *dir);   // a VM that an earlier hostd left in dir, if there is one
 /* Tell the VM that a disk has this size now. -EALREADY: it knows. */
 int vm_resize(struct vm *vm, const char *serial, uint64_t size_bytes, struct err *e);
+/* Ask the guest to do without so much memory; it takes its time (vmx_status says how far it is). -ENOTSUP: it has no balloon. */
+int vm_balloon(struct vm *vm, uint64_t target_bytes, struct err *e);
+uint64_t vm_balloon_asked(const struct vm *vm);   // what vm_balloon asked for last, in this process
 bool vm_alive(const struct vm *vm);
 int vm_memory_fd(struct vm *vm, struct err *e);   // its memfd, the caller's; -ENODATA: it is not paged; -errno
 /* What pagerd says of the VM's memory. -ENODATA: it is not paged; -errno. Any thread. */
@@ -83,8 +88,9 @@ uint32_t vm_pid(const struct vm *vm);      // of vmx
 const uint8_t *vm_memory_id(const struct vm *vm);
 const char *vm_vsock_path(const struct vm *vm);
 
-/* End the VM: kill at once. Waits until its process is gone (at most a few seconds, then SIGKILL). Any thread. */
-void vm_kill(struct vm *vm);
+/* End the VM: kill at once. Waits until its process is gone (at most a few seconds, then SIGKILL). Whether it is: one that hangs in the
+ * kernel still has its user, files and devices. Any thread. */
+bool vm_kill(struct vm *vm);
 
 /* Forget the VM (it goes on if alive). Waits for the watcher thread. NULL allowed. */
 void vm_close(struct vm *vm);

@@ -36,7 +36,7 @@ static int add_fd(struct plug *p, int fd, struct err *e)
 		return 0;
 	}
 	close(fd);
-	return err_set(e, ENOTSUP, "its disks consist of more than %d files", USOCK_FDS_MAX - 2);
+	return err_set(e, ENOTSUP, "its disks and its network card are more than %d files", USOCK_FDS_MAX - 1);
 }
 
 static int add_file(void *user, const char *path, enum bh_disk_file what, bool writable, struct err *e)
@@ -44,9 +44,11 @@ static int add_file(void *user, const char *path, enum bh_disk_file what, bool w
 	struct plug *p = user;
 	size_t i;
 	json_t *f;
-	json_array_foreach(p->files, i, f)   // two disks with one parent
-		if (!writable && !strcmp(json_string_value(json_object_get(f, "path")), path))
+	json_array_foreach(p->files, i, f) {   // two disks with one parent
+		int had = p->fds[json_integer_value(json_object_get(f, "fd"))];
+		if (!writable && !strcmp(json_string_value(json_object_get(f, "path")), path) && (fcntl(had, F_GETFL) & O_ACCMODE) == O_RDONLY)
 			return 0;
+	}
 	int fd = open(path, (writable ? O_RDWR : O_RDONLY) | (writable && what == BH_DISK_FILE_SIDE ? O_CREAT : 0) | O_CLOEXEC | O_NOCTTY, 0640);
 	if (fd < 0 && errno == ENOENT && !writable)
 		return 0;                  // what was never written; if it is needed, the disk says so
@@ -75,14 +77,56 @@ static int add_disks(struct plug *p, json_t *disks, const struct vm_config *c, s
 	return rc;
 }
 
+static int add_queue(struct plug *p, int queue, struct err *e)
+{
+	int fd = fcntl(queue, F_DUPFD_CLOEXEC, 3);
+	return fd < 0 ? err_sys(e, errno, "plug a network card") : add_fd(p, fd, e);
+}
+
 static int add_net(struct plug *p, json_t *nets, const struct vm_config *c, struct err *e)
 {
-	int fd = c->tap_fd < 0 ? -1 : fcntl(c->tap_fd, F_DUPFD_CLOEXEC, 3);
 	if (c->tap_fd < 0)
 		return 0;
-	int rc = fd < 0 ? err_sys(e, errno, "plug a network card") : add_fd(p, fd, e);
-	if (!rc && json_array_append_new(nets, json_pack("{s:i, s:s, s:b}", "tap_fd", (int)p->count - 1, "mac", c->mac, "vnet_hdr", c->vnet_hdr)))
+	json_t *more = json_array();
+	int rc = add_queue(p, c->tap_fd, e), first = (int)p->count - 1;
+	for (size_t i = 0; i < c->queue_fds && !rc; i++) {
+		rc = add_queue(p, c->queue_fd[i], e);
+		if (!rc && json_array_append_new(more, json_integer((int)p->count - 1)))
+			rc = err_sys(e, ENOMEM, "plug a network card");
+	}
+	json_t *net = json_pack("{s:i, s:s, s:b, s:o}", "tap_fd", first, "mac", c->mac, "vnet_hdr", c->vnet_hdr, "queue_fds", more);
+	if (json_array_append_new(nets, net) && !rc)
 		rc = err_sys(e, ENOMEM, "plug a network card");
+	return rc;
+}
+
+struct count { const char *path[USOCK_FDS_MAX]; size_t count, room; };
+
+static int count_file(void *user, const char *path, enum bh_disk_file what, bool writable, struct err *e)
+{
+	struct count *n = user;
+	(void)what;
+	for (size_t i = 0; !writable && i < n->count; i++)
+		if (!strcmp(n->path[i], path))
+			return 0;
+	if (!writable && access(path, F_OK))
+		return 0;
+	if (n->count == n->room)
+		return err_set(e, ENOTSUP, "its disks consist of more than %zu files", n->room);
+	n->path[n->count] = strdup(path);
+	return n->path[n->count++] ? 0 : err_sys(e, ENOMEM, "look at disks");
+}
+
+int vm_plug_check(const struct vm_config *c, struct err *e)
+{
+	/* Beside what all of it is, and the network card's queues. */
+	struct count n = {.room = USOCK_FDS_MAX - 1 - (c->tap_fd >= 0)};
+	n.room -= c->queue_fds < n.room ? c->queue_fds : n.room;
+	int rc = 0;
+	for (size_t i = 0; i < c->disks_count && !rc; i++)
+		rc = bh_disk_files(c->disks[i].path, c->disks[i].read_only, count_file, &n, e);
+	while (n.count)
+		free((char *)n.path[--n.count]);
 	return rc;
 }
 

@@ -1,14 +1,19 @@
 // SPDX-License-Identifier: Apache-2.0
 // Clones that wait; see waiting.h. One thread makes and removes them. `lock` guards the lists; nothing that blocks is done under it.
+// The thread sleeps until something happens (a pod starts, a clone ends, a template comes or goes: all of which write to `event`) or
+// until the time that it knows of comes; with nothing to make and nothing that waits, it never wakes.
 #include "waiting.h"
 
 #include <dirent.h>
 #include <errno.h>
+#include <poll.h>
 #include <pthread.h>
+#include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <time.h>
+#include <sys/eventfd.h>
+#include <unistd.h>
 
 #include "base/clock.h"
 #include "base/file.h"
@@ -23,21 +28,27 @@
 
 #define QUIET_NS (1 * NS_PER_S)            // no pod has started for so long: nobody is disturbed
 #define USED_NS (600 * NS_PER_S)           // a template that no pod has asked for since is not "used lately"
-#define LOOK_S 5
 #define FAILED_NS (60 * NS_PER_S)          // after one that did not come up
 #define PRESSED_NS (60 * NS_PER_S)         // after the host was short of memory
 #define ANSWER_MS 20000
 #define SHARES 50                          // as a pod of class BestEffort
 #define SIZES_MAX 8
 
-struct size { unsigned vcpus, memory_mib; char template[16]; uint64_t used_ns, retry_ns; };
+#define NEVER UINT64_MAX
+
+struct size {
+	unsigned vcpus, memory_mib;
+	char template[16];
+	uint64_t used_ns, retry_ns;        // retry_ns: NEVER: when templates have changed
+};
 
 struct waiting {
 	const struct host *host;
 	unsigned count;                    // of each template
 	char *dir;                         // ROOT/waiting
+	int event;                         // eventfd: the thread has to look
+	atomic_bool templates_changed;
 	pthread_mutex_t lock;
-	pthread_cond_t changed;
 	pthread_t thread;
 	volatile int quit;
 	int starts;                        // pods whose VMs come up now
@@ -46,18 +57,33 @@ struct waiting {
 	struct size size[SIZES_MAX];       // of pods that started lately
 };
 
-static void nobody_ends(void *user) { (void)user; }
+static void poke(struct waiting *w)
+{
+	if (eventfd_write(w->event, 1))
+		log_limited(LOG_LEVEL_WARN, "waiting", "cannot wake: %s", strerror(errno));
+}
+
+static void on_end(void *user) { poke(user); }
+
+static void on_templates(void *user)
+{
+	struct waiting *w = user;
+	atomic_store(&w->templates_changed, true);
+	poke(w);
+}
+
 static void nobody_hears(void *user, const Bulkhead__Agent__Event *ev) { (void)user, (void)ev; }
 
 void waiting_end(struct waiting *w, struct waiting_clone *c)
 {
-	if (c->vm)
-		vm_kill(c->vm);
+	bool ended = !c->vm || vm_kill(c->vm);
 	agent_client_close(c->agent);
 	vm_close(c->vm);
-	if (c->number)
+	if (!ended)                                // its user and its folder are not free: the next hostd's
+		log_warn("waiting", "VM number %u stays taken: its VM does not end", c->number);
+	else if (c->number)
 		pods_number_drop(w->host->pods, c->number);
-	if (*c->dir)
+	if (ended && *c->dir)
 		dir_remove(c->dir, NULL);
 	free(c);
 }
@@ -100,7 +126,7 @@ static int bring_up(struct waiting *w, struct waiting_clone *c, struct template 
 			      .paging = paged ? &paging : NULL};
 	int rc = scratch_make(h->root, scratch, POD_SCRATCH_BYTES, e);
 	if (!rc)
-		rc = clone_start(t, &v, nobody_ends, NULL, &c->sampled, &c->vm, e);
+		rc = clone_start(t, &v, on_end, w, &c->sampled, &c->vm, e);
 	if (!rc)
 		rc = agent_client_open(vm_vsock_path(c->vm), ANSWER_MS, &w->quit, nobody_hears, NULL, &c->agent, NULL, e);
 	if (rc && c->vm && !vm_alive(c->vm)) {
@@ -141,14 +167,22 @@ static unsigned count_of(const struct waiting *w, const char *template)
 	return n;
 }
 
+/* When one of this size may be made, if nothing happens before. */
+static uint64_t due(const struct waiting *w, const struct size *s, uint64_t now)
+{
+	if (!s->vcpus || w->starts || s->retry_ns == NEVER || now >= s->used_ns + USED_NS || count_of(w, s->template) >= w->count)
+		return NEVER;
+	uint64_t at = w->disturbed_ns + QUIET_NS;
+	at = at > w->pressed_ns ? at : w->pressed_ns;
+	return at > s->retry_ns ? at : s->retry_ns;
+}
+
 /* The next size to make one of; NULL: all is well, or the moment is bad. */
 static struct size *next_size(struct waiting *w)
 {
 	uint64_t now = clock_mono_ns();
-	if (w->starts || now < w->disturbed_ns + QUIET_NS || now < w->pressed_ns)
-		return NULL;
 	for (struct size *s = w->size; s < w->size + SIZES_MAX; s++)
-		if (s->vcpus && now >= s->retry_ns && now < s->used_ns + USED_NS && count_of(w, s->template) < w->count)
+		if (due(w, s, now) <= now)
 			return s;
 	return NULL;
 }
@@ -178,9 +212,10 @@ static void make_next(struct waiting *w, struct size *s)
 		w->list = c;
 		return;
 	}
-	s->retry_ns = clock_mono_ns() + (e.code && !w->quit ? FAILED_NS : QUIET_NS);
 	if (short_)
 		w->pressed_ns = clock_mono_ns() + PRESSED_NS;
+	else
+		s->retry_ns = e.code ? clock_mono_ns() + FAILED_NS : NEVER;   // or its template is being made
 	if (e.code && !w->quit)
 		log_warn("waiting", "no clone waits for a pod: %s", e.text);
 }
@@ -207,17 +242,25 @@ static struct waiting_clone *take_useless(struct waiting *w)
 	return NULL;
 }
 
+/* Lock held before and after. */
 static void sleep_until_something(struct waiting *w)
 {
-	struct timespec until;
-	clock_gettime(CLOCK_MONOTONIC, &until);
-	uint64_t now = clock_mono_ns(), ns = LOOK_S * NS_PER_S;
-	if (now < w->disturbed_ns + QUIET_NS && w->disturbed_ns + QUIET_NS - now < ns)
-		ns = w->disturbed_ns + QUIET_NS - now;
-	ns += (uint64_t)until.tv_nsec;
-	until.tv_sec += (time_t)(ns / NS_PER_S);
-	until.tv_nsec = (long)(ns % NS_PER_S);
-	pthread_cond_timedwait(&w->changed, &w->lock, &until);
+	uint64_t now = clock_mono_ns(), until = NEVER;
+	for (struct size *s = w->size; s < w->size + SIZES_MAX; s++) {
+		uint64_t at = due(w, s, now), expires = s->used_ns + USED_NS;
+		until = at < until ? at : until;
+		until = expires > now && expires < until && count_of(w, s->template) ? expires : until;
+	}
+	pthread_mutex_unlock(&w->lock);
+	struct pollfd p = {w->event, POLLIN, 0};
+	poll(&p, 1, until == NEVER ? -1 : until <= now ? 0 : (int)((until - now) / NS_PER_MS) + 1);
+	eventfd_t n;
+	if (p.revents)
+		eventfd_read(w->event, &n);
+	pthread_mutex_lock(&w->lock);
+	bool changed = atomic_exchange(&w->templates_changed, false);
+	for (struct size *s = w->size; changed && s < w->size + SIZES_MAX; s++)
+		s->retry_ns = s->retry_ns == NEVER ? 0 : s->retry_ns;
 }
 
 static void *run(void *arg)
@@ -272,7 +315,7 @@ struct waiting_clone *waiting_take(struct waiting *w, const struct template *t)
 	c = *at;
 	if (c)
 		*at = c->next;
-	pthread_cond_signal(&w->changed);
+	poke(w);
 	pthread_mutex_unlock(&w->lock);
 	return c;
 }
@@ -284,7 +327,7 @@ void waiting_starts(struct waiting *w, int change)
 	pthread_mutex_lock(&w->lock);
 	w->starts += change;
 	w->disturbed_ns = clock_mono_ns();
-	pthread_cond_signal(&w->changed);
+	poke(w);
 	pthread_mutex_unlock(&w->lock);
 }
 
@@ -358,7 +401,7 @@ int waiting_start(const struct host *h, unsigned count, struct waiting **out, st
 	if (asprintf(&dir, "%s/waiting", h->root) < 0)
 		return err_sys(e, ENOMEM, "clones that wait");
 	end_leftovers(dir);
-	if (!count || !h->templates || strcmp(h->engine, "qemu"))   // the other engine has no way to give a running guest a device
+	if (!count || !h->templates)
 		return 0;
 	struct waiting *w = calloc(1, sizeof(*w));
 	if (!w)
@@ -367,19 +410,16 @@ int waiting_start(const struct host *h, unsigned count, struct waiting **out, st
 	w->count = count;
 	w->dir = take(dir);
 	pthread_mutex_init(&w->lock, NULL);
-	pthread_condattr_t attr;
-	pthread_condattr_init(&attr);
-	pthread_condattr_setclock(&attr, CLOCK_MONOTONIC);
-	pthread_cond_init(&w->changed, &attr);
-	pthread_condattr_destroy(&attr);
-	int rc = dir_make(w->dir, 0700, e);
+	w->event = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
+	int rc = w->event < 0 ? err_sys(e, errno, "clones that wait") : dir_make(w->dir, 0700, e);
 	if (!rc && (rc = pthread_create(&w->thread, NULL, run, w)))
 		rc = err_sys(e, rc, "start the thread of the clones that wait");
 	if (rc) {
-		free(w->dir);
-		free(w);
+		waiting_free(w);
 		return rc;
 	}
+	pthread_setname_np(w->thread, "bh-waiting");
+	templates_listen(h->templates, on_templates, w);
 	*out = w;
 	return 0;
 }
@@ -388,9 +428,10 @@ void waiting_stop(struct waiting *w)
 {
 	if (!w)
 		return;
+	templates_listen(w->host->templates, NULL, NULL);
 	pthread_mutex_lock(&w->lock);
 	w->quit = 1;
-	pthread_cond_signal(&w->changed);
+	poke(w);
 	pthread_mutex_unlock(&w->lock);
 	pthread_join(w->thread, NULL);
 	for (struct waiting_clone *c = w->list, *next; c; c = next) {
@@ -404,7 +445,8 @@ void waiting_free(struct waiting *w)
 {
 	if (!w)
 		return;
-	pthread_cond_destroy(&w->changed);
+	if (w->event >= 0)
+		close(w->event);
 	pthread_mutex_destroy(&w->lock);
 	free(w->dir);
 	free(w);

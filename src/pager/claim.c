@@ -194,7 +194,7 @@ void pager_evicted(struct pager_claim *c, uint32_t handle)
 static void unload(struct pager_claim *c, const struct vad *v)
 {
 	prda_add(c->vm->control->resident, -1);
-	set(walk_entry(c->vm, c->page, NULL), ENTRY(PAGER_UNLOADED, v->prototype));
+	set(walk_entry(c->vm, c->page, NULL), ENTRY(PAGER_UNLOADED, vad_prototype(c->vm, v)));
 	pool_give(&c->vm->pager->frames, c->frame, 1);
 }
 
@@ -226,7 +226,7 @@ int pager_discard(struct pager_vm *vm, uint64_t page)
 	bool evicted = f->flags & FRAME_EVICTED;
 	struct backing *b = f->vad->backing;
 	uint32_t handle = f->offset;
-	set(where, ENTRY(PAGER_UNLOADED, vm->discarded->prototype));
+	set(where, ENTRY(PAGER_UNLOADED, vad_prototype(vm, vm->discarded)));
 	if (evicted) {
 		uint64_t frame = FRAME_OF(entry);
 		pool_give(&vm->pager->frames, &frame, 1);

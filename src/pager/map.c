@@ -83,7 +83,7 @@ static void retarget(struct pager_vm *vm, uint64_t first, uint64_t pages, struct
 		if (STATE_OF(entry) == PAGER_NONE)
 			continue;
 		if (f->flags & FRAME_PROTOTYPE)
-			entry = FRAME_OF(entry) == old->prototype ? ENTRY(PAGER_UNLOADED, new->prototype) : entry;
+			entry = f->vad == old ? ENTRY(PAGER_UNLOADED, vad_prototype(vm, new)) : entry;
 		else if (vad_home(f->vad) == old)
 			f->vad = f->vad == old ? new : vad_twin(new);
 		put_page(vm, page, entry);
@@ -190,7 +190,7 @@ static int map_locked(struct pager_vm *vm, uint64_t first, uint64_t pages, struc
 		return rc;
 	insert(c, at, v);
 	for (uint64_t page = first; page < first + pages; page++)
-		put_page(vm, page, ENTRY(PAGER_UNLOADED, v->prototype));
+		put_page(vm, page, ENTRY(PAGER_UNLOADED, vad_prototype(vm, v)));
 	return 0;
 }
 

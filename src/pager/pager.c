@@ -4,6 +4,7 @@
 
 #include <errno.h>
 #include <stdlib.h>
+#include <string.h>
 #include <sys/mman.h>
 
 #include "pager_internal.h"
@@ -23,12 +24,20 @@ static uint32_t frames_grow(void *user, uint32_t *first)
 	return n;
 }
 
+static size_t database_size(const struct pager *p)
+{
+	return p->first_place * sizeof(struct frame) + p->max_vads * sizeof(struct vad_place);
+}
+
+static size_t lines_size(const struct pager *p) { return ((size_t)p->max_vms + 1) * VM_LINE; }
+
 void pager_free(struct pager *p)
 {
 	if (!p)
 		return;
-	pager_release(p->frame, (size_t)p->max_frames * sizeof(*p->frame));
-	pager_release(p->vad, (size_t)p->max_vads * 2 * sizeof(*p->vad));
+	pager_release(p->frame, database_size(p));
+	pager_release(p->vm_line, lines_size(p));
+	tables_free(p->tables);
 	pool_fini(&p->frames);
 	prda_free(p->counts);
 	backing_put(p->store);
@@ -40,25 +49,30 @@ void pager_free(struct pager *p)
 static int parts_new(struct pager *p, struct err *e)
 {
 	p->vm = pager_alloc(((size_t)p->max_vms + 1) * sizeof(struct pager_vm *));
-	p->frame = pager_reserve((size_t)p->max_frames * sizeof(*p->frame), true);
-	p->vad = pager_reserve((size_t)p->max_vads * 2 * sizeof(*p->vad), p->max_vads >= 4096);
-	if (!p->vm || !p->frame || !p->vad)
+	p->vm_line = pager_reserve(lines_size(p), false);
+	p->frame = pager_reserve(database_size(p), true);
+	if (!p->vm || !p->vm_line || !p->frame)
 		return err_set(e, ENOMEM, "no address space for %u page frame records and %u VADs", p->max_frames, p->max_vads);
-	if (pager_fails())
-		return err_set(e, ENOMEM, "no memory for counters");
-	int rc = prda_alloc_(p->region, ((size_t)p->max_vms + 1) * sizeof(struct vm_counts), _Alignof(struct vm_counts),
+	int rc = tables_new(&p->tables, e);
+	if (!rc && pager_fails())
+		rc = err_set(e, ENOMEM, "no memory for counters");
+	if (!rc)
+		rc = prda_alloc_(p->region, ((size_t)p->max_vms + 1) * sizeof(struct vm_counts), _Alignof(struct vm_counts),
 		&(const struct prda_about){ 0 }, (void **)&p->counts.alias_, e);
 	return rc ? rc : pool_init(&p->frames, p->region, e);
 }
 
 int pager_new(const struct pager_options *o, struct pager **out, struct err *e)
 {
-	if (o->frames < 2 || o->frames > FRAME_MASK || !o->vads || !o->vms || o->vms > PAGER_VMS_MAX)
-		return err_set(e, EINVAL, "a pager has 2 to 2^29-1 frames, at least one VAD and 1 to %u VMs", PAGER_VMS_MAX);
+	if (o->frames < 2 || !o->vads || o->frames + (uint64_t)o->vads * PLACE_FRAMES > FRAME_MASK - PLACE_FRAMES || !o->vms
+			|| o->vms > PAGER_VMS_MAX)
+		return err_set(e, EINVAL, "a pager has at least 2 frames and one VAD, frames and four times its VADs are less than 2^29-5,"
+			" and 1 to %u VMs", PAGER_VMS_MAX);
 	struct pager *p = pager_alloc(sizeof(*p));
 	if (!p)
 		return err_set(e, ENOMEM, "no memory for the pager");
 	p->max_frames = o->frames;
+	p->first_place = (o->frames + PLACE_FRAMES - 1) / PLACE_FRAMES * PLACE_FRAMES;
 	p->max_vads = o->vads;
 	p->max_vms = o->vms;
 	p->next_frame = 1;
@@ -106,26 +120,40 @@ static size_t leaves(const struct pager_vm *vm)
 	return ((uint64_t)vm->pages + LEAF_ENTRIES - 1) >> LEAF_BITS;
 }
 
-static bool id_take(struct pager *p, struct pager_vm *vm)
+/* A VM's own line, or more where its directory needs it, with an id. NULL: there are as many as may be, or no memory. */
+static struct pager_vm *line_new(struct pager *p, uint32_t pages, bool *full)
 {
+	size_t n = ((size_t)pages + LEAF_ENTRIES - 1) >> LEAF_BITS;
+	struct pager_vm *vm = n > VM_LINE_LEAVES ? pager_alloc(sizeof(*vm) + n * sizeof(vm->leaf[0])) : NULL;
 	uint16_t id = 0;
+	*full = false;
+	if (n > VM_LINE_LEAVES && !vm)
+		return NULL;
 	pthread_mutex_lock(&p->lock);
 	if (p->used_vms < p->max_vms) {
 		for (id = 1; p->vm[id]; id++)
 			;
+		vm = vm ? vm : memset(p->vm_line + (size_t)id * VM_LINE, 0, VM_LINE);
+		*vm = (struct pager_vm){ .pages = pages, .id = id, .frame = p->frame, .pager = p };
 		p->vm[id] = vm;
 		p->used_vms++;
 	}
 	pthread_mutex_unlock(&p->lock);
-	return (vm->id = id) != 0;
+	*full = !id;
+	if (!id)
+		free(vm);
+	return id ? vm : NULL;
 }
 
-static void id_give(struct pager *p, const struct pager_vm *vm)
+static void line_free(struct pager *p, struct pager_vm *vm)
 {
+	size_t n = leaves(vm);
 	pthread_mutex_lock(&p->lock);
 	p->vm[vm->id] = NULL;
 	p->used_vms--;
 	pthread_mutex_unlock(&p->lock);
+	if (n > VM_LINE_LEAVES)
+		free(vm);
 }
 
 void pager_vm_free(struct pager_vm *vm)
@@ -139,14 +167,13 @@ void pager_vm_free(struct pager_vm *vm)
 	if (vm->discarded)
 		vad_free(p, vm->discarded);
 	for (size_t i = 0; i < leaves(vm); i++)
-		pager_release(vm->leaf[i], leaf_size(vm, i));
-	id_give(p, vm);
+		table_free(p->tables, vm->leaf[i], leaf_size(vm, i));
 	if (c) {
 		pthread_mutex_destroy(&c->lock);
 		free(c->vad);
 		free(c);
 	}
-	free(vm);
+	line_free(p, vm);
 }
 
 void pager_vm_leave(struct pager_vm *vm)
@@ -168,8 +195,7 @@ static int vm_parts(struct pager_vm *vm, struct err *e)
 	c->evicted = prda_member(prda_u64, counts, evicted);
 	int rc = 0;
 	for (size_t i = 0; !rc && i < leaves(vm); i++) {
-		/* A small guest's table is small; a huge page under it would cost more than it saves. */
-		vm->leaf[i] = pager_reserve(leaf_size(vm, i), leaf_size(vm, i) >= (1u << 20));
+		vm->leaf[i] = table_new(vm->pager->tables, leaf_size(vm, i));
 		if (!vm->leaf[i])
 			rc = err_set(e, ENOMEM, "no memory for the page table of a VM of %u pages", vm->pages);
 	}
@@ -180,16 +206,10 @@ int pager_vm_new(struct pager *p, uint64_t pages, void *owner, struct pager_vm *
 {
 	if (!pages || pages > UINT32_MAX)
 		return err_set(e, EINVAL, "a VM has 1 to 2^32-1 pages of memory, not %lu", (unsigned long)pages);
-	struct pager_vm *vm = pager_alloc(sizeof(*vm) + ((pages + LEAF_ENTRIES - 1) >> LEAF_BITS) * sizeof(vm->leaf[0]));
+	bool full;
+	struct pager_vm *vm = line_new(p, (uint32_t)pages, &full);
 	if (!vm)
-		return err_set(e, ENOMEM, "no memory for a VM");
-	vm->pages = (uint32_t)pages;
-	vm->pager = p;
-	vm->frame = p->frame;
-	if (!id_take(p, vm)) {
-		free(vm);
-		return err_set(e, ENOSPC, "the pager has its %u VMs already", p->max_vms);
-	}
+		return full ? err_set(e, ENOSPC, "the pager has its %u VMs already", p->max_vms) : err_set(e, ENOMEM, "no memory for a VM");
 	int rc = vm_parts(vm, e);
 	if (rc) {
 		pager_vm_free(vm);

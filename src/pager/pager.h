@@ -4,11 +4,11 @@
 //
 //	VM's page table (height two)   page frame database (one per host)      VAD
 //	directory -> leaf entry ---->  record: VAD pointer, offset, owner ---> ops, backing, where in the backing
-//	             4 bytes           32 bytes                                64 bytes
+//	             4 bytes           32 bytes                                32 bytes
 //
-// Each arrow is one load from one cache line: three lines from a guest page to its VAD, beside the VM's own, whatever the
+// Each arrow is one load: at most three cache lines from a guest page to its VAD, beside the VM's own, whatever the
 // number of VADs and VMs and the size of the guest. Nothing is searched:
-//  - a page that was never loaded has its VAD's PROTOTYPE record in its entry;
+//  - a page that was never loaded has its VAD's PROTOTYPE record in its entry, which lies beside the VAD: two lines;
 //  - an evicted page keeps its record; its VAD pointer leads to the VAD's compressed TWIN, its offset is the store's handle;
 //  - a resident page has a record of its own.
 // Splitting, merging and remapping VADs rewrite entries and records, never how a fault goes.
@@ -22,7 +22,7 @@
 // Locks: one mutex for each VM (map, unmap, split, merge, remap; never taken by faults) and one for the pool of VADs,
 // inside it. Frame records come from per-processor stacks (bulkhead/prda.h), refilled 32 at a time from a lock-free pool.
 //
-// Cost: 4 bytes for each guest page, 32 for each resident or evicted one, 160 for each VAD (two faces, prototype).
+// Cost: 4 bytes for each guest page, 32 for each resident or evicted one, 128 for each VAD (two faces, prototype).
 #ifndef BH_PAGER_H
 #define BH_PAGER_H
 
@@ -89,7 +89,7 @@ uint64_t backing_remote_pages(const struct backing *b);
 // ---- The pager ----------------------------------------------------------------------------------------------------
 
 struct pager_options {
-	uint32_t frames;             // records: resident + evicted pages of all VMs + one per VAD; below 2^29
+	uint32_t frames;             // records: resident + evicted pages of all VMs; with four per VAD below 2^29
 	uint32_t vads;
 	uint32_t vms;                // at most 16383
 	struct backing *store;       // where evicted pages go; counted; NULL: pager_evicted cannot be called

@@ -22,7 +22,7 @@ typedef _Atomic uint32_t pager_entry;
 
 enum { FRAME_PROTOTYPE = 1, FRAME_EVICTED = 2 };
 
-// A record of the page frame database. vad, offset and flags are written by the holder of the claim (prototypes: before any
+// A record of the page frame database: one for each frame, and behind those one for each VAD, its prototype. vad, offset and flags are written by the holder of the claim (prototypes: before any
 // entry leads to them, and never again); the links only while the record is free.
 struct frame {
 	struct vad *vad;
@@ -36,23 +36,30 @@ struct frame {
 };
 _Static_assert(sizeof(struct frame) == 32, "two records in a cache line, none across two");
 
-// A VAD. Its twin, the compressed face, is the next in memory: what differs is ops, backing and flags.
-enum { VAD_TWIN = 1 };
+// A VAD, or its twin, the compressed face, which differs in ops and backing.
 struct vad {
 	const struct vad_ops *ops;
 	struct backing *backing;     // counted by the VAD, not by its twin
 	uint64_t backing_page;
 	uint32_t first;
 	_Atomic uint32_t pages;      // shrinks and grows beside faults
-	uint32_t prototype;          // frame number
-	uint16_t vm;
-	uint16_t flags;
-	struct vad *next_free;
-} __attribute__((aligned(64)));
-_Static_assert(sizeof(struct vad) == 64, "one cache line");
+};
+_Static_assert(sizeof(struct vad) == 32, "half a cache line");
 
-static inline struct vad *vad_twin(struct vad *v) { return v + 1; }
-static inline struct vad *vad_home(struct vad *v) { return v->flags & VAD_TWIN ? v - 1 : v; }
+// How VADs lie in memory, at the end of the page frame database: a page that was never loaded finds its prototype and
+// its VAD in one cache line, an evicted one its twin in the next.
+struct vad_place {
+	struct frame prototype;      // its number is the place's; link[0] leads to the next free place
+	struct vad vad;
+	struct frame unused;
+	struct vad twin;
+} __attribute__((aligned(128)));
+_Static_assert(sizeof(struct vad_place) == 128, "two cache lines");
+#define PLACE_FRAMES ((uint32_t)(sizeof(struct vad_place) / sizeof(struct frame)))
+
+static inline bool vad_is_twin(const struct vad *v) { return (uintptr_t)v & 64; }
+static inline struct vad *vad_twin(struct vad *v) { return (struct vad *)((uintptr_t)v | 64); }
+static inline struct vad *vad_home(struct vad *v) { return (struct vad *)((uintptr_t)v & ~(uintptr_t)64); }
 
 // Each processor's share of a VM's counts. One variable holds those of all VMs: a region has few variables.
 #define PAGER_VMS_MAX 16383u
@@ -60,18 +67,19 @@ struct vm_counts { uint64_t resident, evicted; };
 PRDA_TYPE(vm_counts_prda, struct vm_counts);
 
 struct pager {
-	struct frame *frame;
+	struct frame *frame;         // max_frames, and from first_place on the VADs' places
 	struct pool frames;
 	_Atomic uint32_t next_frame; // never used from here on
-	uint32_t max_frames;
+	uint32_t max_frames, first_place;
 	_Atomic uint16_t now;
 
 	pthread_mutex_t lock;        // what follows; inside a VM's lock
-	struct vad *vad;
-	struct vad *free_vad;
+	uint32_t free_place;         // 0: none
 	uint32_t next_vad, max_vads, used_vads;
 	uint32_t max_vms, used_vms;
 	struct pager_vm **vm;        // by id
+	unsigned char *vm_line;      // a cache line for each VM, by id; the bigger ones have their own memory
+	struct tables *tables;
 	vm_counts_prda counts;       // an array, by id
 	struct backing *store;
 	struct prda_region *region;
@@ -88,6 +96,8 @@ struct vm_control {
 };
 
 // The VM's own cache line, with the directory's first three entries (6 GiB), is the one that a fault handler has at hand.
+#define VM_LINE 64u
+#define VM_LINE_LEAVES 3u
 struct pager_vm {
 	uint32_t pages;
 	uint16_t id;
@@ -97,6 +107,12 @@ struct pager_vm {
 	struct vad *discarded;       // where pages that the guest gave back come from: zeros
 	pager_entry *leaf[];
 };
+_Static_assert(sizeof(struct pager_vm) + VM_LINE_LEAVES * sizeof(pager_entry *) == VM_LINE, "one cache line");
+
+static inline uint32_t vad_prototype(const struct pager_vm *vm, const struct vad *v)
+{
+	return (uint32_t)((const struct frame *)(const void *)v - 1 - vm->frame);
+}
 
 // ---- The walk: the same inlined code for faults, look-ups and the counted version ----
 
@@ -146,6 +162,12 @@ static inline struct vad *walk(const struct pager_vm *vm, uint64_t page, struct 
 int vad_new(struct pager_vm *vm, uint32_t first, uint32_t pages, struct backing *b, uint64_t backing_page, struct vad **v,
 	struct err *e);
 void vad_free(struct pager *p, struct vad *v);
+
+// ---- table.c: leaf tables. Those of small guests share huge pages. ----
+int tables_new(struct tables **t, struct err *e);
+void tables_free(struct tables *t);
+void *table_new(struct tables *t, size_t size);                // zeroed; size: up to 2 MiB; NULL: no memory. Any thread
+void table_free(struct tables *t, void *table, size_t size);   // NULL: nothing
 
 // ---- Memory; the tests let each of these fail. ----
 void *pager_alloc(size_t size);                                // zeroed, 64-byte aligned

@@ -29,6 +29,9 @@ struct options {
 	enum store_codec codec;
 };
 
+#define VADS_MAX (1u << 20)
+#define FRAMES_MIB_MAX ((1u << 21) - 4 * (VADS_MAX >> 8) - 1)   // 2^29 records, and VADs take four each
+
 static struct pressure pressure;
 static struct guests guests = { .epoll = -1, .lock = PTHREAD_MUTEX_INITIALIZER };
 
@@ -83,7 +86,7 @@ static int parse(int argc, char **argv, struct options *o)
 		case 's': o->store = optarg; break;
 		case 'S': good = number(optarg, 1, 1 << 20, &o->store_mib); break;
 		case 'm': good = number(optarg, 0, 1 << 24, &o->memory_mib); break;
-		case 'f': good = number(optarg, 1, (1 << 21) - 1, &o->frames_mib); break;
+		case 'f': good = number(optarg, 1, FRAMES_MIB_MAX, &o->frames_mib); break;
 		case 'r': good = number(optarg, 1, 64, &o->readers); break;
 		case 'w': good = number(optarg, 1, 64, &o->workers); break;
 		case 'k': good = number(optarg, 1, 64, &o->cluster) && !(o->cluster & (o->cluster - 1)); break;
@@ -184,7 +187,7 @@ int main(int argc, char **argv)
 	if (!rc)
 		rc = store_open_file(&o, &e);
 	if (!rc)
-		rc = pager_new(&(struct pager_options){ .frames = (uint32_t)((o.frames_mib << 8) - 1), .vads = 1u << 20,
+		rc = pager_new(&(struct pager_options){ .frames = (uint32_t)((o.frames_mib << 8) - 1), .vads = VADS_MAX,
 			.vms = GUESTS_MAX, .store = guests.store }, &guests.pager, &e);
 	if (!rc)
 		rc = serve(&o, &e);

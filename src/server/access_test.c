@@ -12,91 +12,20 @@
 
 #include <cmocka.h>
 
-#include "base/file.h"
 #include "base/jpath.h"
 #include "base/own.h"
 #include "server/auth.h"
-#include "server/bootstrap.h"
-#include "server/controllers/change.h"
-#include "server/jwt.h"
 #include "server/node_auth.h"
 #include "server/obj.h"
-#include "server/pki.h"
 #include "server/rbac.h"
-#include "server/registry.h"
 #include "server/scale.h"
 #include "server/service_token.h"
 #include "server/status.h"
-
-struct place {
-	char dir[64];
-	struct server srv;
-};
-
-static int open_place(void **state)
-{
-	struct place *p = calloc(1, sizeof *p);
-	struct err e = ERR_INIT;
-	char path[128];
-
-	strcpy(p->dir, "/tmp/bulkhead-access-XXXXXX");
-	if (!mkdtemp(p->dir))
-		return -1;
-	p->srv.root = p->dir;
-	snprintf(path, sizeof path, "%s/pki", p->dir);
-	dir_make(path, 0700, NULL);
-	pki_ensure_sa_key(p->dir, NULL);
-	snprintf(path, sizeof path, "%s/pki/sa.key", p->dir);
-	if (jwt_key_open(path, &p->srv.token_key, &e))
-		fail_msg("%s", e.text);
-	snprintf(path, sizeof path, "%s/store.db", p->dir);
-	if (store_open(&store_sqlite_ops, path, &p->srv.store, &e))
-		fail_msg("%s", e.text);
-	p->srv.rbac = rbac_new(&p->srv);
-	if (bootstrap_objects(&p->srv, &e))
-		fail_msg("%s", e.text);
-	*state = p;
-	return 0;
-}
-
-static int close_place(void **state)
-{
-	struct place *p = *state;
-
-	rbac_free(p->srv.rbac);
-	jwt_key_close(p->srv.token_key);
-	store_close(p->srv.store);
-	dir_remove(p->dir, NULL);
-	free(p);
-	return 0;
-}
-
-static json_t *parse(const char *text)
-{
-	own_free char *copy = strdup(text);
-	json_t *j;
-
-	for (char *c = copy; *c; c++)
-		if (*c == '\'')
-			*c = '"';
-	j = json_loads(copy, 0, NULL);
-	if (!j)
-		fail_msg("not JSON: %s", text);
-	return j;
-}
+#include "server/test_place.h"
 
 #define RBAC "rbac.authorization.k8s.io"
 
-static void make(struct place *p, const char *group, const char *plural, const char *ns, const char *text)
-{
-	own_json json_t *j = parse(text);
-	struct err e = ERR_INIT;
-
-	if (create_object(&p->srv, k8s_kind_find(group, "v1", plural), ns, j, &e))
-		fail_msg("%s: %s", plural, e.text);
-}
-
-static bool may(struct place *p, const char *user, const char *group, const char *verb, const char *api_group, const char *resource,
+static bool may(struct test_place *p, const char *user, const char *group, const char *verb, const char *api_group, const char *resource,
 		const char *ns, const char *name)
 {
 	struct identity *who = identity_new(user, "", (const char *const[]){ group, NULL });
@@ -114,11 +43,11 @@ static bool may(struct place *p, const char *user, const char *group, const char
 
 static void test_rbac(void **state)
 {
-	struct place *p = *state;
+	struct test_place *p = *state;
 
 	assert_true(may(p, "x", "system:masters", "delete", "", "nodes", "", "n"));
 	assert_false(may(p, "ann", NULL, "get", "", "pods", "default", "a"));
-	make(p, RBAC, "rolebindings", "default", "{'metadata':{'name':'v'},'roleRef':{'apiGroup':'" RBAC "','kind':'ClusterRole',"
+	test_make(p, RBAC, "rolebindings", "default", "{'metadata':{'name':'v'},'roleRef':{'apiGroup':'" RBAC "','kind':'ClusterRole',"
 	     "'name':'view'},'subjects':[{'kind':'User','apiGroup':'" RBAC "','name':'ann'}]}");
 	assert_true(may(p, "ann", NULL, "get", "", "pods", "default", "a"));       // at once
 	assert_true(may(p, "ann", NULL, "get", "", "pods/log", "default", "a"));
@@ -127,9 +56,9 @@ static void test_rbac(void **state)
 	assert_false(may(p, "ann", NULL, "get", "", "pods", "kube-system", "a"));
 	assert_false(may(p, "ann", NULL, "list", "", "pods", "", ""));
 	assert_false(may(p, "bob", NULL, "get", "", "pods", "default", "a"));
-	make(p, RBAC, "roles", "default", "{'metadata':{'name':'one'},'rules':[{'verbs':['get'],'apiGroups':[''],'resources':['secrets'],"
+	test_make(p, RBAC, "roles", "default", "{'metadata':{'name':'one'},'rules':[{'verbs':['get'],'apiGroups':[''],'resources':['secrets'],"
 	     "'resourceNames':['s']}]}");
-	make(p, RBAC, "rolebindings", "default", "{'metadata':{'name':'one'},'roleRef':{'apiGroup':'" RBAC "','kind':'Role','name':'one'},"
+	test_make(p, RBAC, "rolebindings", "default", "{'metadata':{'name':'one'},'roleRef':{'apiGroup':'" RBAC "','kind':'Role','name':'one'},"
 	     "'subjects':[{'kind':'ServiceAccount','name':'sa','namespace':'default'},{'kind':'Group','apiGroup':'" RBAC "','name':'g'}]}");
 	assert_true(may(p, "carl", "g", "get", "", "secrets", "default", "s"));
 	assert_true(may(p, "system:serviceaccount:default:sa", NULL, "get", "", "secrets", "default", "s"));
@@ -141,22 +70,22 @@ static void test_rbac(void **state)
 /* A ClusterRole of the administrator's becomes part of view by its label. */
 static void test_aggregation(void **state)
 {
-	struct place *p = *state;
+	struct test_place *p = *state;
 
-	make(p, RBAC, "clusterrolebindings", "", "{'metadata':{'name':'d'},'roleRef':{'apiGroup':'" RBAC "','kind':'ClusterRole',"
+	test_make(p, RBAC, "clusterrolebindings", "", "{'metadata':{'name':'d'},'roleRef':{'apiGroup':'" RBAC "','kind':'ClusterRole',"
 	     "'name':'view'},'subjects':[{'kind':'User','apiGroup':'" RBAC "','name':'dora'}]}");
 	assert_false(may(p, "dora", NULL, "get", "example.com", "things", "default", "a"));
-	make(p, RBAC, "clusterroles", "", "{'metadata':{'name':'things','labels':{'" RBAC "/aggregate-to-view':'true'}},'rules':[{'verbs':"
+	test_make(p, RBAC, "clusterroles", "", "{'metadata':{'name':'things','labels':{'" RBAC "/aggregate-to-view':'true'}},'rules':[{'verbs':"
 	     "['get'],'apiGroups':['example.com'],'resources':['*']}]}");
 	assert_true(may(p, "dora", NULL, "get", "example.com", "things", "default", "a"));
 	assert_true(may(p, "dora", NULL, "get", "example.com", "things/scale", "default", "a"));
 	assert_false(may(p, "dora", NULL, "update", "example.com", "things", "default", "a"));
 }
 
-static int grant(struct place *p, const char *user, const char *plural, const char *text)
+static int grant(struct test_place *p, const char *user, const char *plural, const char *text)
 {
 	struct identity *who = identity_new(user, "", (const char *const[]){ NULL });
-	own_json json_t *j = parse(text), *s = rbac_admit(p->srv.rbac, who, k8s_kind_find(RBAC, "v1", plural), j, NULL);
+	own_json json_t *j = test_parse(text), *s = rbac_admit(p->srv.rbac, who, k8s_kind_find(RBAC, "v1", plural), j, NULL);
 
 	identity_free(who);
 	return s ? status_code(s) : 0;
@@ -164,9 +93,9 @@ static int grant(struct place *p, const char *user, const char *plural, const ch
 
 static void test_nobody_gives_what_he_has_not(void **state)
 {
-	struct place *p = *state;
+	struct test_place *p = *state;
 
-	make(p, RBAC, "rolebindings", "default", "{'metadata':{'name':'e'},'roleRef':{'apiGroup':'" RBAC "','kind':'ClusterRole',"
+	test_make(p, RBAC, "rolebindings", "default", "{'metadata':{'name':'e'},'roleRef':{'apiGroup':'" RBAC "','kind':'ClusterRole',"
 	     "'name':'admin'},'subjects':[{'kind':'User','apiGroup':'" RBAC "','name':'eve'}]}");
 	assert_true(may(p, "eve", NULL, "create", RBAC, "rolebindings", "default", ""));
 	assert_int_equal(grant(p, "eve", "roles", "{'metadata':{'name':'r','namespace':'default'},'rules':[{'verbs':['get','list'],"
@@ -214,13 +143,13 @@ static void test_node_pods(void **state)
 
 static void test_node(void **state)
 {
-	struct place *p = *state;
+	struct test_place *p = *state;
 	const char *n1 = "system:node:n1", *nodes = "system:nodes";
 
-	make(p, "", "pods", "default", "{'metadata':{'name':'mine'},'spec':{'nodeName':'n1','containers':[{'name':'c','image':'i','env':[{"
+	test_make(p, "", "pods", "default", "{'metadata':{'name':'mine'},'spec':{'nodeName':'n1','containers':[{'name':'c','image':'i','env':[{"
 	     "'name':'A','valueFrom':{'secretKeyRef':{'name':'s1','key':'k'}}}]}],'volumes':[{'name':'v','configMap':{'name':'m1'}},"
 	     "{'name':'w','persistentVolumeClaim':{'claimName':'c1'}},{'name':'x','projected':{'sources':[{'secret':{'name':'s2'}}]}}]}}");
-	make(p, "", "pods", "default", "{'metadata':{'name':'other'},'spec':{'nodeName':'n2','containers':[{'name':'c','image':'i'}],"
+	test_make(p, "", "pods", "default", "{'metadata':{'name':'other'},'spec':{'nodeName':'n2','containers':[{'name':'c','image':'i'}],"
 	     "'volumes':[{'name':'v','secret':{'secretName':'s3'}}]}}");
 	assert_true(may(p, n1, nodes, "get", "", "secrets", "default", "s1"));
 	assert_true(may(p, n1, nodes, "get", "", "secrets", "default", "s2"));
@@ -241,14 +170,14 @@ static void test_node(void **state)
 	assert_false(may(p, "n1", nodes, "get", "", "secrets", "default", "s1"));
 }
 
-static char *sign(struct place *p, const char *claims)
+static char *sign(struct test_place *p, const char *claims)
 {
-	own_json json_t *j = parse(claims);
+	own_json json_t *j = test_parse(claims);
 
 	return jwt_sign(p->srv.token_key, j);
 }
 
-static const char *refused(struct place *p, const char *claims)
+static const char *refused(struct test_place *p, const char *claims)
 {
 	own_free char *token = sign(p, claims);
 	const char *why;
@@ -261,7 +190,7 @@ static const char *refused(struct place *p, const char *claims)
 
 static void test_tokens(void **state)
 {
-	struct place *p = *state;
+	struct test_place *p = *state;
 	own_json json_t *account = NULL;
 	own_obj struct obj *o = NULL;
 	own_free char *token = NULL;
@@ -270,7 +199,7 @@ static void test_tokens(void **state)
 				       "'kubernetes.io':{'namespace':'default','serviceaccount':{'name':'%s','uid':'%s'}%s}}";
 	struct identity *who;
 
-	make(p, "", "serviceaccounts", "default", "{'metadata':{'name':'sa'}}");
+	test_make(p, "", "serviceaccounts", "default", "{'metadata':{'name':'sa'}}");
 	o = store_get(p->srv.store, reg_key(k8s_kind_find("", "v1", "serviceaccounts"), "default", "sa", key));
 	account = obj_json(o);
 	uid = jpath_str(account, "metadata.uid", "");
@@ -302,7 +231,7 @@ static void test_selector_text(void **state)
 
 	(void)state;
 	for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
-		own_json json_t *j = parse(cases[i][0]);
+		own_json json_t *j = test_parse(cases[i][0]);
 		own_buf struct buf b = BUF_INIT;
 		assert_int_equal(scale_selector_text(j, &b), 0);
 		assert_string_equal(b.data ? b.data : "", cases[i][1]);
@@ -313,12 +242,12 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_selector_text),
-		cmocka_unit_test_setup_teardown(test_rbac, open_place, close_place),
-		cmocka_unit_test_setup_teardown(test_aggregation, open_place, close_place),
-		cmocka_unit_test_setup_teardown(test_nobody_gives_what_he_has_not, open_place, close_place),
-		cmocka_unit_test_setup_teardown(test_node, open_place, close_place),
+		cmocka_unit_test_setup_teardown(test_rbac, test_place_open, test_place_close),
+		cmocka_unit_test_setup_teardown(test_aggregation, test_place_open, test_place_close),
+		cmocka_unit_test_setup_teardown(test_nobody_gives_what_he_has_not, test_place_open, test_place_close),
+		cmocka_unit_test_setup_teardown(test_node, test_place_open, test_place_close),
 		cmocka_unit_test(test_node_pods),
-		cmocka_unit_test_setup_teardown(test_tokens, open_place, close_place),
+		cmocka_unit_test_setup_teardown(test_tokens, test_place_open, test_place_close),
 	};
 	return cmocka_run_group_tests_name("server/access", tests, NULL, NULL);
 }

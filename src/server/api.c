@@ -10,7 +10,6 @@
 #include "server/auth.h"
 #include "server/backup.h"
 #include "server/api_subresource.h"
-#include "server/impersonate.h"
 #include "server/service_token.h"
 #include "server/status.h"
 
@@ -39,26 +38,17 @@ static json_t *forbidden(const struct request *r)
 	return status_new(403, "Forbidden", "forbidden: %s", why);
 }
 
-bool api_begin(struct request *r)
+json_t *api_refusal(struct request *r)
 {
 	struct auth_ask ask = auth_ask_of(&r->route);
 	char why[AUTH_WHY_MAX] = "";
-	json_t *s;
+	bool allowed;
 
-	if (r->srv->stopping) {
-		reply_status(r, status_new(503, "ServiceUnavailable", "the server is shutting down"));
-		return false;
-	}
-	s = impersonate(r);
-	if (s) {
-		reply_status(r, s);
-		return false;
-	}
-	bool allowed = auth_allowed_why(r->srv, r->who, &ask, r->audit ? why : NULL);
+	if (r->srv->stopping)
+		return status_new(503, "ServiceUnavailable", "the server is shutting down");
+	allowed = auth_allowed_why(r->srv, r->who, &ask, r->audit ? why : NULL);
 	audit_decided(r, allowed, why);
-	if (!allowed)
-		reply_status(r, forbidden(r));
-	return allowed;
+	return allowed ? NULL : forbidden(r);
 }
 
 bool api_accept(struct request *r, struct accept *a)

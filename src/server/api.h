@@ -7,8 +7,8 @@
 #include "server/negotiate.h"
 #include "server/request.h"
 
-/* When the headers are there: who is it, and may they? False: a reply (401, 403) is set. */
-bool api_begin(struct request *r);
+/* When the headers are there: why r->who may not (403), or nobody now (503). NULL: they may. */
+json_t *api_refusal(struct request *r);
 /* When the body is there. */
 void api_serve(struct request *r);
 

@@ -36,6 +36,7 @@ static void put_fairness(const struct server *srv, struct buf *b)
 	put(b, "flow_requests_waiting", "gauge", "Those that wait because their user has had more than a fair part.", c.waiting);
 	put(b, "flow_requests_waited_total", "counter", "Requests that had to wait so.", c.waited_total);
 	put(b, "flow_requests_refused_total", "counter", "Requests answered with 429 so.", c.refused_total);
+	put(b, "flow_work_nanoseconds_total", "counter", "Time of the HTTP threads that was charged to them.", c.work_ns_total);
 }
 
 static void put_audit(const struct server *srv, struct buf *b)

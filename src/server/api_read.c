@@ -360,6 +360,7 @@ static void reply_texts(struct request *r, const struct k8s_kind *k, struct stor
 	own_json json_t *meta = list_meta(l, token);
 	own_free char *meta_text = json_dumps(meta, JSON_COMPACT);
 	char version[256];
+	size_t about = 0;
 
 	put_api_version(k, version, sizeof version);
 	if (!s || !meta_text ||
@@ -372,7 +373,9 @@ static void reply_texts(struct request *r, const struct k8s_kind *k, struct stor
 		return;
 	}
 	s->list = *l;
-	reply_stream(r, 200, "application/json", list_read, list_free, s);
+	for (size_t i = 0; i < l->count; i++)
+		about += l->objs[i]->text_len;
+	reply_stream(r, 200, "application/json", s->head.len + about, list_read, list_free, s);
 }
 
 /* Everything else: parsed, converted, printed. */

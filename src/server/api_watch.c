@@ -175,6 +175,7 @@ static enum watch_result fetch(struct http_watch *w)
 	struct watch_event e;
 	enum watch_result r = watch_next(w->watch, &e);
 
+	w->request->follows = !watch_is_starting(w->watch);
 	switch (r) {
 	case WATCH_EVENT:
 		set_event(w, &e);
@@ -317,5 +318,5 @@ void api_watch(struct request *r, const struct k8s_kind *k)
 		reply_open_error(r, e);
 		return;
 	}
-	reply_stream(r, 200, "application/json", watch_read, watch_free_http, w);
+	reply_stream(r, 200, "application/json", 0, watch_read, watch_free_http, w);
 }

@@ -14,6 +14,7 @@
 
 #include "base/buf.h"
 #include "base/log.h"
+#include "base/own.h"
 
 #define WAITING_MAX (16u << 20)
 #define PIECE_MAX (1u << 20)      // of lines written in one go
@@ -23,6 +24,7 @@ struct audit_log {
 	uint64_t max_bytes, size;     // size: of the open file
 	unsigned keep;
 	int fd;                       // -1: to be opened again
+	bool cut;                     // the file ends within a line, the rest of which comes next
 	pthread_t thread;
 	pthread_mutex_t lock;
 	pthread_cond_t wake;
@@ -35,19 +37,40 @@ struct audit_log {
 
 /* --- the file --- */
 
+/* A file that a crash or a full disk left within a line: its next line begins anew. Adds what it writes to *size. */
+static int end_line(const struct audit_log *l, int fd, uint64_t *size)
+{
+	own_fd int in = *size ? open(l->path, O_RDONLY | O_CLOEXEC | O_NOFOLLOW) : -1;
+	char last = '\n';
+
+	if (in < 0 || pread(in, &last, 1, (off_t)*size - 1) != 1 || last == '\n')
+		return 0;
+	if (write(fd, "\n", 1) < 0)
+		return -errno;
+	++*size;
+	return 0;
+}
+
 static int open_file(struct audit_log *l)
 {
 	struct stat st;
-	int fd = open(l->path, O_WRONLY | O_APPEND | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0600);
+	uint64_t size;
+	int r = 0;
+	own_fd int fd = open(l->path, O_WRONLY | O_APPEND | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0600);
 
 	if (fd < 0)
 		return -errno;
-	l->fd = fd;
 	if (fstat(fd, &st))
 		st = (struct stat){ .st_mode = S_IFREG };
-	l->size = (uint64_t)st.st_size;
-	if (!S_ISREG(st.st_mode))
+	size = (uint64_t)st.st_size;
+	if (S_ISREG(st.st_mode))
+		r = end_line(l, fd, &size);
+	else
 		l->max_bytes = UINT64_MAX;      // a pipe or a device is not turned over
+	if (r)
+		return r;
+	l->fd = take_fd(fd);
+	l->size = size;
 	return 0;
 }
 
@@ -98,11 +121,13 @@ static size_t some_lines(const char *text, size_t len, uint64_t most)
 static int write_out(struct audit_log *l, struct buf *text)
 {
 	while (text->len) {
-		if (l->fd < 0 && open_file(l))
-			return -errno;
+		int r = l->fd < 0 ? open_file(l) : 0;
+		if (r)
+			return r;
 		uint64_t room = l->size < l->max_bytes ? l->max_bytes - l->size : 0;
 		size_t n = some_lines(text->data, text->len, room < PIECE_MAX ? room : PIECE_MAX);
-		int r = l->size && n > room ? turn_over(l) : 0;
+		if (l->size && n > room && !l->cut)
+			r = turn_over(l);
 		if (r)
 			return r;
 		ssize_t w = write(l->fd, text->data, n);
@@ -111,7 +136,9 @@ static int write_out(struct audit_log *l, struct buf *text)
 		if (w < 0)
 			return -errno;
 		l->size += (uint64_t)w;
-		buf_consume(text, (size_t)w);      // a line cut short is gone on with next time
+		if (w)
+			l->cut = text->data[w - 1] != '\n';
+		buf_consume(text, (size_t)w);
 	}
 	return 0;
 }

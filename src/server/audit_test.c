@@ -1,11 +1,13 @@
 // SPDX-License-Identifier: Apache-2.0
 #include <setjmp.h>
+#include <signal.h>
 #include <stdarg.h>
 #include <stddef.h>
 #include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/resource.h>
 #include <unistd.h>
 
 #include <cmocka.h>
@@ -154,6 +156,60 @@ static void files_are_turned_over(void **state)
 	assert_int_equal(dir_remove(dir, NULL), 0);
 }
 
+/* The disk takes so many bytes of a file. */
+static void set_room(rlim_t bytes)
+{
+	struct rlimit l;
+
+	assert_int_equal(getrlimit(RLIMIT_FSIZE, &l), 0);
+	l.rlim_cur = bytes < l.rlim_max ? bytes : l.rlim_max;
+	assert_int_equal(setrlimit(RLIMIT_FSIZE, &l), 0);
+}
+
+static void a_line_cut_short_goes_on_in_its_file(void **state)
+{
+	char dir[] = "/tmp/bulkhead-audit-test.XXXXXX", path[64], old[80], line[151];
+	struct audit_log *l;
+
+	(void)state;
+	memset(line, 'x', 149);
+	strcpy(line + 149, "\n");
+	assert_non_null(mkdtemp(dir));
+	snprintf(path, sizeof path, "%s/log", dir);
+	snprintf(old, sizeof old, "%s.1", path);
+	assert_int_equal(audit_log_open(path, 60, 3, &l, NULL), 0);    // longer than a file is to be
+	signal(SIGXFSZ, SIG_IGN);
+	set_room(100);
+	audit_log_line(l, line, 150);
+	audit_log_line(l, "next\n", 5);
+	for (int i = 0; i < 10000 && size_of(path) < 100; i++)
+		usleep(1000);
+	assert_int_equal(size_of(path), 100);
+	set_room(RLIM_INFINITY);
+	audit_log_close(l);
+	assert_int_equal(size_of(old), 150);
+	assert_int_equal(size_of(path), 5);
+	assert_int_equal(dir_remove(dir, NULL), 0);
+}
+
+static void a_line_that_was_never_finished_spoils_no_other(void **state)
+{
+	char dir[] = "/tmp/bulkhead-audit-test.XXXXXX", path[64];
+	own_buf struct buf b = BUF_INIT;
+	struct audit_log *l;
+
+	(void)state;
+	assert_non_null(mkdtemp(dir));
+	snprintf(path, sizeof path, "%s/log", dir);
+	assert_int_equal(file_write_atomic(path, "whole\nhal", 9, 0600, NULL), 0);
+	assert_int_equal(audit_log_open(path, 1000, 1, &l, NULL), 0);
+	audit_log_line(l, "next\n", 5);
+	audit_log_close(l);
+	assert_int_equal(file_read(path, 1000, &b, NULL), 0);
+	assert_string_equal(b.data, "whole\nhal\nnext\n");
+	assert_int_equal(dir_remove(dir, NULL), 0);
+}
+
 static void a_full_disk_loses_no_more_than_it_must(void **state)
 {
 	struct audit_log *l;
@@ -180,6 +236,8 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(the_first_rule_decides), cmocka_unit_test(secrets_only_when_named), cmocka_unit_test(the_standard_one),
 		cmocka_unit_test(what_is_wrong_is_said), cmocka_unit_test(files_are_turned_over),
+		cmocka_unit_test(a_line_cut_short_goes_on_in_its_file),
+		cmocka_unit_test(a_line_that_was_never_finished_spoils_no_other),
 		cmocka_unit_test(a_full_disk_loses_no_more_than_it_must),
 	};
 

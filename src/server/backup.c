@@ -158,7 +158,7 @@ bool backup_serve(struct request *r)
 	else if (backup_open(r->srv->store, r->srv->root, &b, &e))
 		reply_status(r, status_internal("%s", e.text));
 	else
-		reply_stream(r, 200, "application/x-ndjson", read_piece, close_piece, b);
+		reply_stream(r, 200, "application/x-ndjson", 0, read_piece, close_piece, b);
 	return true;
 }
 

@@ -152,45 +152,12 @@ static void refuse(struct request *r)
 	reply_status(r, s);
 }
 
-bool fair_knock(struct request *r)
-{
-	struct fair *f = r->srv->fair;
-	bool full;
-
-	if (is_exempt(r))
-		return true;
-	pthread_mutex_lock(&f->lock);
-	full = flows_full(f->flows, r->who->name, clock_mono_ns());
-	pthread_mutex_unlock(&f->lock);
-	if (full)
-		refuse(r);
-	return !full;
-}
-
-/* What goes on for long, and is then not served but follows. */
-static bool is_long(const struct route *t)
-{
-	static const char *const streams[] = { "log", "exec", "attach", "portforward", "proxy" };
-
-	for (size_t i = 0; i < sizeof streams / sizeof *streams; i++)
-		if (!strcmp(t->subresource, streams[i]))
-			return true;
-	return !strcmp(t->verb, "watch");
-}
-
-static void go(struct request *r)
-{
-	r->fair_serve(r);
-	if (is_long(&r->route))
-		fair_leave(r);
-}
-
 static void turn_has_come(struct request *r)
 {
 	bool late = r->ticket.late;
 
 	if (!late && !r->srv->stopping) {
-		go(r);
+		r->fair_admit(r);
 		return;
 	}
 	fair_leave(r);
@@ -205,16 +172,16 @@ static uint64_t base_cost(const struct request *r)
 	return REQUEST_NS + (strcmp(r->route.method, "GET") ? WRITE_NS : 0);
 }
 
-void fair_enter(struct request *r, void (*serve)(struct request *r))
+void fair_enter(struct request *r, void (*admit)(struct request *r))
 {
 	struct fair *f = r->srv->fair;
 	enum flow_answer answer;
 
 	if (is_exempt(r)) {
-		serve(r);
+		admit(r);
 		return;
 	}
-	r->fair_serve = serve;
+	r->fair_admit = admit;
 	pthread_mutex_lock(&f->lock);
 	answer = f->stop ? FLOW_REFUSE : flows_ask(f->flows, &r->ticket, r->who->name, clock_mono_ns());
 	if (answer == FLOW_WAIT) {
@@ -226,12 +193,14 @@ void fair_enter(struct request *r, void (*serve)(struct request *r))
 	if (answer == FLOW_REFUSE)
 		refuse(r);
 	else if (answer == FLOW_GO)
-		go(r);
+		admit(r);
 }
 
 void fair_worked(struct request *r, uint64_t ns)
 {
 	flow_charge(&r->ticket, ns);       // the ticket is the request's; the account is only touched at the end
+	if (r->follows)
+		fair_leave(r);
 }
 
 void fair_sent(struct request *r, uint64_t bytes)

@@ -128,20 +128,6 @@ static bool is_full(const struct flow *w)
 	return w->waiting >= FLOW_WAITING_MAX || w->in_flight >= FLOW_IN_FLIGHT_MAX;
 }
 
-bool flows_full(struct flows *f, const char *user, uint64_t now)
-{
-	struct flow *w = map_get(&f->all, user);
-
-	tick(f, now);
-	w = map_get(&f->all, user);
-	if (!w || !is_full(w))
-		return false;
-	w->seen = now;
-	w->hungry = true;
-	f->counts.refused_total++;
-	return true;
-}
-
 /* Many may go before the first one's cost is known. */
 static void reserve(struct flow *w, struct flow_ticket *t)
 {
@@ -206,6 +192,7 @@ void flows_leave(struct flows *f, struct flow_ticket *t)
 	if (t->reserved) {
 		w->credit += (int64_t)t->reserved - (int64_t)t->spent;
 		w->used += t->spent;
+		f->counts.work_ns_total += t->spent;
 		w->typical = (7 * w->typical + t->spent) / 8 + 1;
 	}
 	w->in_flight--;

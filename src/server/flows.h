@@ -33,7 +33,6 @@ enum flow_answer { FLOW_GO, FLOW_WAIT, FLOW_REFUSE };
 struct flows *flows_new(uint64_t capacity);
 void flows_free(struct flows *f);          // NULL is fine; nobody may be under way
 
-bool flows_full(struct flows *f, const char *user, uint64_t now);    // flows_ask would refuse
 enum flow_answer flows_ask(struct flows *f, struct flow_ticket *t, const char *user, uint64_t now);
 static inline void flow_charge(struct flow_ticket *t, uint64_t ns) { t->spent += ns; }
 void flows_leave(struct flows *f, struct flow_ticket *t);            // fine when it is not under way; may still wait
@@ -41,7 +40,7 @@ void flows_leave(struct flows *f, struct flow_ticket *t);            // fine whe
 /* A ticket whose turn it is (or who is late); NULL: none now, *at: when to ask again. */
 struct flow_ticket *flows_next(struct flows *f, uint64_t now, uint64_t *at);
 
-struct flow_counts { uint64_t users, in_flight, waiting, waited_total, refused_total; };
+struct flow_counts { uint64_t users, in_flight, waiting, waited_total, refused_total, work_ns_total; };
 void flows_counts(const struct flows *f, struct flow_counts *c);
 
 #endif

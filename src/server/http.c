@@ -21,10 +21,12 @@
 #include "server/auth.h"
 #include "server/bootstrap_token.h"
 #include "server/fair.h"
+#include "server/impersonate.h"
 #include "server/request.h"
 #include "server/service_token.h"
 #include "server/status.h"
 #include "server/store.h"
+#include "server/tls_push.h"
 
 #define CONNECTIONS_MAX 65536
 #define THREADS 4                    // each walks its idle watches when it resumes a request: more threads, shorter walks
@@ -46,22 +48,33 @@ struct http {
 struct peer {
 	bool known, invalid;
 	struct identity *who;        // NULL: no certificate
+	struct tls_push push;
 };
 
-static const struct identity *peer_identity(struct http *h, struct MHD_Connection *conn, bool *invalid)
+static struct peer *peer_of(struct MHD_Connection *conn)
 {
 	const union MHD_ConnectionInfo *info = MHD_get_connection_info(conn, MHD_CONNECTION_INFO_SOCKET_CONTEXT);
-	struct peer *p = info ? info->socket_context : NULL;
 
-	*invalid = !p;
-	if (!p)
-		return identity_anonymous();
-	if (!p->known) {
-		info = MHD_get_connection_info(conn, MHD_CONNECTION_INFO_GNUTLS_SESSION);
-		if (info)
-			p->who = auth_session(info->tls_session, h->trust, &p->invalid);
-		p->known = true;
+	return info ? info->socket_context : NULL;
+}
+
+/* The first request: the handshake is over. */
+static void meet(struct http *h, struct MHD_Connection *conn, struct peer *p)
+{
+	const union MHD_ConnectionInfo *tls = MHD_get_connection_info(conn, MHD_CONNECTION_INFO_GNUTLS_SESSION);
+	const union MHD_ConnectionInfo *fd = MHD_get_connection_info(conn, MHD_CONNECTION_INFO_CONNECTION_FD);
+
+	if (tls && fd) {
+		p->who = auth_session(tls->tls_session, h->trust, &p->invalid);
+		tls_push_attach(&p->push, tls->tls_session, fd->connect_fd);
 	}
+	p->known = true;
+}
+
+static const struct identity *peer_identity(struct http *h, struct MHD_Connection *conn, struct peer *p, bool *invalid)
+{
+	if (!p->known)
+		meet(h, conn, p);
 	*invalid = p->invalid;
 	return p->who ? p->who : identity_anonymous();
 }
@@ -84,10 +97,12 @@ static void on_connection(void *cls, struct MHD_Connection *conn, void **context
 static void *on_uri(void *cls, const char *uri, struct MHD_Connection *conn)
 {
 	struct http *h = cls;
-	struct request *r = calloc(1, sizeof *r);
+	struct peer *p = peer_of(conn);
+	struct request *r = p ? calloc(1, sizeof *r) : NULL;
 
 	if (!r)
 		return NULL;
+	r->push = &p->push;
 	r->srv = h->srv;
 	r->conn = conn;
 	r->uri = strdup(uri);
@@ -111,6 +126,7 @@ static void on_completed(void *cls, struct MHD_Connection *conn, void **context,
 		MHD_destroy_response(r->response);
 	identity_free(r->token_who);
 	route_fini(&r->route);
+	json_decref(r->denied);
 	buf_fini(&r->body);
 	free(r->uri);
 	free(r);
@@ -158,8 +174,19 @@ static bool bearer_identity(struct request *r)
 	return r->token_who != NULL;
 }
 
-/* The first call, when the headers are there. True: there is a reply already. */
-static bool begin(struct http *h, struct request *r, const char *method)
+/* The request's turn has come: may they? What is refused has cost its user as much as what is not. */
+static void admit(struct request *r)
+{
+	json_t *s = r->denied ? take(r->denied) : api_refusal(r);
+
+	if (s)
+		reply_status(r, s);
+	else
+		r->admitted = true;
+}
+
+/* The first call, when the headers are there: sets a reply, admits the request, or suspends it until that can be said. */
+static void begin(struct http *h, struct request *r, const char *method)
 {
 	bool invalid;
 	int e;
@@ -168,21 +195,22 @@ static bool begin(struct http *h, struct request *r, const char *method)
 	e = r->uri ? route_parse(method, r->uri, &r->route) : -ENOMEM;
 	if (e) {
 		reply_status(r, e == -ENOMEM ? status_errno(e) : status_bad_request("the request's URL is malformed"));
-		return true;
+		return;
 	}
-	r->who = peer_identity(h, r->conn, &invalid);
+	r->who = peer_identity(h, r->conn, peer_of(r->conn), &invalid);
 	if (invalid || (identity_in(r->who, "system:unauthenticated") && !bearer_identity(r))) {
 		r->who = NULL;
 		audit_begin(r);
 		reply_status(r, status_new(401, "Unauthorized", "Unauthorized"));
-		return true;
+		return;
 	}
 	audit_begin(r);
 	if (body_too_large(r)) {
 		reply_too_large(r);
-		return true;
+		return;
 	}
-	return !api_begin(r) || !fair_knock(r);
+	r->denied = impersonate(r);
+	fair_enter(r, admit);
 }
 
 static void refreshed(struct store_wait *w)
@@ -217,10 +245,16 @@ static void serve(struct request *r)
 	store_refresh(r->srv->store, &r->refresh);
 }
 
-static void enter(struct request *r)
+/* The last call: the body is there. */
+static void finish(struct request *r)
 {
+	r->complete = true;
+	if (r->body_seen > REQUEST_BODY_MAX) {
+		reply_too_large(r);
+		return;
+	}
 	audit_body(r);
-	fair_enter(r, serve);
+	serve(r);
 }
 
 static enum MHD_Result on_request(void *cls, struct MHD_Connection *conn, const char *url, const char *method,
@@ -235,9 +269,9 @@ static enum MHD_Result on_request(void *cls, struct MHD_Connection *conn, const 
 	(void)version;
 	if (!r)
 		return MHD_NO;
-	if (!r->started)
-		return begin(cls, r, method) ? send_reply(r) : MHD_YES;
 	if (*len) {
+		if (!r->admitted)
+			return MHD_NO;
 		r->body_seen += *len;
 		if (r->body_seen > BODY_GIVE_UP)
 			return MHD_NO;
@@ -249,14 +283,14 @@ static enum MHD_Result on_request(void *cls, struct MHD_Connection *conn, const 
 	start = clock_mono_ns();
 	resume = r->resume;
 	r->resume = NULL;
-	if (r->body_seen > REQUEST_BODY_MAX)
-		reply_too_large(r);
+	if (!r->started)
+		begin(cls, r, method);
 	else if (resume)
 		resume(r);
-	else
-		enter(r);
+	else if (r->admitted)
+		finish(r);
 	fair_worked(r, clock_mono_ns() - start);
-	return r->resume && !r->response ? MHD_YES : send_reply(r);
+	return !r->response && (r->resume || (r->admitted && !r->complete)) ? MHD_YES : send_reply(r);
 }
 
 /* --- starting and stopping --- */

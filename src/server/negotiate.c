@@ -3,6 +3,7 @@
 
 #include <errno.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <strings.h>
 
@@ -110,6 +111,19 @@ bool accept_names(const char *header, const char *media_type, const char *parame
 		if (!strcmp(entry, "application/json") || !strcmp(entry, "*/*"))
 			return false;
 	}
+	return false;
+}
+
+bool accept_gzip(const char *header)
+{
+	char entry[ENTRY_MAX], q[16];
+	const char *p = header ? header : "";
+
+	while (next_entry(&p, entry))
+		if (is_type(entry, "gzip")) {
+			entry_param(entry, "q", q, sizeof q);
+			return !*q || strtod(q, NULL) > 0;
+		}
 	return false;
 }
 

@@ -22,6 +22,9 @@ int accept_parse(const char *header, struct accept *a);
 /* Does the header name this media type (without parameters) before JSON? For discovery and OpenAPI. */
 bool accept_names(const char *header, const char *media_type, const char *parameters);
 
+/* header: value of Accept-Encoding or NULL. Only who names gzip gets it. */
+bool accept_gzip(const char *header);
+
 /* Parse a body. type: Content-Type or NULL (JSON). Returns NULL and *out, or a Status. Of fields that come twice the last
  * one counts. */
 json_t *body_parse(const char *type, const char *data, size_t len, json_t **out);

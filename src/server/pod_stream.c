@@ -307,7 +307,7 @@ static void answered(struct request *r)
 	} else {
 		type = http_head_get(h, "Content-Type");
 		r->state = NULL;   // the response's from here on
-		reply_stream(r, h->code, type && is_clean(type) ? type : "text/plain", read_body, close_stream, st);
+		reply_stream(r, h->code, type && is_clean(type) ? type : "text/plain", 0, read_body, close_stream, st);
 	}
 }
 
@@ -347,6 +347,7 @@ static void send_call(struct request *r, struct call *c)
 		reply_status(r, status_errno(-ENOMEM));
 		return;
 	}
+	r->follows = true;
 	request_suspend(r, answered);   // before the stream can be ready
 	if (stream_open(r->srv->streams, &t, head.data, MHD_get_connection_info(r->conn, MHD_CONNECTION_INFO_CONNECTION_FD)->connect_fd,
 			c->upgrade ? UPGRADE_TIMEOUT_MS : 0, on_ready, r, &st)) {

@@ -4,10 +4,14 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/clock.h"
 #include "base/own.h"
 #include "server/audit.h"
 #include "server/fair.h"
+#include "server/gzip.h"
+#include "server/negotiate.h"
 #include "server/status.h"
+#include "server/tls_push.h"
 
 #define STREAM_BLOCK 16384   // one TLS record
 
@@ -46,23 +50,115 @@ static void set_reply(struct request *r, unsigned code, const char *type, struct
 	MHD_add_response_header(response, "Cache-Control", "no-cache, private");
 }
 
-static void free_text(void *text)
+/* --- answers made piece by piece --- */
+
+/* A stream: its making and its bytes count as its user's, and a full block is followed by another. */
+struct stream {
+	struct request *r;
+	MHD_ContentReaderCallback read;
+	MHD_ContentReaderFreeCallback free_fn;
+	void *user;
+};
+
+static ssize_t read_stream(void *cls, uint64_t pos, char *out, size_t max)
 {
-	free(text);
+	struct stream *c = cls;
+	uint64_t start = c->r->follows ? 0 : clock_mono_ns();
+	ssize_t n = c->read(c->user, pos, out, max);
+
+	c->r->push->more = n == (ssize_t)max;
+	if (!n)
+		tls_push_flush(c->r->push);
+	if (start && n > 0)
+		fair_sent(c->r, (uint64_t)n);
+	if (start)
+		fair_worked(c->r, clock_mono_ns() - start);   // looking for what to send may take longer than sending it
+	return n;
+}
+
+static void free_stream(void *cls)
+{
+	struct stream *c = cls;
+
+	c->free_fn(c->user);
+	free(c);
+}
+
+static struct MHD_Response *make_stream(struct request *r, MHD_ContentReaderCallback read, MHD_ContentReaderFreeCallback free_fn,
+					void *user)
+{
+	struct stream *c = malloc(sizeof *c);
+	struct MHD_Response *m = NULL;
+
+	if (c) {
+		*c = (struct stream){ r, read, free_fn, user };
+		m = MHD_create_response_from_callback(MHD_SIZE_UNKNOWN, STREAM_BLOCK, read_stream, c, free_stream);
+	}
+	if (!m) {
+		free(c);
+		free_fn(user);
+	}
+	return m;
+}
+
+static bool wants_gzip(const struct request *r, size_t len)
+{
+	return len >= GZIP_MIN && accept_gzip(request_header(r, "Accept-Encoding"));
+}
+
+static void set_zipped(struct request *r, unsigned code, const char *type, struct gzip *g)
+{
+	set_reply(r, code, type, make_stream(r, gzip_read, gzip_free, g));
+	if (!r->response)
+		return;
+	MHD_add_response_header(r->response, "Content-Encoding", "gzip");
+	MHD_add_response_header(r->response, "Vary", "Accept-Encoding");
+}
+
+void reply_stream(struct request *r, unsigned code, const char *type, size_t about, MHD_ContentReaderCallback read,
+		  MHD_ContentReaderFreeCallback free_fn, void *user)
+{
+	struct gzip *g = wants_gzip(r, about) ? gzip_new(read, free_fn, user) : NULL;
+
+	if (g)
+		set_zipped(r, code, type, g);
+	else
+		set_reply(r, code, type, make_stream(r, read, free_fn, user));
+	if (!about)
+		audit_started(r);
+}
+
+/* --- answers that are there --- */
+
+void reply_shared(struct request *r, unsigned code, const char *type, const char *data, size_t len, void (*free_fn)(void *user),
+		  void *user)
+{
+	struct gzip *g = wants_gzip(r, len) ? gzip_new_text(data, len, free_fn, user) : NULL;
+	struct MHD_Response *m;
+
+	if (g) {
+		set_zipped(r, code, type, g);
+		return;
+	}
+	m = MHD_create_response_from_buffer_with_free_callback_cls(len, (void *)data, free_fn, user);
+	if (m)
+		fair_sent(r, len);
+	else
+		free_fn(user);
+	set_reply(r, code, type, m);
 }
 
 void reply_buf(struct request *r, unsigned code, const char *type, struct buf *b)
 {
 	size_t len = b->len;
 	char *text = buf_take(b);
-	struct MHD_Response *m = text ? MHD_create_response_from_buffer_with_free_callback(len, text, free_text) : NULL;
 
-	fair_sent(r, len);
-	if (m)
-		audit_text(r, text, len);
-	else
-		free(text);
-	set_reply(r, code, type, m);
+	if (!text) {
+		set_reply(r, code, type, NULL);
+		return;
+	}
+	audit_text(r, text, len);
+	reply_shared(r, code, type, text, len, free, text);
 }
 
 void reply_text(struct request *r, unsigned code, const char *type, const char *text)
@@ -104,66 +200,8 @@ static void free_obj(void *o)
 	obj_unref(o);
 }
 
-void reply_shared(struct request *r, unsigned code, const char *type, const char *data, size_t len, void (*free_fn)(void *user),
-		  void *user)
-{
-	struct MHD_Response *m = MHD_create_response_from_buffer_with_free_callback_cls(len, (void *)data, free_fn, user);
-
-	if (!m)
-		free_fn(user);
-	else
-		fair_sent(r, len);
-	set_reply(r, code, type, m);
-}
-
 void reply_obj(struct request *r, unsigned code, struct obj *o)
 {
 	audit_object(r, o);
 	reply_shared(r, code, "application/json", obj_text(o), o->text_len, free_obj, o);
-}
-
-/* A stream whose bytes count as its user's. */
-struct counted {
-	struct request *r;
-	MHD_ContentReaderCallback read;
-	MHD_ContentReaderFreeCallback free_fn;
-	void *user;
-};
-
-static ssize_t read_counted(void *cls, uint64_t pos, char *out, size_t max)
-{
-	struct counted *c = cls;
-	ssize_t n = c->read(c->user, pos, out, max);
-
-	if (n > 0)
-		fair_sent(c->r, (uint64_t)n);
-	return n;
-}
-
-static void free_counted(void *cls)
-{
-	struct counted *c = cls;
-
-	c->free_fn(c->user);
-	free(c);
-}
-
-void reply_stream(struct request *r, unsigned code, const char *type, MHD_ContentReaderCallback read,
-		  MHD_ContentReaderFreeCallback free_fn, void *user)
-{
-	struct counted *c = r->ticket.flow ? malloc(sizeof *c) : NULL;
-	struct MHD_Response *m;
-
-	if (c) {
-		*c = (struct counted){ r, read, free_fn, user };
-		read = read_counted;
-		free_fn = free_counted;
-		user = c;
-	}
-	m = MHD_create_response_from_callback(MHD_SIZE_UNKNOWN, STREAM_BLOCK, read, user, free_fn);
-	if (!m)
-		free_fn(user);
-	set_reply(r, code, type, m);
-	if (strcmp(r->route.verb, "list"))   // a list, too, is made while it is sent, but does not go on
-		audit_started(r);
 }

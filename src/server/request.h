@@ -19,17 +19,21 @@
 #define REQUEST_BODY_MAX (3u << 20)
 
 struct audit_event;
+struct tls_push;
 
 struct request {
 	struct server *srv;
 	struct MHD_Connection *conn;
+	struct tls_push *push;               // the connection's
 	struct route route;
 	struct audit_event *audit;           // what the audit log will say of it (audit.h); NULL: nothing
 	const struct identity *who;          // lives as long as the request
 	struct identity *token_who;          // owned: who a bearer token names
 	struct buf body;
 	size_t body_seen;                    // bytes of body that came, kept or not
-	bool started;
+	bool started, admitted, complete;    // headers seen; allowed; body seen
+	bool follows;                        // its work is done, it goes on while there is something to follow
+	json_t *denied;                      // owned: the answer when its turn has come, known before
 	char *uri;
 
 	struct MHD_Response *response;       // the reply once there is one
@@ -37,7 +41,7 @@ struct request {
 
 	void (*resume)(struct request *r);   // what goes on after a suspension
 	struct flow_ticket ticket;           // fair.h
-	void (*fair_serve)(struct request *r);
+	void (*fair_admit)(struct request *r);
 	struct store_wait refresh;           // a shared store is looked at before the request is served
 	void *state;                         // the handler's, freed by free_state with the request
 	void (*free_state)(void *state);
@@ -61,8 +65,8 @@ void reply_buf(struct request *r, unsigned code, const char *type, struct buf *b
 void reply_shared(struct request *r, unsigned code, const char *type, const char *data, size_t len, void (*free_fn)(void *user),
 		  void *user);
 
-/* An answer produced piece by piece. read: as MHD_ContentReaderCallback (may suspend the connection and return 0). */
-void reply_stream(struct request *r, unsigned code, const char *type, MHD_ContentReaderCallback read,
+/* An answer produced piece by piece, of about so many bytes (0: not known, it goes on). read: as MHD_ContentReaderCallback (may suspend the connection and return 0). */
+void reply_stream(struct request *r, unsigned code, const char *type, size_t about, MHD_ContentReaderCallback read,
 		  MHD_ContentReaderFreeCallback free_fn, void *user);
 
 #endif

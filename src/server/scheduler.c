@@ -20,13 +20,12 @@
 #include "server/recorder.h"
 #include "server/registry.h"
 #include "server/sched_cache.h"
+#include "server/sched_choose.h"
 #include "server/sched_fit.h"
-#include "server/sched_preempt.h"
-#include "server/sched_together.h"
+#include "server/sched_room.h"
 #include "server/sched_volumes.h"
 #include "server/view.h"
 
-#define NAME "default-scheduler"
 #define BACKOFF_MIN_NS NS_PER_S
 #define BACKOFF_MAX_NS (10 * NS_PER_S)
 #define STALE_NS (300 * NS_PER_S)     // unschedulable pods are tried again after this, whatever happened
@@ -74,9 +73,9 @@ static bool is_over(const json_t *pod)
 
 static bool is_ours(const json_t *pod)
 {
-	const char *name = jpath_str(pod, "spec.schedulerName", NAME);
+	const char *name = jpath_str(pod, "spec.schedulerName", SCHEDULER_NAME);
 
-	return (!*name || !strcmp(name, NAME)) && !meta_is_deleting(pod) && !json_array_size(jpath_get(pod, "spec.schedulingGates"));
+	return (!*name || !strcmp(name, SCHEDULER_NAME)) && !meta_is_deleting(pod) && !json_array_size(jpath_get(pod, "spec.schedulingGates"));
 }
 
 /* --- changes --- */
@@ -217,95 +216,6 @@ static void write_bindings(struct scheduler *s, struct assigned *a, struct reg_w
 	reg_run_many(w, n);
 }
 
-struct reasons { char *text; int count; };
-
-static int reason_cmp(const void *a, const void *b)
-{
-	return strcmp(((const struct reasons *)a)->text, ((const struct reasons *)b)->text);
-}
-
-/* Count each line of why in list (room for room entries). */
-static void count_reasons(struct reasons *list, int *n, int room, char *why)
-{
-	char *save = NULL;
-
-	for (char *line = strtok_r(why, "\n", &save); line; line = strtok_r(NULL, "\n", &save)) {
-		int i = 0;
-		while (i < *n && strcmp(list[i].text, line))
-			i++;
-		if (i == *n && *n < room && (list[i].text = strdup(line))) {
-			list[i].count = 0;
-			(*n)++;
-		}
-		if (i < *n)
-			list[i].count++;
-	}
-}
-
-/* "0/3 nodes are available: 1 Insufficient cpu, 2 node(s) were unschedulable." */
-static void put_summary(struct buf *out, struct reasons *list, int n, int nodes)
-{
-	if (!nodes) {
-		buf_puts(out, "no nodes available to schedule pods");
-		return;
-	}
-	for (int i = 0; i < n; i++) {   // sorted as text, with the count in front
-		char *text = NULL;
-		if (asprintf(&text, "%d %s", list[i].count, list[i].text) >= 0) {
-			free(list[i].text);
-			list[i].text = text;
-		}
-	}
-	qsort(list, n, sizeof *list, reason_cmp);
-	buf_printf(out, "0/%d nodes are available:", nodes);
-	for (int i = 0; i < n; i++)
-		buf_printf(out, "%s %s", i ? "," : "", list[i].text);
-	buf_puts(out, ".");
-}
-
-/* The best node, or NULL and why not in summary. */
-static struct sched_node *find_node(struct scheduler *s, const json_t *pod, const struct sched_need *need,
-				    const struct sched_volumes *volumes, struct buf *summary)
-{
-	struct reasons reasons[32];
-	struct sched_together *together;
-	struct sched_node *n, *best = NULL;
-	double best_score = -1;
-	int count = 0, nodes = 0;
-	size_t pos = 0;
-
-	if (sched_together_new(&s->cache, pod, &together)) {
-		buf_puts(summary, "out of memory");
-		return NULL;
-	}
-	while ((n = map_next(&s->cache.nodes, &pos, NULL))) {
-		char why[SCHED_WHY_MAX];
-		double score;
-		if (!n->known)
-			continue;
-		nodes++;
-		const char *misfit = sched_fits(pod, need, n, why) && sched_together_fits(together, n, why) ?
-				     sched_volumes_misfit(s->srv, volumes, n) : why;
-		if (misfit) {
-			if (misfit != why)
-				snprintf(why, sizeof why, "%s", misfit);
-			count_reasons(reasons, &count, 32, why);
-			continue;
-		}
-		score = sched_score(pod, need, n) + sched_together_score(together, n);
-		if (score > best_score) {
-			best = n;
-			best_score = score;
-		}
-	}
-	sched_together_free(together);
-	if (!best)
-		put_summary(summary, reasons, count, nodes);
-	for (int i = 0; i < count; i++)
-		free(reasons[i].text);
-	return best;
-}
-
 struct setback { const char *message, *nominated; };
 
 static json_t *make_unschedulable(struct reg_write *w, const json_t *cur, json_t **next)
@@ -330,72 +240,7 @@ static void report_unschedulable(struct scheduler *s, const json_t *pod, const c
 			       .subresource = "status", .make = make_unschedulable, .user = &setback };
 
 	reg_run(&w, NULL, NULL);
-	recorder_event(s->srv->recorder, pod, NAME, "Warning", "FailedScheduling", "%s", message);
-}
-
-/* --- room by preemption --- */
-
-static json_t *list_budgets(struct scheduler *s)
-{
-	json_t *list = json_array();
-	char prefix[REG_KEY_MAX];
-	struct store_list l;
-
-	if (store_list(s->srv->store, reg_prefix(k8s_kind_find("policy", "v1", "poddisruptionbudgets"), NULL, prefix), NULL, 0, 0, &l))
-		return list;
-	for (size_t i = 0; i < l.count; i++)
-		json_array_append_new(list, obj_json(l.objs[i]));
-	store_list_fini(&l);
-	return list;
-}
-
-static bool say_preempted(json_t *pod, void *user)
-{
-	(void)user;
-	return condition_set(pod, "DisruptionTarget", "True", "PreemptionByScheduler",
-			     NAME ": preempting to accommodate a higher priority pod");
-}
-
-/* False: it stays, and may be chosen again. */
-static bool preempt(struct scheduler *s, const struct sched_pod *victim, const json_t *pod, const char *node)
-{
-	const struct k8s_kind *k = k8s_kind_find("", "v1", "pods");
-	const char *name = victim->key + strlen(victim->ns) + 1;
-	own_json json_t *about = json_pack("{s:s,s:s,s:{s:s,s:s,s:s}}", "kind", "Pod", "apiVersion", "v1", "metadata", "name", name, "namespace",
-					   victim->ns, "uid", victim->uid);
-	struct err e = ERR_INIT;
-
-	change_object(s->srv, k, victim->ns, name, "status", say_preempted, NULL, NULL);
-	if (delete_object(s->srv, k, victim->ns, name, victim->uid, -1, &e) && e.code != ENOENT) {
-		log_warn("scheduler", "pod=%s not preempted: %s", victim->key, e.text);
-		return false;
-	}
-	recorder_event(s->srv->recorder, about, NAME, "Normal", "Preempted", "Preempted by pod %s on node %s",
-		       jpath_str(pod, "metadata.uid", ""), node);
-	return true;
-}
-
-/* Make pods go that matter less. The name of the node where there will be room (owned), or NULL. */
-static char *make_room(struct scheduler *s, const json_t *pod, const struct sched_need *need)
-{
-	own_json json_t *budgets = NULL;
-	struct sched_victims v;
-	char *node;
-
-	if (!strcmp(jpath_str(pod, "spec.preemptionPolicy", ""), "Never"))
-		return NULL;
-	budgets = list_budgets(s);
-	if (sched_preempt(&s->cache, pod, need, budgets, &v) <= 0)
-		return NULL;
-	node = strdup(v.node->name);
-	for (size_t i = 0; node && i < v.count; i++) {
-		if (v.pods[i]->nominated)
-			sched_cache_pod_gone(&s->cache, v.pods[i]->key);   // was only promised the room
-		else
-			v.pods[i]->deleting = preempt(s, v.pods[i], pod, node);
-	}
-	sched_victims_fini(&v);
-	return node;
+	recorder_event(s->srv->recorder, pod, SCHEDULER_NAME, "Warning", "FailedScheduling", "%s", message);
 }
 
 static void back_off(struct pending *p, uint64_t now)
@@ -429,10 +274,10 @@ static bool assign(struct scheduler *s, struct pending *p, uint64_t now, struct 
 		report_unschedulable(s, pod, summary.data ? summary.data : "", NULL);
 		return false;
 	}
-	n = find_node(s, pod, &need, &volumes, &summary);
+	n = sched_choose(s->srv, &s->cache, pod, &need, &volumes, &summary);
 	if (!n) {
 		/* Where its volumes are is not known there: no pod shall go in vain. */
-		own_free char *nominated = volumes.count ? NULL : make_room(s, pod, &need);
+		own_free char *nominated = volumes.count ? NULL : sched_make_room(s->srv, &s->cache, pod, &need);
 		if (nominated)
 			take_nominated_room(s, p->key, pod, nominated);
 		sched_need_fini(&need);
@@ -472,7 +317,7 @@ static void assigned_done(struct scheduler *s, struct assigned *a, struct reg_wr
 	int r = reg_outcome(w, &e);
 
 	if (!r)
-		recorder_event(s->srv->recorder, a->pod, NAME, "Normal", "Scheduled", "Successfully assigned %s to %s", p->key, a->node);
+		recorder_event(s->srv->recorder, a->pod, SCHEDULER_NAME, "Normal", "Scheduled", "Successfully assigned %s to %s", p->key, a->node);
 	else
 		sched_cache_pod_gone(&s->cache, p->key);
 	if (!r || r == -ENOENT || r == -ESTALE) {   // or deleted, or bound by somebody else: its watch event tells

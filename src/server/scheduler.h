@@ -4,6 +4,8 @@
 
 #include "server/loop.h"
 
+#define SCHEDULER_NAME "default-scheduler"   // which pods are its own, and who its events are from
+
 extern const struct unit_ops scheduler_unit;
 
 #endif

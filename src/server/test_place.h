@@ -13,6 +13,7 @@
 #include "base/own.h"
 #include "server/bootstrap.h"
 #include "server/controllers/change.h"
+#include "server/jwt.h"
 #include "server/pki.h"
 #include "server/rbac.h"
 #include "server/registry.h"
@@ -36,7 +37,10 @@ static inline int test_place_open(void **state)
 	p->srv = (struct server){ .root = p->dir, .advertise = "127.0.0.1", .node_name = "n", .node_addr = "127.0.0.1", .kubelet_port = 10250 };
 	cidr_parse("10.96.0.0/28", &p->srv.service_range);
 	snprintf(path, sizeof path, "%s/store.db", p->dir);
-	if (pki_ensure_ca(p->dir, &e) || store_open(&store_sqlite_ops, path, &p->srv.store, &e))
+	if (pki_ensure_ca(p->dir, &e) || pki_ensure_sa_key(p->dir, &e) || store_open(&store_sqlite_ops, path, &p->srv.store, &e))
+		fail_msg("%s", e.text);
+	snprintf(path, sizeof path, "%s/pki/sa.key", p->dir);
+	if (jwt_key_open(path, &p->srv.token_key, &e))
 		fail_msg("%s", e.text);
 	p->srv.rbac = rbac_new(&p->srv);
 	if (bootstrap_objects(&p->srv, &e))
@@ -50,6 +54,7 @@ static inline int test_place_close(void **state)
 	struct test_place *p = *state;
 
 	rbac_free(p->srv.rbac);
+	jwt_key_close(p->srv.token_key);
 	store_close(p->srv.store);
 	dir_remove(p->dir, NULL);
 	free(p);

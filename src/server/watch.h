@@ -43,6 +43,9 @@ void watch_close(struct watch *w);
 /* The next thing to deliver; disarms the watch. WATCH_IDLE: nothing, and the watch is not armed. After GONE or END only watch_close. */
 enum watch_result watch_next(struct watch *w, struct watch_event *out);
 
+/* Some of what was there at the start may not be delivered yet. */
+bool watch_is_starting(const struct watch *w);
+
 /* After WATCH_IDLE: arm the watch. suspend (may be NULL) is called if it is armed, before wake can be.
  * Returns false when something has come in the meantime: call watch_next again. */
 bool watch_arm(struct watch *w, void (*suspend)(void *user));

@@ -15,6 +15,7 @@
 
 #include "base/evloop.h"
 #include "base/log.h"
+#include "base/spin.h"
 #include "virtio/iovspan.h"
 
 #define SECTOR 512u
@@ -24,6 +25,7 @@
 #define ROUND 256             // requests of a queue before the event loop gets its turn
 #define SIGNAL_BATCH 8        // the driver hears of so many completions at once, or of a long one: it works on them while we go on
 #define SIGNAL_LONG (64u << 10)
+#define LOOK_NS 200000        // for a guest's next request, before sleeping
 #define HOLD_MS 1000          // the host's disk is full
 #define HOLDS_MAX 300         // tries of a request
 #define HELD_MAX (REQUESTS_MAX / 2)   // the others are for reads, and for discards, which make room
@@ -47,6 +49,7 @@ struct blk {
 	struct virtio_dev dev;          // first
 	struct virtqueue vq[BLK_QUEUES_MAX];
 	struct blk_attr a;
+	struct spin spin;
 	char serial[BLK_SERIAL_MAX];    // padded with zeros
 	struct bh_disk_info info;
 	struct bh_disk_queue *dq;       // NULL until a driver comes
@@ -301,21 +304,36 @@ static int take_one(struct blk *b, unsigned n)
 	return 1;
 }
 
+static bool any_waiting(void *blk)
+{
+	struct blk *b = blk;
+	for (unsigned n = 0; n < b->dev.nqueues; n++) {
+		if (virtqueue_waiting(&b->vq[n]))
+			return true;
+	}
+	return false;
+}
+
+/* A guest that makes one request at a time makes the next soon after it heard of the last: see base/spin.h. Another queue's
+ * requests end the looking: a kick for them has come. */
+static bool next_is_there(struct blk *b, const struct virtqueue *q)
+{
+	return !b->inflight && spin_for(&b->spin, LOOK_NS, any_waiting, b) && virtqueue_waiting(q);
+}
+
 static void serve(struct blk *b, unsigned n)
 {
 	struct virtqueue *q = &b->vq[n];
+	int got, taken = 0;
 	virtqueue_kicks_off(q);
-	for (int i = 0;; i++) {
-		if (i == ROUND) {
-			virtqueue_again(q);
-			break;
-		}
-		int got = take_one(b, n);
-		if (got < 0 || (!got && !virtqueue_kicks_on(q)))
-			break;
-	}
-	bh_disk_queue_poll(b->dq);   // hands batched requests over, too, and completes those of any queue
-	flush_all(b);
+	do {
+		while ((got = take_one(b, n)) > 0 && ++taken < ROUND)
+			;
+		bh_disk_queue_poll(b->dq);   // hands batched requests over, too, and completes those of any queue
+		flush_all(b);
+		if (got > 0)
+			return virtqueue_again(q);
+	} while (!got && (next_is_there(b, q) || virtqueue_kicks_on(q)));
 }
 
 static void flush_all(struct blk *b)

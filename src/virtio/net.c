@@ -246,7 +246,7 @@ static void control(struct net *n, struct virtqueue *q)
 static uint64_t features(const struct virtio_dev *d)
 {
 	const struct net *n = (const struct net *)d;
-	uint64_t f = VIRTQ_FEATURES | 1ull << VIRTIO_NET_F_MAC;
+	uint64_t f = VIRTQ_FEATURES | 1ull << VIRTIO_NET_F_MAC | 1ull << VIRTIO_NET_F_STATUS;
 	if (n->a.ntaps > 1)
 		f |= 1ull << VIRTIO_NET_F_CTRL_VQ | 1ull << VIRTIO_NET_F_MQ;
 	if (!n->a.vnet_hdr)
@@ -258,8 +258,8 @@ static uint64_t features(const struct virtio_dev *d)
 static size_t config(const struct virtio_dev *d, void *out, size_t len)
 {
 	const struct net *n = (const struct net *)d;
-	struct virtio_net_config c = {.max_virtqueue_pairs = htole16((uint16_t)n->a.ntaps)};
-	size_t size = n->a.ntaps > 1 ? offsetof(struct virtio_net_config, mtu) : sizeof(c.mac);
+	struct virtio_net_config c = {.status = htole16(VIRTIO_NET_S_LINK_UP), .max_virtqueue_pairs = htole16((uint16_t)n->a.ntaps)};
+	size_t size = n->a.ntaps > 1 ? offsetof(struct virtio_net_config, mtu) : offsetof(struct virtio_net_config, max_virtqueue_pairs);
 	memcpy(c.mac, n->a.mac, sizeof(c.mac));
 	memcpy(out, &c, len < size ? len : size);
 	return size;

@@ -161,7 +161,8 @@ static void one_queue_of_the_tap_is_one_pair_without_control(void **state)
 	world_init(&w, 1);
 	assert_int_equal(w.d->nqueues, 2);
 	assert_false(w.d->ops->features(w.d) & MQ);
-	assert_int_equal(w.d->ops->config(w.d, &c, sizeof(c)), 6);
+	assert_int_equal(w.d->ops->config(w.d, &c, sizeof(c)), 8);
+	assert_int_equal(c.status, VIRTIO_NET_S_LINK_UP);
 	start(&w, 0);
 	send_packet(&w, 1, "out it goes");
 	packet_comes(&w, 0, "in it comes");

@@ -134,6 +134,11 @@ static const char *chain_walk(const struct virtqueue *q, struct virtq_chain *c)
 	return "a chain has a loop";
 }
 
+bool virtqueue_waiting(const struct virtqueue *q)
+{
+	return q->running && le16toh(shared_load(&ring_avail(q)->idx, __ATOMIC_ACQUIRE)) != q->next_avail;
+}
+
 int virtqueue_pop(struct virtqueue *q, struct virtq_chain *c)
 {
 	if (!q->running)

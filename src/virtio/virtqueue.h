@@ -62,6 +62,7 @@ void virtqueue_stop(struct virtqueue *q);   // nothing touches the ring any more
 
 /* Take the next chain. Returns 1 (c filled), 0 (none waiting, or the queue is not running), -EPROTO (broken). */
 int virtqueue_pop(struct virtqueue *q, struct virtq_chain *c);
+bool virtqueue_waiting(const struct virtqueue *q);   // whether virtqueue_pop would find one
 void virtqueue_unpop(struct virtqueue *q);  // give the chain popped last back
 
 /* Hand a chain back to the driver; written: bytes written to its buffers. Shown to the driver at once, but it is

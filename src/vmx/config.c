@@ -294,11 +294,18 @@ int vmx_config_read(int fd, struct vmx_config **out, int *ready_fd, struct err *
 // ---- what a VM that waited gets
 
 // In a plug, a descriptor is named by its place in the message. -1: not one of them.
-static int plug_fd(const json_t *o, const char *field, const int *fds, size_t nfds)
+static int placed_fd(const json_t *o, const char *field, const int *fds, size_t nfds)
 {
 	json_t *v = json_object_get(o, field);
 	json_int_t n = json_integer_value(v);
 	return json_is_integer(v) && n > 0 && (size_t)n < nfds ? fds[n] : -1;
+}
+
+// From its place to the descriptor. Not 0: it is none of them.
+static int plug_fd(json_t *o, const char *field, const int *fds, size_t nfds)
+{
+	int fd = placed_fd(o, field, fds, nfds);
+	return fd < 0 || json_object_set_new(o, field, json_integer(fd));
 }
 
 static int plug_nets(json_t *o, const int *fds, size_t nfds, struct err *e)
@@ -306,9 +313,15 @@ static int plug_nets(json_t *o, const int *fds, size_t nfds, struct err *e)
 	json_t *net;
 	size_t i;
 	json_array_foreach(json_object_get(o, "nets"), i, net) {
-		int fd = plug_fd(net, "tap_fd", fds, nfds);
-		if (fd < 0 || json_object_set_new(net, "tap_fd", json_integer(fd)))
+		json_t *queues = json_object_get(net, "queue_fds"), *queue;
+		size_t k;
+		if (plug_fd(net, "tap_fd", fds, nfds))
 			return bad(e, "tap_fd", "the number of a descriptor of this message");
+		json_array_foreach(queues, k, queue) {
+			own_json json_t *one = json_pack("{s:O}", "queue_fds", queue);
+			if (plug_fd(one, "queue_fds", fds, nfds) || json_array_set(queues, k, json_object_get(one, "queue_fds")))
+				return bad(e, "queue_fds", "numbers of descriptors of this message");
+		}
 	}
 	return 0;
 }
@@ -318,13 +331,14 @@ static int plug_files(const json_t *o, const int *fds, size_t nfds, struct vmx_f
 	json_t *list = json_object_get(o, "files"), *file;
 	size_t i;
 	json_array_foreach(list, i, file) {
-		int fd = plug_fd(file, "fd", fds, nfds);
+		int fd = placed_fd(file, "fd", fds, nfds);
 		if (fd < 0 || i == nfds)
 			return bad(e, "fd", "the number of a descriptor of this message");
 		int rc = read_text(file, "path", 4095, &files[i].path, e);
 		if (rc)
 			return rc;
 		files[i].fd = fd;
+		files[i].given = false;
 		*nfiles = (unsigned)i + 1;
 	}
 	return 0;

@@ -53,7 +53,7 @@ struct vmx_config {
 int vmx_config_read(int fd, struct vmx_config **c, int *ready_fd, struct err *e);
 /* What VMX_MSG_PLUG says: c gets a name, disks and network cards (its tap_fd: borrowed). fds: the message's descriptors, nfds of
  * them, the first is the JSON. files: room for nfds. 0 or -errno; c may then have some of it. */
-struct vmx_file { char *path; int fd; };   // path: owned; fd: borrowed
+struct vmx_file { char *path; int fd; bool given; };   // path: owned; fd: borrowed
 int vmx_config_plug(struct vmx_config *c, const int *fds, size_t nfds, struct vmx_file *files, unsigned *nfiles, struct err *e);
 
 void vmx_config_free(struct vmx_config *c);

@@ -241,6 +241,15 @@ static void plug_adds_to_what_is_there(void **state)
 	assert_int_equal(files[0].fd, w->file);
 	free_files(files, n);
 	vmx_config_free(c);
+	o = good(w);
+	json_object_set_new(o, "nets", json_array());
+	if (parse(o, &c, &ready, &e) || plug(c, w, "{\"name\": \"ns/new\", \"nets\": [{\"tap_fd\": 1, \"queue_fds\": [2, 1], \"mac\": "
+					     "\"02:00:00:00:00:02\"}]}", files, &n, &e))
+		fail_msg("%s", e.text);
+	assert_int_equal(c->net[0].ntaps, 3);
+	assert_int_equal(c->net[0].tap_fd[1], w->file);
+	assert_int_equal(c->net[0].tap_fd[2], w->sink);
+	vmx_config_free(c);
 }
 
 static void bad_plugs(void **state)
@@ -254,6 +263,8 @@ static void bad_plugs(void **state)
 		{"{\"name\": \"a\", \"files\": [{\"path\": \"/b\", \"fd\": 1}, {\"fd\": 1}]}", "\"path\" must be a text"},
 		{"{\"name\": \"a\", \"nets\": [{\"tap_fd\": -1, \"mac\": \"02:00:00:00:00:02\"}]}", "\"tap_fd\" must be the number"},
 		{"{\"name\": \"a\", \"nets\": [{\"tap_fd\": 1, \"mac\": \"x\"}]}", "\"mac\" must be an address"},
+		{"{\"name\": \"a\", \"nets\": [{\"tap_fd\": 1, \"queue_fds\": [0], \"mac\": \"02:00:00:00:00:02\"}]}", "\"queue_fds\" must be numbers"},
+		{"{\"name\": \"a\", \"nets\": [{\"tap_fd\": 1, \"queue_fds\": [1, \"x\"], \"mac\": \"02:00:00:00:00:02\"}]}", "\"queue_fds\" must be numbers"},
 		{"{\"name\": \"a\", \"disks\": [{\"serial\": \"img0\", \"path\": \"/b\"}]}", "two disks have the serial \"img0\""},
 	};
 	struct world *w = *state;

@@ -4,12 +4,12 @@
 
 #include <bulkhead/disk.h>
 #include <errno.h>
-#include <fcntl.h>
 #include <signal.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/socket.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -17,7 +17,6 @@
 #include "base/evloop.h"
 #include "base/file.h"
 #include "base/log.h"
-#include "base/usock.h"
 #include "virtio/balloon.h"
 #include "virtio/blk.h"
 #include "virtio/net.h"
@@ -27,6 +26,7 @@
 #include "vmx/console.h"
 #include "vmx/devthread.h"
 #include "vmx/engine.h"
+#include "vmx/handed.h"
 #include "vmx/shed.h"
 
 #define GUEST_CID 3
@@ -105,6 +105,18 @@ static int net_init(struct vm *vm, unsigned n, struct err *e)
 	return 0;
 }
 
+/* In a VM that waits: a card whose other end nobody reads, for the guest to try its driver on. */
+static int rehearsal_init(struct vm *vm, struct err *e)
+{
+	const unsigned n = SLOT_REHEARSAL - SLOT_NET;
+	struct vmx_net_config *c = &vm->config->net[n];
+	int ends[2];
+	if (socketpair(AF_UNIX, SOCK_DGRAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0, ends))
+		return err_sys(e, errno, "make a network card for a rehearsal");
+	*c = (struct vmx_net_config){.tap_fd = {ends[0]}, .ntaps = 1, .mac = "02:00:00:00:00:01"};   // the other end stays open
+	return net_init(vm, n, e);
+}
+
 static void discard(void *vm, void *host, size_t len) { guest_ram_discard(&((struct vm *)vm)->ram, host, len); }
 
 static int small_init(struct vm *vm, struct err *e)
@@ -150,6 +162,8 @@ int vm_init(struct vm *vm, struct vmx_config *c, struct evloop *l, struct err *e
 		rc = disk_init(vm, i, e);
 	for (unsigned i = 0; vm->ops->has_transport && i < c->nnets && !rc; i++)
 		rc = net_init(vm, i, e);
+	if (!rc && vm->ops->has_transport && c->waiting)
+		rc = rehearsal_init(vm, e);
 	if (!rc && vm->ops->has_transport)
 		rc = small_init(vm, e);
 	return rc;
@@ -254,20 +268,6 @@ int vm_save(struct vm *vm, int state_fd, int memory_fd, struct err *e)
 
 // ---- a VM that waited
 
-struct handed { struct vmx_file file[USOCK_FDS_MAX]; unsigned count; };   // files of its disks, by whoever may open them
-
-static int handed_open(void *user, const char *path, bool writable)
-{
-	const struct handed *h = user;
-	for (unsigned i = 0; i < h->count; i++) {
-		bool fits = !writable || (fcntl(h->file[i].fd, F_GETFL) & O_ACCMODE) == O_RDWR;
-		int fd = strcmp(h->file[i].path, path) || !fits ? -ENOENT : fcntl(h->file[i].fd, F_DUPFD_CLOEXEC, 3);
-		if (fd != -ENOENT)
-			return fd < 0 ? -errno : fd;
-	}
-	return -ENOENT;
-}
-
 static int plug_disks(struct vm *vm, unsigned first, struct err *e)
 {
 	unsigned n = vm->config->ndisks;
@@ -279,6 +279,24 @@ static int plug_disks(struct vm *vm, unsigned first, struct err *e)
 		vm->config->ndisks += !rc;     // others ask for what the disks did
 		if (!rc)
 			rc = devthread_start(vm->disk[i].device.thread, e);
+	}
+	return rc;
+}
+
+/* The TAPs are the message's: what an engine without network cards of its own keeps is ours. */
+static int plug_nets(struct vm *vm, struct err *e)
+{
+	int rc = 0;
+	for (unsigned i = 0; i < vm->config->nnets && !rc; i++) {
+		struct vmx_net_config *c = &vm->config->net[i];
+		for (unsigned k = 0; k < c->ntaps; k++) {
+			c->tap_fd[k] = fcntl(c->tap_fd[k], F_DUPFD_CLOEXEC, 3);
+			if (c->tap_fd[k] < 0)
+				return err_sys(e, errno, "keep the TAP of network card %u", i);
+		}
+		rc = net_init(vm, i, e);
+		if (!rc)
+			rc = devthread_start(vm->net[i].device.thread, e);
 	}
 	return rc;
 }
@@ -298,8 +316,9 @@ int vm_plug(struct vm *vm, const int *fds, size_t nfds, struct err *e)
 	} else {
 		vm->config->ndisks = first;
 	}
-	for (unsigned i = 0; i < h.count; i++)
-		free(h.file[i].path);
+	handed_fini(&h);
+	if (!rc && vm->ops->has_transport)
+		rc = plug_nets(vm, e);
 	if (!rc)
 		rc = vm->ops->plug(vm->engine, first, e);
 	if (rc)

@@ -38,7 +38,8 @@ alone_user() {   # NAME GROUP [CA]: a certificate
 # as USER METHOD PATH [BODY [CONTENT-TYPE]]: the answer's body; its code goes to $DIR/code.
 as() {
 	local data=()
-	[ $# -ge 4 ] && data=(-H "Content-Type: ${5:-application/json}" --data-binary "$4")
+	[ -n "${HEADER:-}" ] && data=(-H "$HEADER")
+	[ $# -ge 4 ] && data+=(-H "Content-Type: ${5:-application/json}" --data-binary "$4")
 	curl -sS -X "$2" --path-as-is --cacert "$DIR/root/pki/ca.crt" --cert "$DIR/root/pki/$1.crt" --key "$DIR/root/pki/$1.key" \
 		-H "Accept: ${ACCEPT:-application/json}" "${data[@]}" -w '%{stderr}%{http_code}' "$URL$3" 2>"$DIR/code"
 }

@@ -61,6 +61,89 @@ cpu_max_is() { [ "$(cpu_max "$1")" = "$2" ]; }
 	$K delete pod target
 }
 
+# What kubectl debug shows on a terminal when somebody types there.
+typed() {   # typed WORDS COMMAND...: once the container's shell asks
+	local said=$BATS_TEST_TMPDIR/said; : > "$said"
+	{ wait_for 120 grep -aq '/ #' "$said"; printf '%s\nexit\n' "$1"; } | timeout 200 script -qefc "${*:2}" /dev/null > "$said" 2>&1
+	cat "$said"
+}
+
+debug_tour() {   # debug_tour KUBECTL
+	local D=$CLIENTS/$1 n=${1//[^a-z0-9]/} use="--image=bulkhead.example/nginx:latest --image-pull-policy=IfNotPresent --profile=general"
+	[ -x "$D" ] || skip "$1 is not here"
+	$D debug watched $use --target=main -c "once-$n" -- sh -c 'tr "\0" " " < /proc/1/cmdline'
+	wait_for 120 ephemeral_is watched "once-$n" terminated
+	[ "$($K logs watched -c "once-$n")" = "sleep 54321 " ]
+	run typed 'echo typed-$((40 + 2)); ls /usr/sbin/nginx; tty' "$D" debug -it watched $use --target=main -c "typed-$n" -- sh
+	[[ $output == *typed-42*/usr/sbin/nginx*/dev/pts/* ]]
+	run $D debug watched $use --target=nobody -c "lost-$n" -- true
+	wait_for 120 ephemeral_is watched "lost-$n" waiting
+	wait_for 60 bash -c "$K get pod watched -o json | grep -q 'target container nobody not found'"
+	# A copy of the pod, changed: another container that sees the first one's processes; another image.
+	$D debug watched $use --copy-to="copy-$n" --share-processes -c extra -- sleep 1000
+	$D debug watched --copy-to="other-$n" --set-image=main=bulkhead.example/nginx:latest
+	wait_for 120 phase_is "copy-$n" Running
+	sees() { $K exec "copy-$n" -c extra -- sh -c 'cat /proc/[0-9]*/cmdline' 2>/dev/null | tr '\0' ' ' | grep -q 'sleep 54321'; }
+	wait_for 60 sees
+	wait_for 120 phase_is "other-$n" Running
+	$K exec "other-$n" -- ls /usr/sbin/nginx
+	$K delete pod "copy-$n" "other-$n" --wait=false
+	[ "$($K get pod watched -o jsonpath='{.status.containerStatuses[0].restartCount}')" = 0 ]
+}
+
+@test "kubectl debug of 1.32 and of sid: join, type, copy" {
+	pod watched 'command: [sleep, "54321"]'
+	wait_for 120 phase_is watched Running
+	debug_tour kubectl-1.32
+	debug_tour kubectl-sid
+	$K delete pod watched --wait=false
+}
+
+@test "the alpha debug of kubectl 1.20 is refused and changes nothing" {
+	pod old 'command: [sleep, "1000"]'
+	run $K alpha debug old --image=bulkhead.example/busybox:latest
+	[ "$status" -ne 0 ]
+	[[ $output == *"error updating ephemeral containers"* ]]
+	[ -z "$($K get pod old -o jsonpath='{.spec.ephemeralContainers}')" ]
+	$K delete pod old --wait=false
+}
+
+@test "namespaces of the node: refused with what to use instead; a debug session of the node ends at once" {
+	local field
+	for field in hostNetwork hostPID hostIPC; do
+		pod "${field,,}" 'command: ["true"]' "$field: true"
+		wait_for 60 phase_is "${field,,}" Failed
+		[ "$($K get pod "${field,,}" -o jsonpath='{.status.reason}')" = HostNamespaceNotSupported ]
+		[[ $($K get pod "${field,,}" -o jsonpath='{.status.message}') == "$field: a pod is a virtual machine and cannot "* ]]
+		$K describe pod "${field,,}" | grep -q "Warning *HostNamespaceNotSupported"
+		[ "$($K get pod "${field,,}" -o jsonpath='{.status.containerStatuses[0].state.terminated.reason}')" = HostNamespaceNotSupported ]
+	done
+	$K delete pod hostnetwork hostpid hostipc --wait=false
+	[ -x "$CLIENTS/kubectl-1.32" ] || skip "kubectl-1.32 is not here"
+	local node; node=$($K get nodes -o jsonpath='{.items[0].metadata.name}')
+	run timeout 60 "$CLIENTS/kubectl-1.32" debug "node/$node" -i --profile=general --image=bulkhead.example/busybox:latest -- sh < /dev/null
+	[ "$status" -ne 124 ]
+	wait_for 20 bash -c "$K get pods -o json | jq -e '.items[] | select(.metadata.name | startswith(\"node-debugger\")) | .status.phase == \"Failed\"'"
+	$K delete "$($K get pods -o name | grep node-debugger)" --wait=false
+	# What a container of a VM may do about the node: look at its files.
+	pod files 'command: [cat, /node/etc/os-release], volumeMounts: [{name: node, mountPath: /node, readOnly: true}]' \
+		'volumes: [{name: node, hostPath: {path: /, type: Directory}}]'
+	wait_for 120 phase_is files Succeeded
+	$K logs files | grep -q '^ID='
+	$K delete pod files --wait=false
+}
+
+@test "devices: the usual ones, no disk of the pod; all of them when privileged" {
+	pod devices 'command: [sh, -c, "mknod /disk b 254 0; head -c 9 /disk 2>&1; mknod /null c 1 3; echo x > /null && echo null works;
+		head -c 4 /dev/urandom | wc -c; dd if=/dev/zero of=/disk bs=512 count=1 2>&1 | grep -c permitted"]'
+	pod alldevices 'command: [sh, -c, "mknod /disk b 254 0; head -c 9 /disk | wc -c"], securityContext: {privileged: true}'
+	wait_for 120 phase_is devices Succeeded
+	[ "$($K logs devices)" = $'head: /disk: Operation not permitted\nnull works\n4\n1' ]
+	wait_for 120 phase_is alldevices Succeeded
+	[ "$($K logs alldevices)" = 9 ]
+	$K delete pod devices alldevices --wait=false
+}
+
 @test "one image that cannot be had does not hold up the other containers" {
 	$K apply -f - <<-END
 	apiVersion: v1

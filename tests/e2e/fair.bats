@@ -8,6 +8,7 @@ setup_file() {
 	alone_setup fair --user-share 2
 	alone_user flood people
 	alone_user calm people
+	alone_user stranger nobody
 	admin POST /apis/rbac.authorization.k8s.io/v1/clusterrolebindings '{"apiVersion":"rbac.authorization.k8s.io/v1","kind":"ClusterRoleBinding",
 		"metadata":{"name":"people-view"},"roleRef":{"apiGroup":"rbac.authorization.k8s.io","kind":"ClusterRole","name":"view"},
 		"subjects":[{"apiGroup":"rbac.authorization.k8s.io","kind":"Group","name":"people"}]}' >/dev/null
@@ -41,6 +42,45 @@ metric() { admin GET /metrics | sed -n "s/^bulkhead_$1 //p"; }
 @test "afterwards he is served again, and nothing is left waiting" {
 	eventually 'as flood GET /api/v1/namespaces/default/configmaps/c1 >/dev/null && [ "$(code)" = 200 ]'
 	eventually '[ "$(metric flow_requests_waiting) $(metric flow_requests_in_flight)" = "0 0" ]'
+}
+
+work() { metric flow_work_nanoseconds_total; }
+
+@test "what is forbidden counts: who asks for nothing else is refused with 429 in the end" {
+	refused=$(metric flow_requests_refused_total)
+	python3 "$BATS_TEST_DIRNAME/flood.py" "$URL" "$DIR/root/pki" stranger 200 8 /api/v1/secrets >"$DIR/flood" 3>&-
+	jq -e '.["403"] > 0 and .["429"] > 0 and (.["200"] // 0) == 0 and .wrong == []' "$DIR/flood"
+	[ "$(metric flow_requests_refused_total)" -gt "$refused" ]
+	eventually 'as stranger GET /api/v1/secrets >/dev/null && [ "$(code)" = 403 ]'
+	before=$(work)
+	HEADER="Impersonate-User: calm" as stranger GET /api/v1/configmaps >/dev/null
+	[ "$(code)" = 403 ]
+	eventually '[ "$(work)" -gt "$before" ]'
+}
+
+@test "requests with bodies wait before their bodies are read, and are served whole" {
+	body=$(jq -cn '{kind: "SelfSubjectAccessReview", apiVersion: "authorization.k8s.io/v1", metadata: {annotations: {pad: ("x" * 100000)}},
+		spec: {resourceAttributes: {verb: "get", resource: "pods"}}}')
+	waited=$(metric flow_requests_waited_total)
+	python3 "$BATS_TEST_DIRNAME/flood.py" "$URL" "$DIR/root/pki" flood 40 4 /apis/authorization.k8s.io/v1/selfsubjectaccessreviews "$body" \
+		>"$DIR/flood" 3>&-
+	jq -e '.["201"] > 0 and (keys - ["201", "429", "wrong"]) == [] and .wrong == []' "$DIR/flood"
+	[ "$(metric flow_requests_waited_total)" -gt "$waited" ]
+}
+
+@test "what a watch sends at its start counts as much as a list of it, what it sends later does not" {
+	eventually 'as calm GET /api/v1/configmaps >/dev/null && [ "$(code)" = 200 ]'
+	before=$(work)
+	as calm GET /api/v1/configmaps >/dev/null
+	eventually '[ "$(metric flow_requests_in_flight)" = 0 ]'
+	list=$(($(work) - before)) before=$(work)
+	as calm GET "/api/v1/configmaps?watch=1&timeoutSeconds=30" >"$DIR/watch" 3>&- &
+	eventually '[ "$(grep -c ADDED "$DIR/watch")" -ge 20 ] && [ "$(metric flow_requests_in_flight)" = 0 ]'
+	watch=$(($(work) - before)) before=$(work)
+	[ "$watch" -gt 150000 ] && [ "$watch" -gt $((list / 4)) ]
+	admin POST /api/v1/namespaces/default/configmaps "{\"metadata\":{\"name\":\"late\"},\"data\":{\"k\":\"$(printf %04000d 0)\"}}" >/dev/null
+	eventually 'grep -q "\"name\":\"late\"" "$DIR/watch"'
+	[ "$(work)" = "$before" ]
 }
 
 @test "administrators and health checks are never made to wait" {

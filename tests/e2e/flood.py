@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: Apache-2.0
-"""Many connections that ask without a pause: flood.py URL PKI-FOLDER USER CONNECTIONS SECONDS PATH. Prints how many answers
-there were of each code, as JSON, and whether each 429 came with Retry-After and a Status."""
+"""Many connections that ask without a pause: flood.py URL PKI-FOLDER USER CONNECTIONS SECONDS PATH [BODY to POST]. Prints
+how many answers there were of each code, as JSON, and whether each 429 came with Retry-After and a Status."""
 import http.client
 import json
 import ssl
@@ -11,6 +11,7 @@ import time
 import urllib.parse
 
 url, pki, user, path = urllib.parse.urlparse(sys.argv[1]), sys.argv[2], sys.argv[3], sys.argv[6]
+post = sys.argv[7] if len(sys.argv) > 7 else None
 end = time.monotonic() + float(sys.argv[5])
 tls = ssl.create_default_context(cafile=f"{pki}/ca.crt")
 tls.load_cert_chain(f"{pki}/{user}.crt", f"{pki}/{user}.key")
@@ -22,7 +23,7 @@ def run():
     while time.monotonic() < end:
         try:
             api = api or http.client.HTTPSConnection(url.hostname, url.port, context=tls, timeout=60)
-            api.request("GET", path)
+            api.request("POST" if post else "GET", path, post, {"Content-Type": "application/json"} if post else {})
             answer = api.getresponse()
             body = answer.read()
         except (OSError, http.client.HTTPException):

@@ -6,7 +6,7 @@ setup_file() {
 	[ -w /dev/kvm ] || skip "/dev/kvm cannot be used"
 	export BUILD=${BULKHEAD_BUILD:-$BATS_TEST_DIRNAME/../../build}
 	export TOOL=$BUILD/tests/vmx_tool VMX=$BUILD/bin/bulkhead-vmx TINY=$BATS_FILE_TMPDIR
-	for t in hello disk rogue chaos storm ends work; do
+	for t in hello disk rogue chaos storm ends work later; do
 		"$BATS_TEST_DIRNAME/../tiny/build" "$TINY/$t" "$BATS_TEST_DIRNAME/../tiny/$t.c"
 	done
 	"$BATS_TEST_DIRNAME/../tiny/build-linux" "$TINY"
@@ -295,7 +295,7 @@ busy() {   # DIR OPERATIONS: waits until its disk has done so many
 	printf '\377' | dd of="$DIR/s.state" bs=1 seek=500 conv=notrunc 2>/dev/null
 	refused 'the saved state is damaged: its checksum is wrong'
 	printf '\011' | dd of="$DIR/s.state" bs=1 seek=8 conv=notrunc 2>/dev/null
-	refused 'the saved state has version 9, and this vmx restores version 1 only'
+	refused 'the saved state has version 9, and this vmx restores version 2 only'
 	head -c 1000 "$DIR/good" >"$DIR/s.state"
 	refused 'the saved state has 1000 bytes instead of'
 	printf hello >"$DIR/s.state"
@@ -321,6 +321,38 @@ busy() {   # DIR OPERATIONS: waits until its disk has done so many
 	work "$DIR/1" --restore "$DIR/s" --disk "b=$DIR/b.raw"
 	busy "$DIR/1" 20
 	! grep -q FAILED "$DIR/1/console.log"
+}
+
+@test "a VM that waits gets a disk and a network card while it runs" {
+	[ "$(id -u)" = 0 ] || skip "needs root"
+	export NETNS=kvm-later-$$
+	ip netns add "$NETNS"
+	head -c 4096 /dev/zero | tr '\0' B >"$DIR/a.raw"
+	mkdir "$DIR"/{0,1}
+	later() { local dir=$1; shift; "$TOOL" run "$dir" "$VMX" "$TINY/later" "$TINY/initrd" --engine kvm --memory 32 "$@"; }
+	said() { grep -q "$2" "$DIR/$1/console.log"; }
+	wait_said() { for _ in $(seq 500); do ! said "$@" || return 0; sleep 0.02; done; cat "$DIR/$1/console.log"; return 1; }
+	later "$DIR/0" --template yes
+	wait_said 0 waiting
+	[ "$("$TOOL" save "$DIR/0" "$DIR/s")" = ok ]
+	killed "$DIR/0"
+	run "$TOOL" plug "$DIR/0" "b=$DIR/a.raw" "tap9=02:00:00:00:00:09"
+	[ "$status" = 1 ]
+	for queues in 1 3; do
+		later "$DIR/1" --restore "$DIR/s" --waiting yes --uid 200002
+		[[ "$("$TOOL" status "$DIR/1")" == "state=4 "* ]]
+		wait_said 1 'ok and given back'
+		[ "$(ip netns exec "$NETNS" "$TOOL" plug "$DIR/1" "b=$DIR/a.raw" "tap0=02:00:00:00:00:09,$queues")" = ok ]
+		wait_said 1 '^done'
+		cat "$DIR/1/console.log"
+		! grep -q FAILED "$DIR/1/console.log"
+		grep -q 'ended: the guest powered off' "$DIR/1/vmx.log"
+		grep -q 'test/plugged' "$DIR/1/vmx.log"
+	done
+	# Only one that waits, and once.
+	later "$DIR/1" --restore "$DIR/s"
+	run ip netns exec "$NETNS" "$TOOL" plug "$DIR/1" "b=$DIR/a.raw" "tap0=02:00:00:00:00:09,2"
+	[[ "$output" == "error "*"this VM does not wait"* ]]
 }
 
 @test "the probe tells whether KVM is usable" {
@@ -358,13 +390,17 @@ busy() {   # DIR OPERATIONS: waits until its disk has done so many
 	done
 }
 
-@test "the jail: user, capabilities, namespaces, empty root, filters" {
+@test "the jail: user, capabilities, limits, namespaces, empty root, filters" {
 	[ "$(id -u)" = 0 ] || skip "needs root"
 	truncate -s 1M "$DIR/a.raw"
 	start ends --cmdline hang --uid 200002 --disk "a=$DIR/a.raw"
 	sleep 0.3   # until each thread has closed its filter
 	pid=$(cat "$DIR/pid")
 	grep -q '^Uid:.200002.200002.200002.200002$' "/proc/$pid/status"
+	grep -q '^Groups:[[:space:]]*$' "/proc/$pid/status"
+	grep -Eq '^Max core file size +0 +0 ' "/proc/$pid/limits"
+	grep -Eq '^Max open files +4096 +4096 ' "/proc/$pid/limits"
+	grep -Eq '^Max processes +256 +256 ' "/proc/$pid/limits"
 	[ -z "$(ls -A "/proc/$pid/root/")" ]
 	! touch "/proc/$pid/root/x" 2>/dev/null
 	for n in mnt net ipc pid; do

@@ -126,11 +126,20 @@ udp() {
 	[ -z "$(ls "$R/net/leases/bkh-$TAG" | grep "^$NET")" ]
 }
 
-@test "a TAP that a VM still holds is not taken away" {
-	guest a
-	run -1 tool setup a
-	[[ $output == EBUSY:* ]]
-	pings "$addr"
+@test "a TAP that a VM still holds is not taken away, with several queues either" {
+	for QUEUES in 1 2 7; do
+		export QUEUES
+		guest a
+		run -1 tool setup a
+		[[ $output == EBUSY:* ]]
+		QUEUES=3 run -1 tool setup a
+		[[ $output == EBUSY:* ]]
+		pings "$addr"
+		kill $pid; wait $pid || true
+		run -0 tool setup a          # it is over: the next VM gets one
+		tool teardown a
+	done
+	unset QUEUES
 }
 
 @test "ten pods at once" {

@@ -1,16 +1,21 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: Apache-2.0
-"""odd_image.py KIND OUT_DIR: OCI layouts with contents that image tools get wrong.
+"""odd_image.py KIND OUT_DIR [BASE]: OCI layouts with contents that image tools get wrong; above the layers of BASE, an OCI
+layout, so that a pod can look at them.
 
 odd     every kind of file, whiteouts, paths that try to leave the root
+strange what odd has not: names that are no UTF-8, loops of links, sparse files, programs with a set-user-id bit or a
+        capability, links and folders that later layers change
 deep    127 layers, each changing the same files
+hundred as many layers as make 100 with those of BASE: each adds a file, changes one and removes one
 zstd    a zstd layer above a gzip layer
 index   an index: wrong platforms first, linux/amd64 last
 foreign only linux/s390x
+sparse  a file with a hole in GNU tar's own form, which no tool of Docker's or Kubernetes' makes
 longname a file name of 255 bytes
 broken  a layer whose bytes are not what its digest says
 """
-import gzip, hashlib, io, json, os, struct, subprocess, sys, tarfile
+import gzip, hashlib, io, json, os, struct, subprocess, sys, tarfile, tempfile
 
 LAYER = "application/vnd.oci.image.layer.v1.tar"
 MANIFEST = "application/vnd.oci.image.manifest.v1+json"
@@ -18,7 +23,7 @@ MANIFEST = "application/vnd.oci.image.manifest.v1+json"
 
 class Layout:
     def __init__(self, path):
-        self.path = path
+        self.path, self.base = path, ([], [])
         os.makedirs(f"{path}/blobs/sha256")
         with open(f"{path}/oci-layout", "w") as f:
             f.write('{"imageLayoutVersion":"1.0.0"}')
@@ -29,9 +34,20 @@ class Layout:
             f.write(data)
         return {"digest": f"sha256:{digest}", "size": len(data)}
 
+    def based_on(self, base):
+        """Take the layers of another layout: what image() makes lies above them."""
+        def read(d):
+            with open(f"{base}/blobs/sha256/{d['digest'][7:]}", "rb") as f:
+                return f.read()
+        with open(f"{base}/index.json") as f:
+            manifest = json.loads(read(json.load(f)["manifests"][0]))
+        for d in manifest["layers"]:
+            self.blob(read(d))
+        self.base = manifest["layers"], json.loads(read(manifest["config"]))["rootfs"]["diff_ids"]
+
     def image(self, layers, arch="amd64", spoil=False):
         """layers: (tar bytes, packing). Returns the manifest's descriptor."""
-        descriptors, diff_ids = [], []
+        descriptors, diff_ids = list(self.base[0]), list(self.base[1])
         for tar, packing in layers:
             diff_ids.append("sha256:" + hashlib.sha256(tar).hexdigest())
             packed = {"": lambda: tar, "+gzip": lambda: gzip.compress(tar, mtime=0),
@@ -76,8 +92,12 @@ class Tar:
         return self.out.getvalue()
 
 
-# security.capability, revision 2: cap_net_raw+ep. All its bytes are below 0x80, so that it passes as PAX text.
-CAPABILITY = struct.pack("<IIIII", 0x02000001, 1 << 13, 0, 0, 0).decode()
+def capability(number):
+    """security.capability, revision 2: one capability, effective and permitted. All bytes are below 0x80: PAX text."""
+    return struct.pack("<IIIII", 0x02000001, 1 << number, 0, 0, 0).decode()
+
+
+CAP_DAC_OVERRIDE, CAP_NET_RAW = 1, 13
 
 
 def odd():
@@ -94,7 +114,7 @@ def odd():
     one.add("dir/sp ace").add("dir/new\nline").add("dir/-dash").add("dir/\u00fcml\u00e4ut").add("dir/" + "n" * 254)
     one.add("/".join(["d" * 60] * 10) + "/deep", data=b"deep")
     one.add("dir/cap", data=b"bin", mode=0o755, pax_headers={"SCHILY.xattr.user.note": "hello",
-        "SCHILY.xattr.security.capability": CAPABILITY})
+        "SCHILY.xattr.security.capability": capability(CAP_NET_RAW)})
     one.add("dir/big", data=os.urandom(1) * 3000001)
     one.dir("tofile").add("tofile/inside").add("todir", data=b"file")
     two = Tar()
@@ -108,6 +128,58 @@ def odd():
     return [(one.bytes(), "+gzip"), (two.bytes(), ""), (three.bytes(), "+gzip")]
 
 
+def sparse(form):
+    """A layer as GNU tar packs a file with a hole: 8 MiB, of which two ends are written."""
+    with tempfile.TemporaryDirectory() as d:
+        with open(f"{d}/sparse", "wb") as f:
+            f.write(b"head")
+            f.seek((8 << 20) - 4)
+            f.write(b"tail")
+        return subprocess.run(["tar", "-C", d, "--sparse", f"--format={form}", "--numeric-owner", "--owner=0", "--group=0",
+            "--mtime=@1600000000", "--transform=s,^,strange/,", "-cf", "-", "sparse"], stdout=subprocess.PIPE, check=True).stdout
+
+
+def strange():
+    with open("/bin/cat", "rb") as f:
+        cat = f.read()
+    latin, broken = b"strange/caf\xe9", b"strange/\xff\xfe\x80 broken"
+    one = Tar().dir("strange", mode=0o1777).dir("strange/secret", mode=0o711).add("strange/secret/file", data=b"for root alone\n", mode=0o600)
+    one.add("strange/cat-setuid", data=cat, mode=0o4755).add("strange/cat-plain", data=cat, mode=0o755)
+    one.add("strange/cat-setgid", data=cat, mode=0o2755, gid=4242).add("strange/for-group", data=b"for 4242\n", mode=0o640, gid=4242)
+    one.add("strange/cat-capable", data=cat, mode=0o755, pax_headers={"SCHILY.xattr.security.capability": capability(CAP_DAC_OVERRIDE),
+        "SCHILY.xattr.user.note": "of a program"})
+    for name in latin, broken:
+        one.add(name.decode("utf-8", "surrogateescape"), data=b"found")
+    one.link("strange/self", "self").link("strange/ping", "pong").link("strange/pong", "ping").link("strange/up", "..")
+    one.link("strange/around", "up/strange/up/strange/self-name").add("strange/self-name", data=b"around")
+    one.hard("strange/self-hard", "strange/self")                      # a hard link to a symbolic link
+    one.link("strange/to-latin", latin[8:].decode("utf-8", "surrogateescape"))
+    one.add("strange/fifo", tarfile.FIFOTYPE, mode=0o666).add("strange/zero", tarfile.CHRTYPE, devmajor=1, devminor=5, mode=0o666)
+    one.add("strange/disk", tarfile.BLKTYPE, devmajor=259, devminor=70000, mode=0o600)
+    one.add("strange/scratch", tarfile.BLKTYPE, devmajor=254, devminor=0, mode=0o666)   # the pod's own disk, as its guest calls it
+    one.add("strange/-rf").add("strange/ ").add("strange/\t\x01\x7f").add("strange/*?[a]").add("strange/a:b,c=d").add("strange/\\")
+    one.add("strange/...").add("strange/.wh_no_whiteout", data=b"kept").add("strange/wh.not", data=b"kept")
+    one.dir("strange/becomes-link").add("strange/becomes-link/lost").link("strange/becomes-dir", "secret")
+    one.add("strange/twin-a", data=b"twins").hard("strange/twin-b", "strange/twin-a")
+    one.dir("strange/tree").add("strange/tree/one", data=b"1").dir("strange/tree/sub").add("strange/tree/sub/two", data=b"2")
+    one.add("strange/removed-and-back", data=b"first")
+    two = Tar().link("strange/becomes-link", "tree").dir("strange/becomes-dir").add("strange/becomes-dir/own", data=b"own")
+    two.add("strange/.wh.twin-a").add("strange/.wh.removed-and-back").add("strange/tree/sub/.wh.two")
+    two.add("strange/tree/sub/three", data=b"3").dir("strange/tree", mode=0o700, uid=7)
+    three = Tar().add("strange/removed-and-back", data=b"again").hard("strange/twin-c", "strange/twin-b")
+    return [(one.bytes(), "+gzip"), (two.bytes(), "+zstd"), (three.bytes(), ""), (sparse("pax"), "+gzip")]
+
+
+def hundred(below):
+    layers = []
+    for i in range(below, 100):
+        t = Tar().add("layers/last", data=str(i).encode()).add(f"layers/kept{i}", data=b"x" * i).add(f"layers/brief{i}")
+        if i > below:
+            t.add(f"layers/.wh.brief{i - 1}")
+        layers.append((t.bytes(), ("", "+gzip", "+zstd")[i % 3]))
+    return layers
+
+
 def deep():
     layers = []
     for i in range(127):
@@ -118,10 +190,14 @@ def deep():
     return layers
 
 
-def main(kind, path):
+def main(kind, path, base=None):
     layout, name = Layout(path), f"docker.io/odd/{kind}:latest"
-    if kind in ("odd", "deep"):
-        images = [layout.image({"odd": odd, "deep": deep}[kind]())]
+    if base:
+        layout.based_on(base)
+    if kind in ("odd", "strange", "deep"):
+        images = [layout.image({"odd": odd, "strange": strange, "deep": deep}[kind]())]
+    elif kind == "hundred":
+        images = [layout.image(hundred(len(layout.base[0])))]
     elif kind == "zstd":
         images = [layout.image([(Tar().add("a", data=b"1").add("b", data=b"2").bytes(), "+gzip"),
                                 (Tar().add("a", data=b"zstd").bytes(), "+zstd")])]
@@ -132,6 +208,8 @@ def main(kind, path):
             entries.append({**d, "platform": {"os": "linux", "architecture": arch}})
         index = layout.blob(json.dumps({"schemaVersion": 2, "mediaType": "application/vnd.oci.image.index.v1+json", "manifests": entries}).encode())
         images = [{"mediaType": "application/vnd.oci.image.index.v1+json", **index}]
+    elif kind == "sparse":
+        images = [layout.image([(sparse("gnu"), "")])]
     elif kind == "longname":
         images = [layout.image([(Tar().add("n" * 255).bytes(), "")])]
     elif kind == "broken":

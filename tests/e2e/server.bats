@@ -272,6 +272,36 @@ binding() {   # NAME CLUSTERROLE ACCOUNT
 }
 account() { admin POST /api/v1/namespaces/default/serviceaccounts "{\"metadata\":{\"name\":\"$1\"}}" >/dev/null; }
 
+@test "large answers are compressed for who asks for that, small ones and watches are not" {
+	for i in $(seq 50); do
+		admin POST /api/v1/namespaces/default/configmaps "{\"metadata\":{\"name\":\"big$i\"},\"data\":{\"k\":\"$(printf %04000d $i)\"}}" >/dev/null
+	done
+	asked() {   # PATH [CURL-OPTION...]: the answer's headers in $DIR/head, what was sent as it was sent in $DIR/sent
+		curl -sS --cacert "$DIR/root/pki/ca.crt" --cert "$DIR/root/pki/admin.crt" --key "$DIR/root/pki/admin.key" -D "$DIR/head" \
+			-o "$DIR/sent" "${@:2}" "$URL$1"
+	}
+	local maps=/api/v1/namespaces/default/configmaps
+	for path in $maps /openapi/v2; do
+		asked $path
+		! grep -qi '^content-encoding' "$DIR/head"
+		mv "$DIR/sent" "$DIR/plain"
+		asked $path -H 'Accept-Encoding: gzip'
+		grep -qi '^content-encoding: gzip' "$DIR/head"
+		[ $(($(stat -c %s "$DIR/sent") * 4)) -lt "$(stat -c %s "$DIR/plain")" ]
+		gzip -dc <"$DIR/sent" | cmp - "$DIR/plain"
+	done
+	asked "$maps?includeObject=Object" -H 'Accept-Encoding: gzip' -H 'Accept: application/json;as=Table;g=meta.k8s.io;v=v1'
+	[ "$(gzip -dc <"$DIR/sent" | jq '.rows | length')" -ge 50 ]
+	asked "$maps/big1" -H 'Accept-Encoding: gzip'
+	[ "$(jq -r .metadata.name "$DIR/sent")" = big1 ]
+	asked "$maps" -H 'Accept-Encoding: gzip;q=0'
+	[ "$(jq '.items | length' "$DIR/sent")" -ge 50 ]
+	asked "$maps?watch=1&timeoutSeconds=1" -H 'Accept-Encoding: gzip'
+	[ "$(grep -c ADDED "$DIR/sent")" -ge 50 ]
+	admin DELETE "$maps?fieldSelector=metadata.name!=kube-root-ca.crt" >/dev/null
+	[ "$(code)" = 200 ]
+}
+
 @test "bodies in protobuf" {
 	printf 'k8s\0\x0a\x0f\x0a\x02v1\x12\x09ConfigMap\x12\x0e\x0a\x04\x0a\x02pb\x12\x06\x0a\x01k\x12\x01v' >"$DIR/cm.pb"
 	post() {

@@ -24,7 +24,7 @@ teardown() {
 }
 
 start() { "$TOOL" run "$DIR" "$VMX" "$GUEST/vmlinux" "$GUEST/initrd" "$@"; }
-ask() { echo "$*" | "$TOOL" connect "$DIR" 8 15000; }   # one command to the guest, as soon as it answers
+ask() { echo "$*" | "$TOOL" connect "$DIR" 8 60000; }   # one command to the guest, as soon as it answers
 engine_pid() { "$TOOL" status "$DIR" | sed 's/.*engine_pid=\([0-9]*\).*/\1/'; }
 
 gone() {   # waits until a process has ended; PID SECONDS
@@ -202,6 +202,9 @@ gone() {   # waits until a process has ended; PID SECONDS
 		[ "$(ls "/proc/$pid/root/proc" | grep -c '^[0-9]')" = 2 ]
 		! touch "/proc/$pid/root/x" 2>/dev/null
 		! touch "/proc/$pid/root/usr/x" 2>/dev/null
+		grep -Eq '^Max core file size +0 +0 ' "/proc/$pid/limits"
+		grep -Eq '^Max open files +4096 +4096 ' "/proc/$pid/limits"
+		grep -Eq '^Max processes +256 +256 ' "/proc/$pid/limits"
 	done
 	[ "$(sed -n 's/^NSpid:.*\t//p' "/proc/$(cat "$DIR/pid")/status")" = 1 ]
 }

@@ -149,7 +149,7 @@ again() {   # a hostd that has just started knows of no template that was used l
 	[ "$(waiting .pid)" = "$pid" ]
 }
 
-@test "a clone that cannot be given the pod's disks is ended, and the pod gets another" {
+@test "a pod whose disks cannot be handed over leaves the clone that waits alone" {
 	wait_for 60 one_waits
 	pid=$(waiting .pid)
 	$K apply -f - <<-END
@@ -176,8 +176,8 @@ again() {   # a hostd that has just started knows of no template that was used l
 	END
 	running claims
 	[ "$(start_of claims)" = template ]
-	grep -q "default/claims: a clone that waited is not used: .*only its filter 'checksum' knows" "$ROOT/log/hostd.log"
-	wait_for 30 ended "$pid"
+	grep -q "default/claims: it cannot move into a clone that waits: .*only its filter 'checksum' knows" "$ROOT/log/hostd.log"
+	[ "$(waiting .pid)" = "$pid" ]
 	pod_in claims 'echo kept > /data/x; sync; cat /data/x'
 	[ "$($K get pod claims -o jsonpath='{.status.containerStatuses[0].restartCount}')" = 0 ]
 	[ "$(bh vm ls -o json | jq '[.vms[] | select(.pod == "claims")] | length')" = 1 ]
@@ -187,9 +187,37 @@ again() {   # a hostd that has just started knows of no template that was used l
 	$K delete storageclass checked
 }
 
-@test "SIGKILL of the VM that waits: the next pod is cloned" {
+@test "a clone that does not answer when a pod moves in is ended, and the pod gets another" {
 	wait_for 60 one_waits
-	kill -9 "$(waiting .pid)"
+	pid=$(waiting .pid)
+	kill -STOP "$pid"
+	busybox_pod deaf Never 'sleep 1000'
+	running deaf
+	[ "$(start_of deaf)" = template ]
+	grep -q "default/deaf: a clone that waited is not used: " "$ROOT/log/hostd.log"
+	wait_for 30 ended "$pid"
+	[ "$($K get pod deaf -o jsonpath='{.status.containerStatuses[0].restartCount}')" = 0 ]
+	! grep "default/deaf.*virtual machine ended" "$ROOT/log/hostd.log"
+	wait_for 60 one_waits
+}
+
+@test "with nothing to do the thread of the clones that wait does not run" {
+	wait_for 60 one_waits
+	local thread before
+	# The first of that name: those that it starts inherit it.
+	thread=$(grep -lx bh-waiting "/proc/$(hostd_pid)"/task/*/comm | sort -V | head -1)
+	asleep() { before=$(switches); sleep 12; [ "$(switches)" = "$before" ]; }
+	switches() { awk '/ctxt_switches/ {n += $2} END {print n}' "${thread%comm}status"; }
+	[ "$(switches)" -gt 0 ]
+	wait_for 60 asleep        # longer than any time it used to look around in
+}
+
+@test "SIGKILL of the VM that waits: another one is made, and the next pod runs" {
+	wait_for 60 one_waits
+	pid=$(waiting .pid)
+	kill -9 "$pid"
+	another_waits() { one_waits && [ "$(waiting .pid)" != "$pid" ]; }
+	wait_for 60 another_waits   # without a pod that starts
 	busybox_pod next Never 'sleep 1000'
 	running next
 	[[ "$(start_of next)" == template* ]]

@@ -12,7 +12,7 @@
 #include "virtio/rng.h"
 #include "virtio/virtq_fake.h"
 #include "vmx/engine_kvm/bus.h"
-#include "vmx/engine_kvm/layout.h"
+#include "vmx/engine_kvm/arch.h"
 
 static void here(void *user, void (*fn)(void *arg), void *arg) { (void)user, fn(arg); }
 static void edge(void *user) { (void)user; }

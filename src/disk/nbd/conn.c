@@ -9,11 +9,10 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
-#include "base/clock.h"
+#include "base/spin.h"
 
 #define SPIN_NS 30000
 #define SPIN_BATCH 2                    // more requests at once: the client is not waiting for each
-#define SPIN_MISSES_MAX 8               // then one wait in 256 is preceded by a look
 
 static void received(struct nbd_conn *c, ssize_t n)
 {
@@ -74,27 +73,18 @@ static void wait_for_work(struct nbd_conn *c, bool want_send)
 	if (p[1].revents) bh_disk_queue_poll(c->q);
 }
 
-/* A client that sends one request at a time sends the next as soon as it has the answer: being there already saves both
- * sides' wake-up, which costs more than the request. Not for long, and less and less often where it does not help. */
+static bool next_is_there(void *arg)
+{
+	struct nbd_conn *c = arg;
+
+	return c->leaving || receive(c);
+}
+
+/* A client that sends one request at a time sends the next as soon as it has the answer: see base/spin.h. */
 static bool spin(struct nbd_conn *c)
 {
-	uint64_t end;
-
 	if (c->inflight || c->batch == 0 || c->batch > SPIN_BATCH || !may_receive(c)) return false;
-	if (c->spin_pause) {
-		c->spin_pause--;
-		return false;
-	}
-	end = clock_mono_ns() + SPIN_NS;
-	do {
-		if (receive(c)) {
-			c->spin_misses = 0;
-			return true;
-		}
-	} while (!c->leaving && clock_mono_ns() < end);
-	if (c->spin_misses < SPIN_MISSES_MAX) c->spin_misses++;
-	c->spin_pause = (1u << c->spin_misses) - 1;
-	return c->leaving;
+	return spin_for(&c->spin, SPIN_NS, next_is_there, c);
 }
 
 static void run(struct nbd_conn *c)

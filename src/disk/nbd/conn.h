@@ -8,6 +8,7 @@
 #include <stdint.h>
 #include <sys/uio.h>
 
+#include "base/spin.h"
 #include "disk/nbd/server.h"
 
 #define NBD_SPACE (512u << 10)
@@ -56,8 +57,7 @@ struct nbd_conn {
 	bool drained;                   // the socket was empty a moment ago
 	unsigned nout;                  // replies to send
 	unsigned batch;                 // requests taken since the socket was empty
-	unsigned spin_misses;           // in a row
-	unsigned spin_pause;            // waits to make without looking again first
+	struct spin spin;
 	bool leaving;                   // DISC or an error: nothing more is read
 	int error;
 };

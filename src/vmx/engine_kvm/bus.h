@@ -16,7 +16,7 @@
 
 struct bus {
 	struct serial serial;
-	struct virtio_mmio *slot[SLOTS];   // borrowed; NULL: empty
+	struct virtio_mmio *slot[SLOTS];   // borrowed; NULL: empty; atomic, a device may come while the guest runs
 	uint32_t events;                   // atomic: what happened since the guest looked
 	void (*ended)(void *user, enum machine_end how, const char *why);
 	void *user;

@@ -23,10 +23,8 @@
 #include "vmx/console.h"
 #include "vmx/devthread.h"
 #include "vmx/engine.h"
-#include "vmx/engine_kvm/acpi.h"
-#include "vmx/engine_kvm/boot.h"
+#include "vmx/engine_kvm/arch.h"
 #include "vmx/engine_kvm/bus.h"
-#include "vmx/engine_kvm/layout.h"
 #include "vmx/engine_kvm/machine.h"
 #include "vmx/engine_kvm/save.h"
 #include "vmx/memory_file.h"
@@ -238,7 +236,7 @@ static int connect_device(struct engine *g, const struct vm_device *d, struct er
 				       at + VIRTIO_MMIO_QUEUE_NOTIFY, i, e);
 	if (!rc)
 		rc = machine_ioeventfd(&g->machine, g->ack_fd, at + VIRTIO_MMIO_INTERRUPT_ACK, VIRTIO_MMIO_ACK_RINGS, e);
-	g->bus.slot[d->slot] = t->mmio;
+	__atomic_store_n(&g->bus.slot[d->slot], t->mmio, __ATOMIC_RELEASE);
 	g->slots |= 1u << d->slot;
 	return rc;
 }
@@ -251,8 +249,8 @@ static int connect_all(struct engine *g, struct err *e)
 		rc = connect_device(g, &vm->rng_device, e);
 	if (!rc)
 		rc = connect_device(g, &vm->balloon_device, e);
-	for (unsigned i = 0; i < vm->config->nnets && !rc; i++)
-		rc = connect_device(g, &vm->net[i].device, e);
+	for (unsigned i = 0; i < NETS_MAX && !rc; i++)   // a VM that waits has one for its rehearsal, and no other
+		rc = vm->net[i].net ? connect_device(g, &vm->net[i].device, e) : 0;
 	for (unsigned i = 0; i < vm->config->ndisks && !rc; i++)
 		rc = connect_device(g, &vm->disk[i].device, e);
 	return rc;
@@ -271,22 +269,15 @@ static int restore(struct engine *g, struct err *e)
 	int rc = state_read(c->restore_state_fd, &bytes, e);
 	if (!rc && c->paged)   // else it is a mapping of the file (vm.c)
 		rc = memory_file_read(&g->vm->ram, c->restore_memory_fd, e);
-	return rc ? rc : restore_vm(&g->machine, &g->bus, &shape, &bytes, e);
+	return rc ? rc : restore_vm(&g->machine, &g->bus, &shape, c->cpu_model, &bytes, e);
 }
 
 static int load(struct engine *g, struct err *e)
 {
 	const struct vmx_config *c = g->vm->config;
-	struct boot_entry entry;
-	char cmdline[2048];
-	snprintf(cmdline, sizeof(cmdline), "console=ttyS0 reboot=t panic=-1 quiet tsc=reliable cryptomgr.notests=1 "
-		 "random.trust_cpu=on rcupdate.rcu_expedited=1 8250.nr_uarts=1 nowatchdog audit=0%s%s%s",
-		 c->vcpus == 1 ? " noreplace-smp" : "", *c->cmdline ? " " : "", c->cmdline);
-	gpa_t rsdp = acpi_write(&g->machine.mem, c->vcpus, c->template ? ~0u : g->slots);
-	if (!rsdp)
-		return err_set(e, ENOMEM, "the ACPI tables do not fit");
-	int rc = boot_load(&g->machine.mem, c->kernel_fd, c->initrd_fd, cmdline, rsdp, &entry, e);
-	return rc ? rc : machine_boot(&g->machine, &entry, c->cpu_model, e);
+	struct arch_boot b = {.kernel_fd = c->kernel_fd, .initrd_fd = c->initrd_fd, .words = c->cmdline,
+			      .slots = c->template ? ~0u : g->slots, .cpu_model = c->cpu_model};
+	return arch_boot(&g->machine, &b, e);
 }
 
 static int kvm_start(struct vm *vm, struct engine **engine, struct err *e)
@@ -364,6 +355,18 @@ static int kvm_balloon(struct engine *g, uint64_t target_bytes, struct err *e)
 
 static uint64_t kvm_ballooned(const struct engine *g) { return balloon_actual(g->vm->balloon); }
 
+// The guest looks into the slots when its agent has been told to: nothing is said to it from here.
+static int kvm_plug(struct engine *g, unsigned first_disk, struct err *e)
+{
+	struct vm *vm = g->vm;
+	int rc = 0;
+	for (unsigned i = 0; i < vm->config->nnets && !rc; i++)
+		rc = connect_device(g, &vm->net[i].device, e);
+	for (unsigned i = first_disk; i < vm->config->ndisks && !rc; i++)
+		rc = connect_device(g, &vm->disk[i].device, e);
+	return rc;
+}
+
 static void kvm_exits(const struct engine *g, struct vmx_status *s)
 {
 	uint64_t *const to[EXIT_KINDS] = {[EXIT_PORT] = &s->exits_port, [EXIT_MMIO] = &s->exits_mmio, [EXIT_HALT] = &s->exits_halt,
@@ -403,5 +406,5 @@ static void kvm_free(struct engine *g)
 const struct engine_ops engine_kvm = {
 	.name = "kvm", .has_transport = true, .open = kvm_open, .start = kvm_start, .kill = kvm_kill,
 	.power_button = kvm_power_button, .balloon = kvm_balloon, .ballooned = kvm_ballooned, .exits = kvm_exits,
-	.pid = kvm_pid, .save = kvm_save, .free = kvm_free,
+	.pid = kvm_pid, .save = kvm_save, .plug = kvm_plug, .free = kvm_free,
 };

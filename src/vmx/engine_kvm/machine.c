@@ -11,16 +11,11 @@
 #include <unistd.h>
 
 #include "base/own.h"
-#include "vmx/engine_kvm/cpuid.h"
-#include "vmx/engine_kvm/layout.h"
 
 static const struct { int cap; const char *what; } needed[] = {
-	{KVM_CAP_IRQCHIP, "interrupt controllers in the kernel"},
 	{KVM_CAP_USER_MEMORY, "user memory"},
 	{KVM_CAP_IRQFD, "irqfd"},
 	{KVM_CAP_IOEVENTFD, "ioeventfd"},
-	{KVM_CAP_IRQ_ROUTING, "interrupt routing"},
-	{KVM_CAP_EXT_CPUID, "processor identification"},
 	{KVM_CAP_IMMEDIATE_EXIT, "immediate exits"},
 	{KVM_CAP_MP_STATE, "processor states"},
 };
@@ -37,6 +32,9 @@ int machine_open(struct machine *m, struct err *e)
 		if (ioctl(fd, KVM_CHECK_EXTENSION, needed[i].cap) <= 0)
 			return err_set(e, ENOTSUP, "this host's KVM lacks %s", needed[i].what);
 	}
+	int rc = arch_check(fd, e);
+	if (rc)
+		return rc;
 	int size = ioctl(fd, KVM_GET_VCPU_MMAP_SIZE, 0);
 	if (size < (int)sizeof(struct kvm_run))
 		return err_set(e, ENOTSUP, "this host's KVM gives no area for a processor");
@@ -63,24 +61,6 @@ static int setup_memory(struct machine *m, uint8_t *ram, uint64_t size, struct e
 	return rc || low == size ? rc : add_memory(m, HOLE_END, size - low, ram + low, e);
 }
 
-// The lines go to the I/O APIC alone: a guest without PC chips does not look at the other controller.
-static int setup_lines(struct machine *m, struct err *e)
-{
-	union {
-		struct kvm_irq_routing r;
-		char room[sizeof(struct kvm_irq_routing) + IOAPIC_PINS * sizeof(struct kvm_irq_routing_entry)];
-	} u = {.r = {.nr = IOAPIC_PINS}};
-	for (unsigned i = 0; i < IOAPIC_PINS; i++) {
-		u.r.entries[i] = (struct kvm_irq_routing_entry){
-			.gsi = i, .type = KVM_IRQ_ROUTING_IRQCHIP,
-			.u.irqchip = {.irqchip = KVM_IRQCHIP_IOAPIC, .pin = i},
-		};
-	}
-	if (ioctl(m->vm_fd, KVM_SET_GSI_ROUTING, &u.r))
-		return err_sys(e, errno, "route the guest's interrupts");
-	return 0;
-}
-
 static int setup_vcpu(struct machine *m, unsigned n, struct err *e)
 {
 	struct vcpu *v = &m->vcpu[n];
@@ -99,42 +79,16 @@ static int setup_vcpu(struct machine *m, unsigned n, struct err *e)
 int machine_setup(struct machine *m, void *ram, uint64_t size, unsigned nvcpus, struct err *e)
 {
 	int rc;
-	uint64_t identity_map = TSS_BASE - 4096;
 	m->vm_fd = ioctl(m->kvm_fd, KVM_CREATE_VM, 0);
 	if (m->vm_fd < 0)
 		return err_sys(e, errno, "make a virtual machine");
-	// Only processors of one maker need these two, and where they do not exist they are not needed.
-	ioctl(m->vm_fd, KVM_SET_IDENTITY_MAP_ADDR, &identity_map);
-	ioctl(m->vm_fd, KVM_SET_TSS_ADDR, TSS_BASE);
-	if (ioctl(m->vm_fd, KVM_CREATE_IRQCHIP, 0))
-		return err_sys(e, errno, "make interrupt controllers");
-	if ((rc = setup_lines(m, e)) || (rc = setup_memory(m, ram, size, e)))
+	if ((rc = arch_setup(m, e)) || (rc = setup_memory(m, ram, size, e)))
 		return rc;
 	for (unsigned i = 0; i < nvcpus; i++) {
 		if ((rc = setup_vcpu(m, i, e)))
 			return rc;
 	}
 	return 0;
-}
-
-int machine_identify(struct machine *m, struct err *e)
-{
-	for (unsigned i = 0; i < m->nvcpus; i++) {
-		struct cpuid c = m->cpuid;
-		cpuid_number(&c, i, m->nvcpus);
-		if (ioctl(m->vcpu[i].fd, KVM_SET_CPUID2, &c))
-			return err_sys(e, errno, "say to processor %u what it is", i);
-	}
-	return 0;
-}
-
-int machine_boot(struct machine *m, const struct boot_entry *b, const char *cpu_model, struct err *e)
-{
-	int rc;
-	if ((rc = cpuid_read(m->kvm_fd, &m->cpuid, e)) || (rc = cpuid_model(&m->cpuid, cpu_model, e)) ||
-	    (rc = machine_identify(m, e)))
-		return rc;
-	return vcpu_setup(&m->vcpu[0], b, e);
 }
 
 void machine_close(struct machine *m)

@@ -10,9 +10,8 @@
 
 #include "base/err.h"
 #include "virtio/guest_mem.h"
-#include "vmx/engine_kvm/cpuid.h"
+#include "vmx/engine_kvm/arch.h"
 
-struct boot_entry;
 struct buf;
 struct kvm_run;
 struct machine;
@@ -49,7 +48,7 @@ struct machine {
 	int kvm_fd, vm_fd;            // owned; -1: none
 	size_t run_bytes;
 	struct guest_mem mem;         // the guest's address space
-	struct cpuid cpuid;           // what its processors are, before they are numbered
+	struct arch_machine arch;
 	unsigned nvcpus;
 	struct vcpu vcpu[MACHINE_VCPUS_MAX];
 	bool stop;                    // atomic: the threads end
@@ -63,10 +62,8 @@ struct machine {
 int machine_open(struct machine *m, struct err *e);
 /* Make memory (size bytes at ram, borrowed), interrupt controllers and processors. 0 or -errno. */
 int machine_setup(struct machine *m, void *ram, uint64_t size, unsigned nvcpus, struct err *e);
-/* Then one of these: the first processor enters at b, the others wait to be woken by it; or all is as it was saved. The
- * processors are those of the model (NULL: all that this host has), or the saved ones. 0 or -errno. */
-int machine_boot(struct machine *m, const struct boot_entry *b, const char *cpu_model, struct err *e);
-int machine_restore(struct machine *m, struct state *s, struct err *e);
+/* Then arch_boot, or all is as it was saved: of the processor model, NULL: of any. 0 or -errno and a sentence. */
+int machine_restore(struct machine *m, struct state *s, const char *cpu_model, struct err *e);
 void machine_close(struct machine *m);   // stops it first
 
 /* An eventfd of the caller's: each write is an edge on the line. 0 or -errno. */
@@ -87,15 +84,8 @@ int machine_save(struct machine *m, struct buf *b, struct err *e);   // stopped.
 /* Whether the processors are to end: what one waits for on their behalf is not coming. */
 bool machine_stopping(const struct machine *m);
 
-int machine_identify(struct machine *m, struct err *e);   // to all processors, from m->cpuid
-
 // vcpu.c
-int vcpu_setup(struct vcpu *v, const struct boot_entry *b, struct err *e);
 int vcpu_start(struct vcpu *v, struct err *e);
 void vcpu_join(struct vcpu *v);          // m->stop is set
-
-// vcpu_state.c
-int vcpu_save(struct vcpu *v, struct buf *b, struct err *e);
-int vcpu_restore(struct vcpu *v, struct state *s, struct err *e);
 
 #endif

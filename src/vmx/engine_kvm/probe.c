@@ -12,28 +12,12 @@
 
 #include "base/clock.h"
 #include "base/own.h"
-#include "vmx/engine_kvm/acpi.h"
-#include "vmx/engine_kvm/boot.h"
+#include "vmx/engine_kvm/arch.h"
 #include "vmx/engine_kvm/bus.h"
-#include "vmx/engine_kvm/layout.h"
 #include "vmx/engine_kvm/machine.h"
 
 #define MEMORY (192u << 20)
 #define SAID_MAX (1u << 16)
-
-// Prints K, reads an address where nothing is, powers off. 32-bit code.
-static const uint8_t tiny[] = {
-	0x66, 0xba, 0xf8, 0x03,         // mov dx, PORT_SERIAL
-	0xb0, 'K',                      // mov al, 'K'
-	0xee,                           // out dx, al
-	0xa1, 0x00, 0x00, 0x00, 0xd0,   // mov eax, [0xd0000000]
-	0x40,                           // inc eax
-	0x75, 0xfe,                     // jnz .: not all ones
-	0x66, 0xba, 0x00, 0x06,         // mov dx, PORT_SLEEP_CONTROL
-	0xb0, 0x34,                     // mov al, SLEEP_ENABLE | 5 << 2
-	0xee,                           // out dx, al
-	0xeb, 0xfe,                     // jmp .
-};
 
 struct probe {
 	struct machine machine;
@@ -125,12 +109,10 @@ static bool take_output(struct probe *p)
 	return true;
 }
 
-/* Run until the guest ends. Returns its enum machine_end, or -errno. */
-static int run(struct probe *p, const struct boot_entry *b, int limit_ms, struct err *e)
+/* Run what was loaded until the guest ends. Returns its enum machine_end, or -errno. */
+static int run(struct probe *p, int limit_ms, struct err *e)
 {
-	int rc = machine_boot(&p->machine, b, NULL, e);
-	if (!rc)
-		rc = machine_start(&p->machine, &ops, p, e);
+	int rc = machine_start(&p->machine, &ops, p, e);
 	uint64_t until = clock_mono_ns() + (uint64_t)limit_ms * NS_PER_MS;
 	struct pollfd f[2] = {{p->out[0], POLLIN, 0}, {p->end_fd[0], POLLIN, 0}};
 	char text[256] = "";
@@ -155,9 +137,9 @@ static int run_tiny(int limit_ms, struct err *e)
 	int rc = probe_new(&p, e);
 	if (rc)
 		return rc;
-	memcpy(p->ram + HIGH_START, tiny, sizeof(tiny));
-	struct boot_entry b = {.rip = HIGH_START};
-	rc = run(p, &b, limit_ms, e);
+	rc = arch_boot_tiny(&p->machine, e);
+	if (!rc)
+		rc = run(p, limit_ms, e);
 	if (rc < 0)
 		err_wrap(e, "a guest of eight instructions");
 	else
@@ -169,18 +151,16 @@ static int run_tiny(int limit_ms, struct err *e)
 static int run_kernel(int kernel_fd, int limit_ms, struct err *e)
 {
 	struct probe *p;
-	struct boot_entry b;
+	struct arch_boot b = {.kernel_fd = kernel_fd, .initrd_fd = -1, .words = ""};
 	int rc = probe_new(&p, e);
 	if (rc)
 		return rc;
-	gpa_t rsdp = acpi_write(&p->machine.mem, 1, 0);
-	rc = boot_load(&p->machine.mem, kernel_fd, -1, "console=ttyS0 reboot=t panic=-1 quiet tsc=reliable 8250.nr_uarts=1 "
-		       "cryptomgr.notests=1 noreplace-smp nowatchdog", rsdp, &b, e);
+	rc = arch_boot(&p->machine, &b, e);
 	if (rc) {
 		probe_free(p);
 		return rc;
 	}
-	rc = run(p, &b, limit_ms, e);
+	rc = run(p, limit_ms, e);
 	if (rc < 0) {
 		rc = err_wrap(e, "a stock kernel");
 	} else {   // it ends as soon as it has panicked: the rest of its words is in the pipe

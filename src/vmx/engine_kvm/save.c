@@ -9,7 +9,7 @@
 
 #include "base/own.h"
 #include "virtio/mmio.h"
-#include "vmx/engine_kvm/layout.h"
+#include "vmx/engine_kvm/x86_64/layout.h"
 
 static int no_memory(struct err *e) { return err_set(e, ENOMEM, "no memory"); }
 
@@ -53,12 +53,12 @@ static int restore_slot(struct bus *bus, unsigned n, struct state *s, struct err
 	return rc;
 }
 
-static int restore_parts(struct machine *m, struct bus *bus, struct state *s, struct err *e)
+static int restore_parts(struct machine *m, struct bus *bus, struct state *s, const char *cpu_model, struct err *e)
 {
 	struct serial_state serial;
 	uint32_t events;
 	int rc;
-	if ((rc = machine_restore(m, s, e)) ||
+	if ((rc = machine_restore(m, s, cpu_model, e)) ||
 	    (rc = state_take(s, STATE_SERIAL, 0, &serial, sizeof(serial), "serial port", e)) ||
 	    (rc = state_take(s, STATE_ACPI_EVENTS, 0, &events, sizeof(events), "ACPI events", e)))
 		return rc;
@@ -75,7 +75,8 @@ static int restore_parts(struct machine *m, struct bus *bus, struct state *s, st
 	return 0;
 }
 
-int restore_vm(struct machine *m, struct bus *bus, const struct state_shape *shape, const struct buf *bytes, struct err *e)
+int restore_vm(struct machine *m, struct bus *bus, const struct state_shape *shape, const char *cpu_model, const struct buf *bytes,
+	       struct err *e)
 {
 	own_free struct state *s = calloc(1, sizeof(*s));
 	if (!s)
@@ -86,7 +87,7 @@ int restore_vm(struct machine *m, struct bus *bus, const struct state_shape *sha
 	if (s->shape.vcpus != shape->vcpus || s->shape.memory_mib != shape->memory_mib)
 		return err_set(e, EINVAL, "a VM of %u processors and %u MiB was saved, and this one has %u and %u MiB", s->shape.vcpus,
 			       s->shape.memory_mib, shape->vcpus, shape->memory_mib);
-	return restore_parts(m, bus, s, e);
+	return restore_parts(m, bus, s, cpu_model, e);
 }
 
 int state_read(int fd, struct buf *out, struct err *e)

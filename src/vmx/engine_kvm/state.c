@@ -5,8 +5,9 @@
 #include <errno.h>
 #include <string.h>
 
+#include "vmx/engine_kvm/arch.h"
+
 #define MAGIC 0x314d564d564b4842ull   // "BHKVMVM1"
-#define ARCH_X86_64 62                // as ELF numbers it
 #define ALIGN 8u
 
 struct head {
@@ -31,7 +32,7 @@ static uint64_t checksum(const uint8_t *p, size_t len)
 
 int state_begin(struct buf *b, const struct state_shape *shape)
 {
-	struct head h = {.magic = MAGIC, .version = STATE_VERSION, .arch = ARCH_X86_64, .shape = *shape};
+	struct head h = {.magic = MAGIC, .version = STATE_VERSION, .arch = ARCH_ELF, .shape = *shape};
 	return buf_append(b, &h, sizeof(h));
 }
 
@@ -63,7 +64,7 @@ static int parse_head(struct head *h, const uint8_t *data, size_t len, struct er
 	memcpy(h, data, sizeof(*h));
 	if (h->magic != MAGIC)
 		return err_set(e, EINVAL, "this is no saved state of the KVM engine");
-	if (h->arch != ARCH_X86_64)
+	if (h->arch != ARCH_ELF)
 		return err_set(e, EINVAL, "the saved state is of another kind of processor (ELF machine %u)", h->arch);
 	if (h->version != STATE_VERSION)
 		return err_set(e, EINVAL, "the saved state has version %u, and this vmx restores version %u only; make it again",

@@ -11,7 +11,7 @@
 #include "base/buf.h"
 #include "base/err.h"
 
-#define STATE_VERSION 1
+#define STATE_VERSION 2   // 1: other interrupt lines
 #define STATE_BYTES_MAX (16u << 20)
 #define STATE_SECTIONS_MAX 1024
 

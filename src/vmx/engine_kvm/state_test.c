@@ -67,6 +67,12 @@ static void test_every_bit_counts(void **unused)
 		expect(&b, b.len, "");
 		b.data[i] ^= 0x10;
 	}
+	const struct { size_t at; const char *says; } head[] = {{0, "no saved state of the KVM engine"}, {8, "restores version"}, {12, "another kind of processor"}};
+	for (size_t i = 0; i < sizeof(head) / sizeof(head[0]); i++) {
+		b.data[head[i].at] ^= 1;
+		expect(&b, b.len, head[i].says);
+		b.data[head[i].at] ^= 1;
+	}
 	for (size_t len = 0; len < b.len; len++)
 		expect(&b, len, len < 40 ? "cut off" : "bytes instead of");
 }

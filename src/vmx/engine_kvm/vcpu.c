@@ -12,51 +12,11 @@
 
 #include "base/log.h"
 #include "bulkhead/prda.h"
-#include "vmx/engine_kvm/boot.h"
 #include "vmx/engine_kvm/machine.h"
 
 #define KICK_SIGNAL SIGUSR1
-#define CR0_PE (1u << 0)
-#define CR0_ET (1u << 4)
-#define CR0_PG (1u << 31)
-#define CR4_PAE (1u << 5)
-#define EFER_LME (1u << 8)
-#define EFER_LMA (1u << 10)
 
 static void on_kick(int sig) { (void)sig; }
-
-// ---- state at the beginning
-
-static struct kvm_segment flat(uint8_t type, uint16_t selector)
-{
-	return (struct kvm_segment){.limit = UINT32_MAX, .selector = selector, .type = type, .present = 1, .db = 1, .s = 1, .g = 1};
-}
-
-// Flat segments. 32-bit protected mode without paging, or 64-bit mode with the page tables of the loader.
-int vcpu_setup(struct vcpu *v, const struct boot_entry *b, struct err *e)
-{
-	struct kvm_sregs s;
-	if (ioctl(v->fd, KVM_GET_SREGS, &s))
-		return err_sys(e, errno, "read the registers of processor %u", v->n);
-	s.cs = flat(11, 0x10);
-	s.ds = s.es = s.fs = s.gs = s.ss = flat(3, 0x18);
-	s.tr = (struct kvm_segment){.limit = 0x67, .type = 11, .present = 1};
-	s.gdt.limit = s.idt.limit = 0;
-	s.cr0 = CR0_PE | CR0_ET;
-	s.cr3 = s.cr4 = s.efer = 0;
-	if (b->cr3) {
-		s.cs.db = 0;
-		s.cs.l = 1;
-		s.cr0 |= CR0_PG;
-		s.cr3 = b->cr3;
-		s.cr4 = CR4_PAE;
-		s.efer = EFER_LME | EFER_LMA;
-	}
-	struct kvm_regs r = {.rip = b->rip, .rbx = b->rbx, .rsi = b->rsi, .rflags = 2};
-	if (ioctl(v->fd, KVM_SET_SREGS, &s) || ioctl(v->fd, KVM_SET_REGS, &r))
-		return err_sys(e, errno, "set the registers of processor %u", v->n);
-	return 0;
-}
 
 // ---- exits
 
@@ -80,12 +40,6 @@ static void on_mmio(struct vcpu *v)
 {
 	struct kvm_run *r = v->run;
 	v->m->ops->mmio(v->m->user, r->mmio.phys_addr, r->mmio.is_write, r->mmio.len, r->mmio.data);
-}
-
-static uint64_t instruction(struct vcpu *v)
-{
-	struct kvm_regs r = {.rip = 0};
-	return ioctl(v->fd, KVM_GET_REGS, &r) ? 0 : r.rip;
 }
 
 PRDA_DEFINE_COUNTER(exits_port, "bulkhead_vm_exits_port_total", "exits for an I/O port");
@@ -138,7 +92,7 @@ static bool serve(struct vcpu *v)
 		fail(v, "KVM cannot enter the guest (reason 0x%llx)", r->fail_entry.hardware_entry_failure_reason, 0);
 		return false;
 	case KVM_EXIT_INTERNAL_ERROR:
-		fail(v, "KVM failed (error %llu, at instruction 0x%llx)", r->internal.suberror, instruction(v));
+		fail(v, "KVM failed (error %llu, at instruction 0x%llx)", r->internal.suberror, arch_instruction(v));
 		return false;
 	default:
 		fail(v, "KVM left the guest for reason %llu, which is unknown here", r->exit_reason, 0);

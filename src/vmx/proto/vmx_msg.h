@@ -23,7 +23,8 @@
 //                           memory's holes come from whoever pages it.
 //     "waiting": true,      left out: false. A saved VM that goes on without network cards; these and further disks come by VMX_MSG_PLUG
 //     "template": true,     left out: false. Declare every virtio slot to the guest, so that clones can have more devices
-//     "cpu_model": "host" | "x86-64-v2" | "x86-64-v3" | "x86-64-v4",   engine kvm; left out: host
+//     "cpu_model": "host" | "x86-64-v2" | "x86-64-v3" | "x86-64-v4",   engine kvm; left out: host.
+//                           A saved VM of another model is refused; "host" takes any that this host can be
 //     "paged": true,        left out: false. Nothing of the guest's memory is there until somebody attaches what VMX_MSG_MEMORY
 //                           hands out to pagerd; who touches it waits until then, and the guest does not run before.
 //     "userfault_fd": N,    an open /dev/userfaultfd; left out: vmx makes userfaultfds with the system call (engine kvm only)

@@ -12,7 +12,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-#include "vmx/engine_kvm/layout.h"
+#include "vmx/engine_kvm/x86_64/layout.h"
 
 #define SEGMENTS_MAX 32
 #define NOTES_MAX (1u << 20)

@@ -6,7 +6,7 @@
 #include <string.h>
 #include <cmocka.h>
 
-#include "vmx/engine_kvm/cpuid.h"
+#include "vmx/engine_kvm/x86_64/cpuid.h"
 
 // A host with every feature there is, or none.
 static struct cpuid host_of(uint32_t bits)
@@ -36,6 +36,16 @@ static void test_models(void **unused)
 		poorer = rich;
 		assert_int_equal(cpuid_model(&poorer, models[i], &e), 0);   // a host with just that
 		assert_memory_equal(&poorer, &rich, sizeof(rich));
+		for (unsigned k = 0; k < 3; k++) {   // what was saved as one model is restored as that one
+			assert_int_equal(cpuid_is_model(&rich, models[k], &e), k == i ? 0 : -22);
+			if (k != i)
+				assert_non_null(strstr(e.text, models[k]));
+		}
+		assert_int_equal(cpuid_is_model(&rich, "host", &e), 0);
+		assert_int_equal(cpuid_is_model(&rich, NULL, &e), 0);
+		assert_int_equal(cpuid_is_model(&all, models[i], &e), -22);
+		assert_int_equal(cpuid_is_model(&rich, "pentium", &e), -22);
+		assert_non_null(strstr(e.text, "is not known"));
 		if (i) {
 			assert_int_equal(cpuid_check(&rich, &before, &e), -22);
 			assert_non_null(strstr(e.text, "features that this host lacks"));

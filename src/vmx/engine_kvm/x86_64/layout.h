@@ -32,10 +32,11 @@
 #define SLEEP_TYPE_S5 5
 #define EVENT_POWER_BUTTON 1u
 
-// Interrupt lines: the I/O APIC has 24 pins. Devices that share one are told apart by their interrupt status.
+// Interrupt lines: the I/O APIC has 24 pins; Linux leaves alone what was the second controller's, 2. Devices that share one are told
+// apart by their interrupt status.
 #define IOAPIC_PINS 24
 #define IRQ_SERIAL 4
 #define IRQ_EVENTS 9
-#define IRQ_SLOT(n) ((n) < 5 ? 4 + (n) : (n) < 19 ? 5 + (n) : 1 + ((n) - 19) % 3)   // 5-8, 10-23, 1-3
+#define IRQ_SLOT(n) ((n) < 5 ? 4 + (n) : (n) < 19 ? 5 + (n) : 1 + ((n) - 19) % 2 * 2)   // 5-8, 10-23, 1 and 3
 
 #endif

@@ -7,19 +7,20 @@
 
 #include "vmx/engine_kvm/machine.h"
 #include "vmx/engine_kvm/state.h"
+#include "vmx/engine_kvm/x86_64/processor.h"
 
 static const uint32_t chips[] = {KVM_IRQCHIP_PIC_MASTER, KVM_IRQCHIP_PIC_SLAVE, KVM_IRQCHIP_IOAPIC};
 #define CHIPS (sizeof(chips) / sizeof(chips[0]))
 
 static int save_cpuid(const struct machine *m, struct buf *b, struct err *e)
 {
-	const struct cpuid *c = &m->cpuid;
+	const struct cpuid *c = &m->arch.cpuid;
 	return state_add(b, STATE_CPUID, 0, c->entry, c->nent * sizeof(c->entry[0])) ? err_set(e, ENOMEM, "no memory") : 0;
 }
 
-static int restore_cpuid(struct machine *m, struct state *s, struct err *e)
+static int restore_cpuid(struct machine *m, struct state *s, const char *cpu_model, struct err *e)
 {
-	struct cpuid host, *c = &m->cpuid;
+	struct cpuid host, *c = &m->arch.cpuid;
 	size_t len = 0;
 	const void *entries = state_find(s, STATE_CPUID, 0, &len);
 	if (!entries || len % sizeof(c->entry[0]) || len > sizeof(c->entry))
@@ -29,7 +30,9 @@ static int restore_cpuid(struct machine *m, struct state *s, struct err *e)
 	int rc = cpuid_read(m->kvm_fd, &host, e);
 	if (!rc)
 		rc = cpuid_check(c, &host, e);
-	return rc ? rc : machine_identify(m, e);
+	if (!rc)
+		rc = cpuid_is_model(c, cpu_model, e);
+	return rc ? rc : processors_identify(m, e);
 }
 
 int machine_save(struct machine *m, struct buf *b, struct err *e)
@@ -52,10 +55,10 @@ int machine_save(struct machine *m, struct buf *b, struct err *e)
 	return rc;
 }
 
-int machine_restore(struct machine *m, struct state *s, struct err *e)
+int machine_restore(struct machine *m, struct state *s, const char *cpu_model, struct err *e)
 {
 	struct kvm_clock_data clock = {.clock = 0};
-	int rc = restore_cpuid(m, s, e);
+	int rc = restore_cpuid(m, s, cpu_model, e);
 	for (unsigned i = 0; i < m->nvcpus && !rc; i++)
 		rc = vcpu_restore(&m->vcpu[i], s, e);
 	for (unsigned i = 0; i < CHIPS && !rc; i++) {   // behind the processors: what waits in them goes to the local ones

@@ -28,6 +28,8 @@ void cpuid_number(struct cpuid *c, unsigned n, unsigned count);
  * less than that. */
 int cpuid_model(struct cpuid *c, const char *model, struct err *e);
 
+/* Whether a processor that was saved is of that model; any is "host" (and NULL). 0, or -EINVAL and a sentence. */
+int cpuid_is_model(const struct cpuid *saved, const char *model, struct err *e);
 /* Whether a processor that was saved can go on here: every feature it has must be there. 0 or -EINVAL and a sentence. */
 int cpuid_check(const struct cpuid *saved, const struct cpuid *host, struct err *e);
 

@@ -6,7 +6,7 @@
 #include <string.h>
 
 #include "dsdt.h"
-#include "vmx/engine_kvm/layout.h"
+#include "vmx/engine_kvm/x86_64/layout.h"
 
 #define SLOTS_MARK 0x5AA5C33Cu        // the value of SLTS in the DSDT
 

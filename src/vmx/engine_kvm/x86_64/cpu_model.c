@@ -4,7 +4,7 @@
 #include <errno.h>
 #include <string.h>
 
-#include "vmx/engine_kvm/cpuid.h"
+#include "vmx/engine_kvm/x86_64/cpuid.h"
 
 #define BIT(n) (1u << (n))
 
@@ -104,6 +104,18 @@ int cpuid_model(struct cpuid *c, const char *name, struct err *e)
 			*at &= m->must[n] | m->may[n];
 	}
 	return 0;
+}
+
+int cpuid_is_model(const struct cpuid *saved, const char *name, struct err *e)
+{
+	struct cpuid just = *saved;
+	struct err lacks = ERR_INIT;
+	int rc = cpuid_model(&just, name, &lacks);
+	if (rc && rc != -ENOTSUP)
+		return err_set(e, -rc, "%s", lacks.text);
+	for (unsigned n = 0; n < REGISTERS && !rc; n++)
+		rc = (value(&just, n) ^ value(saved, n)) & ~ours[n] ? -EINVAL : 0;
+	return rc ? err_set(e, EINVAL, "the saved VM's processor is no %s", name) : 0;
 }
 
 int cpuid_check(const struct cpuid *saved, const struct cpuid *host, struct err *e)

@@ -12,6 +12,7 @@
 #include "base/own.h"
 #include "vmx/engine_kvm/machine.h"
 #include "vmx/engine_kvm/state.h"
+#include "vmx/engine_kvm/x86_64/processor.h"
 
 #define MSRS_MAX 1024
 #define MSR_KVM_WALL_CLOCK 0x11

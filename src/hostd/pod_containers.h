@@ -1,0 +1,22 @@
+// SPDX-License-Identifier: Apache-2.0
+// What pod_containers.c, pod_containers_start.c and pod_containers_stop.c share; for the pod's worker only.
+#ifndef BH_HOSTD_POD_CONTAINERS_H
+#define BH_HOSTD_POD_CONTAINERS_H
+
+#include "pod.h"
+
+/* pod_containers.c: what is known of a container. message may be NULL. Times: 0 is now. */
+void container_set_waiting(struct pod *p, struct container *c, const char *reason, const char *message);
+void container_set_running(struct pod *p, struct container *c, uint64_t started_ns);
+void container_set_terminated(struct pod *p, struct container *c, int exit_code, int sig, const char *reason, const char *message,
+			      uint64_t started_ns, uint64_t finished_ns);
+bool container_lets_pass(const struct container *c);   // an init container or sidecar: those after it may start
+void container_event(struct pod *p, const struct container *c, const char *type, const char *reason, const char *text);
+
+/* pod_containers_stop.c */
+uint64_t container_grace_ns(const struct pod *p, const json_t *probe);   // how long it has to end; probe: the one that failed, or NULL
+/* A lifecycle handler ("postStart", "preStop"), waited for at most as long as the pod has to end. 0, or not and why. */
+int container_lifecycle(struct pod *p, const struct container *c, const char *which, char *why, size_t why_len);
+void container_send_stop(struct pod *p, struct container *c, const char *why);   // hook, then signal. why: for the event, or NULL
+
+#endif

@@ -1,0 +1,292 @@
+// SPDX-License-Identifier: Apache-2.0
+// Containers are started in order, and restarted with the kubelet's back-off.
+#include <errno.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/clock.h"
+#include "base/jpath.h"
+#include "base/log.h"
+#include "base/own.h"
+#include "die.h"
+#include "k8s/quantity.h"
+#include "pod.h"
+#include "pod_containers.h"
+#include "pod_probes.h"
+
+#define BACKOFF_FIRST_NS (10 * NS_PER_S)
+#define BACKOFF_MAX_NS (300 * NS_PER_S)
+#define BACKOFF_RESET_NS (600 * NS_PER_S)   // a container that ran this long starts afresh
+#define CONFIG_RETRY_NS (5 * NS_PER_S)
+#define AGENT_TIMEOUT_MS 60000
+#define EXIT_START_ERROR 128
+
+static int agent_ref_call(struct pod *p, const struct container *c, Bulkhead__Agent__Request__WhatCase what, struct err *e)
+{
+	Bulkhead__Agent__Request rq = BULKHEAD__AGENT__REQUEST__INIT;
+	Bulkhead__Agent__ContainerRef ref = BULKHEAD__AGENT__CONTAINER_REF__INIT;
+	char id[24];
+	ref.id = (char *)container_id(c, id);
+	rq.what_case = what;
+	if (what == BULKHEAD__AGENT__REQUEST__WHAT_START_CONTAINER)
+		rq.start_container = &ref;
+	else
+		rq.remove_container = &ref;
+	return agent_request(p->agent, &rq, AGENT_TIMEOUT_MS, NULL, e);
+}
+
+static void config_error(struct pod *p, struct container *c, const char *reason, const struct err *e)
+{
+	char text[ERR_TEXT_MAX + 16];
+	container_set_waiting(p, c, reason, e->text);
+	snprintf(text, sizeof(text), "Error: %s", e->text);
+	container_event(p, c, "Warning", "Failed", text);
+	c->retry_mono_ns = clock_mono_ns() + CONFIG_RETRY_NS;
+	pod_wake_at(p, c->retry_mono_ns);
+}
+
+static int create_in_agent(struct pod *p, struct container *c, const json_t *spec, const json_t *oci, struct err *e)
+{
+	Bulkhead__Agent__Request rq = BULKHEAD__AGENT__REQUEST__INIT;
+	Bulkhead__Agent__CreateContainer cc = BULKHEAD__AGENT__CREATE_CONTAINER__INIT;
+	own_free char *config = json_dumps(oci, JSON_COMPACT);
+	own_free char *user = NULL;
+	const json_t *pod_sc = jpath_get(p->seen, "spec.securityContext"), *sc = jpath_get(spec, "securityContext");
+	json_t *uid = jpath_get(sc, "runAsUser") ? jpath_get(sc, "runAsUser") : jpath_get(pod_sc, "runAsUser");
+	json_t *gid = jpath_get(sc, "runAsGroup") ? jpath_get(sc, "runAsGroup") : jpath_get(pod_sc, "runAsGroup");
+	const char *image_user = jpath_str(c->image_config, "config.User", "");
+	char id[24];
+	int n;
+	if (uid && gid)
+		n = asprintf(&user, "%lld:%lld", json_integer_value(uid), json_integer_value(gid));
+	else if (uid)
+		n = asprintf(&user, "%lld", json_integer_value(uid));
+	else if (gid)
+		n = asprintf(&user, "%.*s:%lld", (int)strcspn(image_user, ":"), *image_user ? image_user : "0", json_integer_value(gid));
+	else
+		n = asprintf(&user, "%s", image_user);
+	if (n < 0 || !config)
+		return err_sys(e, ENOMEM, "create container");
+	json_t *groups = jpath_get(pod_sc, "supplementalGroups");
+	uint32_t extra[32];
+	if (json_array_size(groups) > 32)
+		return err_set(e, EINVAL, "a pod can have 32 supplemental groups at most");
+	for (cc.n_supplemental_groups = 0; cc.n_supplemental_groups < json_array_size(groups);
+	     cc.n_supplemental_groups++)
+		extra[cc.n_supplemental_groups] = (uint32_t)json_integer_value(json_array_get(groups, cc.n_supplemental_groups));
+	cc.supplemental_groups = extra;
+	cc.fs_group = (uint32_t)jpath_int(pod_sc, "fsGroup", 0);
+	cc.id = (char *)container_id(c, id);
+	cc.name = c->name;
+	cc.image_serial = c->image_serial;
+	cc.oci_config = config;
+	cc.user = user;
+	cc.tty = jpath_bool(spec, "tty", false);
+	cc.stdin = jpath_bool(spec, "stdin", false);
+	cc.stdin_once = jpath_bool(spec, "stdinOnce", false);
+	cc.termination_message_path = (char *)jpath_str(spec, "terminationMessagePath", "/dev/termination-log");
+	cc.writable_bytes = (uint64_t)k8s_quantity_value(jpath_get(spec, "resources.limits.ephemeral-storage"), 0);
+	cc.run_as_non_root = jpath_bool(sc, "runAsNonRoot", jpath_bool(pod_sc, "runAsNonRoot", false));
+	char target_id[24];
+	const char *target_name = c->kind == CONTAINER_EPHEMERAL ? jpath_str(spec, "targetContainerName", "") : "";
+	const struct container *target = *target_name ? pod_container_find(p, target_name) : NULL;
+	if (*target_name && !target)
+		return err_set(e, EINVAL, "target container %s not found", target_name);
+	if (target)
+		cc.process_namespace_of = (char *)container_id(target, target_id);
+	int rc = pod_mounts(p, spec, &cc, e);
+	if (!rc) {
+		rq.what_case = BULKHEAD__AGENT__REQUEST__WHAT_CREATE_CONTAINER;
+		rq.create_container = &cc;
+		rc = agent_request(p->agent, &rq, AGENT_TIMEOUT_MS, NULL, e);
+	}
+	pod_mounts_free(&cc);
+	return rc;
+}
+
+static void post_start(struct pod *p, struct container *c)
+{
+	char why[512] = "", text[600];
+	if (!container_lifecycle(p, c, "postStart", why, sizeof(why)))
+		return;
+	snprintf(text, sizeof(text), "PostStartHook failed: %s", why);
+	container_event(p, c, "Warning", "FailedPostStartHook", text);
+	pod_container_signal(p, c, SIGKILL);
+}
+
+static void container_start(struct pod *p, struct container *c)
+{
+	struct err e = ERR_INIT;
+	own_json json_t *oci = NULL;
+	char text[ERR_TEXT_MAX + 64];
+	const json_t *spec = container_spec(p, c);
+	if (c->created) {
+		agent_ref_call(p, c, BULKHEAD__AGENT__REQUEST__WHAT_REMOVE_CONTAINER, NULL);
+		c->created = false;
+	}
+	int rc = pod_image_late(p, c, &e);
+	if (rc == -EAGAIN || rc == -ECANCELED || rc == -EPIPE)
+		return;   // its waiting reason tells; or the VM has ended
+	if (rc || oci_config(p, c, spec, &oci, &e) || pod_shares_ensure(p, &e)) {
+		config_error(p, c, rc ? "CreateContainerError" : "CreateContainerConfigError", &e);
+		return;
+	}
+	if (c->used) {
+		pthread_mutex_lock(&p->lock);
+		c->restart_count++;
+		pthread_mutex_unlock(&p->lock);
+		c->used = false;
+	}
+	pod_state_save(p, NULL);
+	uint64_t t = clock_mono_ns();
+	rc = create_in_agent(p, c, spec, oci, &e);
+	die_at("created");
+	if (rc == -EPIPE)
+		return;   // the VM has ended; the next round sees it
+	if (rc) {
+		c->created = rc == -EEXIST;   // the next start removes it
+		config_error(p, c, "CreateContainerError", &e);
+		return;
+	}
+	c->created = true;
+	snprintf(text, sizeof(text), "Created container %s", c->name);
+	container_event(p, c, "Normal", "Created", text);
+	pod_log_follow(p, c);
+	rc = agent_ref_call(p, c, BULKHEAD__AGENT__REQUEST__WHAT_START_CONTAINER, &e);
+	die_at("started");
+	if (rc == -EPIPE)
+		return;
+	c->used = true;
+	if (rc) {
+		snprintf(text, sizeof(text), "Error: failed to start container \"%s\": %s", c->name, e.text);
+		container_event(p, c, "Warning", "Failed", text);
+		container_set_terminated(p, c, EXIT_START_ERROR, 0, "StartError", e.text, clock_real_ns(), 0);
+	} else {
+		container_set_running(p, c, 0);
+		pod_resize_started(p, c);
+		pod_probes_poke(p->probes);
+		snprintf(text, sizeof(text), "Started container %s", c->name);
+		container_event(p, c, "Normal", "Started", text);
+		if (!c->restart_count)
+			pod_stage_add(p, "container", clock_mono_ns() - t);
+		pod_vm_sample(p);
+		post_start(p, c);
+	}
+	pod_state_save(p, NULL);
+}
+
+/* An instance has ended and another shall follow: now, or after the back-off. */
+static void plan_restart(struct pod *p, struct container *c)
+{
+	uint64_t ran = c->finished_ns > c->started_ns ? c->finished_ns - c->started_ns : 0;
+	if (ran >= BACKOFF_RESET_NS)
+		c->backoff_ns = 0;
+	json_t *state = container_state_json(c);
+	pthread_mutex_lock(&p->lock);
+	json_decref(c->last_state);
+	c->last_state = state;
+	pthread_mutex_unlock(&p->lock);
+	uint64_t now_real = clock_real_ns(), wait = 0;
+	if (c->backoff_ns && now_real < c->finished_ns + c->backoff_ns)
+		wait = c->finished_ns + c->backoff_ns - now_real;
+	c->retry_mono_ns = clock_mono_ns() + wait;
+	char text[512];
+	snprintf(text, sizeof(text), "back-off %s restarting failed container=%s pod=%s_%s(%s)",
+		 c->backoff_ns == 10 * NS_PER_S ? "10s" : c->backoff_ns == 20 * NS_PER_S ? "20s" : c->backoff_ns == 40 * NS_PER_S ?
+		 "40s" : c->backoff_ns == 80 * NS_PER_S ? "1m20s" : c->backoff_ns == 160 * NS_PER_S ? "2m40s" : "5m0s",
+		 c->name, p->name, p->ns, p->uid);
+	container_set_waiting(p, c, wait ? "CrashLoopBackOff" : "ContainerCreating", wait ? text : NULL);
+	if (wait) {
+		snprintf(text, sizeof(text), "Back-off restarting failed container %s in pod %s_%s(%s)", c->name, p->name, p->ns, p->uid);
+		container_event(p, c, "Warning", "BackOff", text);
+	}
+	c->backoff_ns = !c->backoff_ns ? BACKOFF_FIRST_NS : c->backoff_ns * 2 > BACKOFF_MAX_NS ? BACKOFF_MAX_NS : c->backoff_ns * 2;
+	pod_state_save(p, NULL);
+}
+
+static bool should_restart(const struct pod *p, const struct container *c)
+{
+	if (c->kind == CONTAINER_SIDECAR)
+		return true;
+	if (c->kind == CONTAINER_EPHEMERAL)
+		return false;
+	if (c->kind == CONTAINER_INIT)
+		return c->exit_code != 0 && !pod_restart_never(p);
+	return pod_restart_always(p) || (c->exit_code != 0 && !pod_restart_never(p));
+}
+
+/* What the probes found since the last round. */
+static void heed_probes(struct pod *p, struct container *c)
+{
+	char text[160];
+	pthread_mutex_lock(&p->lock);
+	c->started = c->probe_started;
+	c->ready = c->started && c->probe_ready;
+	bool failed = c->probe_failed;
+	pthread_mutex_unlock(&p->lock);
+	if (!failed)
+		return;
+	uint64_t now = clock_mono_ns();
+	if (!c->kill_mono_ns) {
+		bool startup = !c->started;
+		c->kill_mono_ns = now + container_grace_ns(p, json_object_get(container_spec(p, c), startup ? "startupProbe" : "livenessProbe"));
+		snprintf(text, sizeof(text), "Container %s failed %s probe, will be restarted", c->name, startup ? "startup" : "liveness");
+		container_send_stop(p, c, text);
+	} else if (now >= c->kill_mono_ns) {
+		pod_container_signal(p, c, SIGKILL);
+		c->kill_mono_ns = now + NS_PER_S;
+	}
+	pod_wake_at(p, c->kill_mono_ns);
+}
+
+/* One step for one container. */
+static void drive_one(struct pod *p, struct container *c)
+{
+	if (c->phase == CONTAINER_RUNNING)
+		heed_probes(p, c);
+	if (c->phase == CONTAINER_TERMINATED && should_restart(p, c))
+		plan_restart(p, c);
+	if (c->phase != CONTAINER_WAITING)
+		return;
+	if (c->image_id && clock_mono_ns() < c->retry_mono_ns) {   // a pull that waits says so by itself
+		pod_wake_at(p, c->retry_mono_ns);
+		return;
+	}
+	container_start(p, c);
+	if (c->phase == CONTAINER_TERMINATED && should_restart(p, c))
+		pod_wake_at(p, clock_mono_ns());   // a start that failed at once: plan the next one in another round
+}
+
+static void wait_for_init(struct pod *p)
+{
+	for (size_t i = 0; i < p->containers_count; i++) {
+		struct container *c = &p->containers[i];
+		if (c->kind == CONTAINER_APP && c->phase == CONTAINER_WAITING && !strcmp(c->waiting_reason, "ContainerCreating"))
+			container_set_waiting(p, c, "PodInitializing", NULL);
+	}
+}
+
+void pod_containers_drive(struct pod *p)
+{
+	bool held_back = false;   // by a sidecar that is not up: what runs goes on, nothing new starts
+	for (size_t i = 0; i < p->containers_count; i++)   // these wait for nobody
+		if (p->containers[i].kind == CONTAINER_EPHEMERAL)
+			drive_one(p, &p->containers[i]);
+	for (size_t i = 0; i < p->containers_count; i++) {
+		struct container *c = &p->containers[i];
+		if (c->kind == CONTAINER_EPHEMERAL)
+			continue;
+		if (held_back && c->phase != CONTAINER_RUNNING && !c->created)
+			continue;
+		drive_one(p, c);
+		if (c->kind == CONTAINER_INIT && !container_lets_pass(c)) {
+			wait_for_init(p);
+			return;
+		}
+		held_back |= c->kind == CONTAINER_SIDECAR && !container_lets_pass(c);
+	}
+	if (held_back)
+		wait_for_init(p);
+}

@@ -16,6 +16,7 @@
 #include "server/status.h"
 #include "server/watch.h"
 
+#define TIMEOUT_MAX_S (10 * 365 * 86400ull)
 #define TIMEOUT_MIN_S 1800   // of a watch that names no timeout: this long, up to twice, as upstream
 
 /* What is being written: three pieces, the middle one usually an object's own text. */
@@ -247,8 +248,12 @@ static json_t *parse_start(const struct request *r, struct watch_opts *o)
 		if (*end)
 			return status_bad_request("invalid resource version \"%.64s\": must be a number", rv);
 	}
-	if (timeout && *timeout)
-		o->timeout_ns = strtoull(timeout, NULL, 10) * NS_PER_S;
+	if (timeout && *timeout) {
+		unsigned long long seconds = strtoull(timeout, &end, 10);
+		if (*end || *timeout < '0' || *timeout > '9')
+			return status_bad_request("timeoutSeconds: must be a number of seconds, not \"%.32s\"", timeout);
+		o->timeout_ns = (seconds < TIMEOUT_MAX_S ? seconds : TIMEOUT_MAX_S) * NS_PER_S;
+	}
 	if (!o->timeout_ns && getrandom(&random, sizeof random, 0) > 0)
 		o->timeout_ns = (TIMEOUT_MIN_S + random % TIMEOUT_MIN_S) * NS_PER_S;
 	return NULL;

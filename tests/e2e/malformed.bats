@@ -129,6 +129,9 @@ raw() {   # raw TEXT: bytes on a TLS connection of their own; the answer's code 
 	send GET "$PODS?fieldSelector=x"; want 400 BadRequest ""
 	send DELETE "$PODS?labelSelector=a%20in%20("; want 400 BadRequest ""
 	send GET "$PODS?watch=1&labelSelector=("; want 400 BadRequest ""
+	for bad in x 1s -1 %201; do
+		send GET "$PODS?watch=1&timeoutSeconds=$bad"; want 400 BadRequest "timeoutSeconds: must be a number of seconds" || { echo "$bad" >&2; false; }
+	done
 	send POST /api/v1/namespaces/default/services '{"metadata":{"name":"s"},"spec":{"selector":{"a":"!"},"ports":[{"port":0}]}}'; want 422 Invalid "spec.ports[0].port"
 	send POST /apis/apps/v1/namespaces/default/deployments '{"metadata":{"name":"d"},"spec":{"selector":{"matchExpressions":[{"key":"a","operator":"Like"}]},"template":{}}}'
 	want 422 Invalid "Like"

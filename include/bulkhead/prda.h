@@ -240,14 +240,16 @@ static inline size_t prda_give(prda_cache cache, const uint64_t *in, size_t n); 
  * word (x86-64), or %[t] its address (after PRDA_COPY_ADDRESS_). It may read, compute, and store to places of the copy that
  * nobody looks at yet; its last instruction is the store that commits; "2f" is the way out without one. No calls, no system
  * calls. It is started again when it was interrupted, so outputs get their values in every run. outputs, inputs: as in
- * extended asm, each list in parentheses; more arguments: registers that code changes.
+ * extended asm, each list in parentheses, with nothing of the caller's in them that is called a or t; more arguments: registers that
+ * code changes.
  * otherwise: a statement that does the same to *here under the lock of a slot, where code cannot run (no rseq, PRDA_LOCKED,
  * interrupted a thousand times in a row); it, too, ends in the one store that commits, an __atomic_store_n with
  * __ATOMIC_RELEASE. In PRDA_DELAY regions preemption is held back around code. docs/prda.md has an example. For one word in C alone:
  * prda_load and prda_compare_store, until that returns true. */
 #define PRDA_SECTION(alias, code, outputs, inputs, otherwise, ...) do { \
 	__label__ end; \
-	uintptr_t a = (uintptr_t)(alias).alias_; \
+	const __typeof__(alias) whole_ = (alias); \
+	uintptr_t a = (uintptr_t)whole_.alias_; \
 	unsigned tries_ = 0; \
 	bool delayed_, done_ = false; \
 	PRDA_TSAN_IN_(a); \
@@ -277,7 +279,7 @@ slow: \
 		prda_delayed_end_(a); \
 	if (!done_) { \
 		struct prda_hold_ hold_; \
-		__typeof__((alias).alias_) here __attribute__((unused)) = prda_hold_take_(&hold_, a); \
+		__typeof__(whole_.alias_) here __attribute__((unused)) = prda_hold_take_(&hold_, a); \
 		otherwise; \
 		prda_hold_drop_(&hold_); \
 	} \

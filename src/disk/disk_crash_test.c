@@ -28,14 +28,13 @@
 #include "disk/copy.h"
 #include "disk/descriptor.h"
 #include "disk/nbd/server.h"
+#include "disk/test_disk.h"
 
 #define SECTORS 1024u
 #define SIZE (SECTORS * 512u)
 #define STEPS 40
 
-#define ok(call, e) do { int rc_ = (call); if (rc_ < 0) fail_msg("%s: %d %s", #call, rc_, (e).text); } while (0)
-
-static char dir[64], base_path[128], clone_path[128];
+static char base_path[128], clone_path[128];
 
 /* What a sector may hold: the number of a write, or 0 for the base's. since[s]: the oldest version still allowed. */
 struct model { uint32_t version[SECTORS]; uint32_t since[SECTORS]; uint32_t now; };
@@ -52,18 +51,10 @@ static void fill_sector(unsigned char *p, uint32_t sector, uint32_t version)
 
 static int setup(void **state)
 {
-	(void)state;
-	strcpy(dir, "/dev/shm/bh-disk-crash-XXXXXX");
-	if (!mkdtemp(dir)) return -1;
+	if (make_dir(state)) return -1;
 	snprintf(base_path, sizeof(base_path), "%s/base.bhd", dir);
 	snprintf(clone_path, sizeof(clone_path), "%s/clone.bhd", dir);
 	return 0;
-}
-
-static int teardown(void **state)
-{
-	(void)state;
-	return dir_remove(dir, NULL);
 }
 
 /* The injector, which may stand anywhere, goes to the bottom. */
@@ -548,20 +539,20 @@ static void test_encrypt(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test_setup_teardown(test_link, setup, teardown),
-		cmocka_unit_test_setup_teardown(test_compress, setup, teardown),
-		cmocka_unit_test_setup_teardown(test_checksum, setup, teardown),
-		cmocka_unit_test_setup_teardown(test_cbt, setup, teardown),
-		cmocka_unit_test_setup_teardown(test_journal, setup, teardown),
-		cmocka_unit_test_setup_teardown(test_encrypt, setup, teardown),
-		cmocka_unit_test_setup_teardown(test_replicate, setup, teardown),
-		cmocka_unit_test_setup_teardown(test_op_flatten, setup, teardown),
-		cmocka_unit_test_setup_teardown(test_op_commit, setup, teardown),
-		cmocka_unit_test_setup_teardown(test_op_rebase, setup, teardown),
-		cmocka_unit_test_setup_teardown(test_op_resize, setup, teardown),
-		cmocka_unit_test_setup_teardown(test_faults_eio, setup, teardown),
-		cmocka_unit_test_setup_teardown(test_faults_link, setup, teardown),
-		cmocka_unit_test_setup_teardown(test_faults_compress, setup, teardown),
+		cmocka_unit_test_setup_teardown(test_link, setup, remove_dir),
+		cmocka_unit_test_setup_teardown(test_compress, setup, remove_dir),
+		cmocka_unit_test_setup_teardown(test_checksum, setup, remove_dir),
+		cmocka_unit_test_setup_teardown(test_cbt, setup, remove_dir),
+		cmocka_unit_test_setup_teardown(test_journal, setup, remove_dir),
+		cmocka_unit_test_setup_teardown(test_encrypt, setup, remove_dir),
+		cmocka_unit_test_setup_teardown(test_replicate, setup, remove_dir),
+		cmocka_unit_test_setup_teardown(test_op_flatten, setup, remove_dir),
+		cmocka_unit_test_setup_teardown(test_op_commit, setup, remove_dir),
+		cmocka_unit_test_setup_teardown(test_op_rebase, setup, remove_dir),
+		cmocka_unit_test_setup_teardown(test_op_resize, setup, remove_dir),
+		cmocka_unit_test_setup_teardown(test_faults_eio, setup, remove_dir),
+		cmocka_unit_test_setup_teardown(test_faults_link, setup, remove_dir),
+		cmocka_unit_test_setup_teardown(test_faults_compress, setup, remove_dir),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -27,15 +27,13 @@
 #include "base/file.h"
 #include "disk/copy.h"
 #include "disk/queue.h"
+#include "disk/test_disk.h"
 
 #define SECTORS 512u
 #define SIZE (SECTORS * 512u)
 #define STEPS 30
 #define OLD_MAX 8
 
-static char dir[64];
-
-#define ok(call, e) do { int rc_ = (call); if (rc_ < 0) fail_msg("%s: %d %s", #call, rc_, (e).text); } while (0)
 
 /* ---- system calls ---- */
 
@@ -140,28 +138,10 @@ struct sector { uint32_t may[OLD_MAX]; unsigned n; };   // numbers of writes; 0:
 
 static struct sector model[SECTORS];
 
-static int setup(void **state)
-{
-	(void)state;
-	strcpy(dir, "/dev/shm/bh-disk-syscall-XXXXXX");
-	return mkdtemp(dir) ? 0 : -1;
-}
-
 static int teardown(void **state)
 {
-	(void)state;
 	fault.armed = fault.ring = false;
-	return dir_remove(dir, NULL);
-}
-
-static const char *at(const char *name)
-{
-	static char path[4][128];
-	static unsigned n;
-	char *p = path[n++ % 4];
-
-	snprintf(p, sizeof(path[0]), "%s/%s", dir, name);
-	return p;
+	return remove_dir(state);
 }
 
 static unsigned stride_of(unsigned n) { return getenv("SYSCALL_TEST_STRIDE") ? (unsigned)atoi(getenv("SYSCALL_TEST_STRIDE")) : n; }
@@ -390,10 +370,10 @@ static void test_create(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test_setup_teardown(test_create, setup, teardown),
-		cmocka_unit_test_setup_teardown(test_eio, setup, teardown),
-		cmocka_unit_test_setup_teardown(test_enospc, setup, teardown),
-		cmocka_unit_test_setup_teardown(test_full_for_a_while, setup, teardown),
+		cmocka_unit_test_setup_teardown(test_create, make_dir, teardown),
+		cmocka_unit_test_setup_teardown(test_eio, make_dir, teardown),
+		cmocka_unit_test_setup_teardown(test_enospc, make_dir, teardown),
+		cmocka_unit_test_setup_teardown(test_full_for_a_while, make_dir, teardown),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

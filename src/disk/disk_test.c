@@ -20,35 +20,10 @@
 #include "base/file.h"
 #include "base/own.h"
 #include "disk/copy.h"
+#include "disk/test_disk.h"
 
 #define SIZE (3u << 20)
 
-static char dir[64];
-
-static int setup(void **state)
-{
-	(void)state;
-	strcpy(dir, "/dev/shm/bh-disk-test-XXXXXX");
-	return mkdtemp(dir) ? 0 : -1;
-}
-
-static int teardown(void **state)
-{
-	(void)state;
-	return dir_remove(dir, NULL);
-}
-
-static const char *at(const char *name)
-{
-	static char path[4][128];
-	static unsigned n;
-	char *p = path[n++ % 4];
-
-	snprintf(p, sizeof(path[0]), "%s/%s", dir, name);
-	return p;
-}
-
-#define ok(call, e) do { int rc_ = (call); if (rc_ < 0) fail_msg("%s: %d %s", #call, rc_, (e).text); } while (0)
 
 static struct bh_disk *open_disk(const char *path, const struct bh_disk_attr *a)
 {
@@ -435,14 +410,14 @@ static void test_commit_short(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test_setup_teardown(test_raw, setup, teardown),
-		cmocka_unit_test_setup_teardown(test_clones, setup, teardown),
-		cmocka_unit_test_setup_teardown(test_filters, setup, teardown),
-		cmocka_unit_test_setup_teardown(test_compress_room, setup, teardown),
-		cmocka_unit_test_setup_teardown(test_commit_regrown, setup, teardown),
-		cmocka_unit_test_setup_teardown(test_commit_short, setup, teardown),
-		cmocka_unit_test_setup_teardown(test_handed_files, setup, teardown),
-		cmocka_unit_test_setup_teardown(test_refused, setup, teardown),
+		cmocka_unit_test_setup_teardown(test_raw, make_dir, remove_dir),
+		cmocka_unit_test_setup_teardown(test_clones, make_dir, remove_dir),
+		cmocka_unit_test_setup_teardown(test_filters, make_dir, remove_dir),
+		cmocka_unit_test_setup_teardown(test_compress_room, make_dir, remove_dir),
+		cmocka_unit_test_setup_teardown(test_commit_regrown, make_dir, remove_dir),
+		cmocka_unit_test_setup_teardown(test_commit_short, make_dir, remove_dir),
+		cmocka_unit_test_setup_teardown(test_handed_files, make_dir, remove_dir),
+		cmocka_unit_test_setup_teardown(test_refused, make_dir, remove_dir),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -25,6 +25,7 @@
 #include "disk/copy.h"
 #include "disk/descriptor.h"
 #include "disk/queue.h"
+#include "disk/test_disk.h"
 
 #define BLOCK 4096u
 #define SIZE_MAX_ (1u << 20)
@@ -44,13 +45,10 @@ struct node {
 };
 
 static struct node node[NODES];
-static char dir[64];
 static unsigned seed, round_seed, action;
 static unsigned done_count[16], deepest, actions;
 
 #define fail_here(fmt, ...) fail_msg("seed %u, action %u: " fmt, round_seed, action, __VA_ARGS__)
-#define ok(call, e) do { int rc_ = (call); if (rc_ < 0) fail_here("%s: %d %s", #call, rc_, (e).text); } while (0)
-
 static unsigned any(unsigned n) { return (unsigned)rand_r(&seed) % n; }
 
 static const char *path_of(int i)
@@ -453,8 +451,7 @@ static void one_round(unsigned s)
 	struct err e = ERR_INIT;
 
 	round_seed = seed = s;
-	strcpy(dir, "/dev/shm/bh-disk-tree-XXXXXX");
-	assert_non_null(mkdtemp(dir));
+	assert_int_equal(make_dir(NULL), 0);
 	for (unsigned k = 0; k < KEYS; k++) {
 		char path[96], key[16];
 
@@ -479,7 +476,7 @@ static void one_round(unsigned s)
 			free(node[i].bytes);
 			node[i].used = false;
 		}
-	assert_int_equal(dir_remove(dir, NULL), 0);
+	assert_int_equal(remove_dir(NULL), 0);
 }
 
 static unsigned knob(const char *name, unsigned fallback) { return getenv(name) ? (unsigned)atoi(getenv(name)) : fallback; }

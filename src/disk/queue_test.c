@@ -24,12 +24,12 @@
 #include "base/file.h"
 #include "base/own.h"
 #include "disk/points.h"
+#include "disk/test_disk.h"
 
 #define SIZE (1u << 20)
 #define BLOCK 4096u
 #define LATE_US 20000
 
-static char dir[64];
 static pthread_t test_thread;
 static _Atomic bool late;
 
@@ -44,29 +44,9 @@ ssize_t __wrap_write(int fd, const void *buf, size_t n)
 
 static int setup(void **state)
 {
-	(void)state;
 	test_thread = pthread_self();
-	strcpy(dir, "/dev/shm/bh-queue-test-XXXXXX");
-	return mkdtemp(dir) ? 0 : -1;
+	return make_dir(state);
 }
-
-static int teardown(void **state)
-{
-	(void)state;
-	return dir_remove(dir, NULL);
-}
-
-static const char *at(const char *name)
-{
-	static char path[4][128];
-	static unsigned n;
-	char *p = path[n++ % 4];
-
-	snprintf(p, sizeof(path[0]), "%s/%s", dir, name);
-	return p;
-}
-
-#define ok(call, e) do { int rc_ = (call); if (rc_ < 0) fail_msg("%s: %d %s", #call, rc_, (e).text); } while (0)
 
 static struct bh_disk *make(const char *name, const char *filters, bool no_io_uring)
 {
@@ -341,12 +321,12 @@ static void test_many_ask_what_changed(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test_setup_teardown(test_late_wake, setup, teardown),
-		cmocka_unit_test_setup_teardown(test_same_block, setup, teardown),
-		cmocka_unit_test_setup_teardown(test_point_between_requests, setup, teardown),
-		cmocka_unit_test_setup_teardown(test_waiting_thread_serves_its_queue, setup, teardown),
-		cmocka_unit_test_setup_teardown(test_change_serves_own_queues, setup, teardown),
-		cmocka_unit_test_setup_teardown(test_many_ask_what_changed, setup, teardown),
+		cmocka_unit_test_setup_teardown(test_late_wake, setup, remove_dir),
+		cmocka_unit_test_setup_teardown(test_same_block, setup, remove_dir),
+		cmocka_unit_test_setup_teardown(test_point_between_requests, setup, remove_dir),
+		cmocka_unit_test_setup_teardown(test_waiting_thread_serves_its_queue, setup, remove_dir),
+		cmocka_unit_test_setup_teardown(test_change_serves_own_queues, setup, remove_dir),
+		cmocka_unit_test_setup_teardown(test_many_ask_what_changed, setup, remove_dir),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

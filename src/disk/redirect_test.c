@@ -18,36 +18,11 @@
 #include "base/err.h"
 #include "base/file.h"
 #include "base/own.h"
+#include "disk/test_disk.h"
 
 #define BLOCK 4096u
 #define SIZE (256u << 10)
 
-static char dir[64];
-
-#define ok(call, e) do { int rc_ = (call); if (rc_ < 0) fail_msg("%s: %d %s", #call, rc_, (e).text); } while (0)
-
-static int setup(void **state)
-{
-	(void)state;
-	strcpy(dir, "/dev/shm/bh-disk-redirect-XXXXXX");
-	return mkdtemp(dir) ? 0 : -1;
-}
-
-static int teardown(void **state)
-{
-	(void)state;
-	return dir_remove(dir, NULL);
-}
-
-static const char *at(const char *name)
-{
-	static char path[4][128];
-	static unsigned n;
-	char *p = path[n++ % 4];
-
-	snprintf(p, sizeof(path[0]), "%s/%s", dir, name);
-	return p;
-}
 
 static struct bh_disk *make(const char *name, const char *parent, const char *filters)
 {
@@ -193,10 +168,10 @@ static void test_chains(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test_setup_teardown(test_kinds, setup, teardown),
-		cmocka_unit_test_setup_teardown(test_blocks, setup, teardown),
-		cmocka_unit_test_setup_teardown(test_fill, setup, teardown),
-		cmocka_unit_test_setup_teardown(test_chains, setup, teardown),
+		cmocka_unit_test_setup_teardown(test_kinds, make_dir, remove_dir),
+		cmocka_unit_test_setup_teardown(test_blocks, make_dir, remove_dir),
+		cmocka_unit_test_setup_teardown(test_fill, make_dir, remove_dir),
+		cmocka_unit_test_setup_teardown(test_chains, make_dir, remove_dir),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -11,6 +11,7 @@
 #include "base/own.h"
 #include "k8s/selector.h"
 #include "server/api.h"
+#include "server/list_options.h"
 #include "server/page_token.h"
 #include "server/registry.h"
 #include "server/status.h"
@@ -182,9 +183,11 @@ static json_t *parse_query(struct request *r, const struct k8s_kind *k, struct l
 	const char *limit = route_param(&r->route, "limit"), *token = route_param(&r->route, "continue");
 	const char *match = route_param(&r->route, "resourceVersionMatch");
 	uint64_t rv;
-	json_t *s = check_rv(r, &rv);
+	json_t *s = list_options_check(&r->route);
 	char *end;
 
+	if (!s)
+		s = check_rv(r, &rv);
 	if (!s)
 		s = api_selectors(r, k, &q->labels, &q->fields, &q->name);
 	if (s)
@@ -195,17 +198,12 @@ static json_t *parse_query(struct request *r, const struct k8s_kind *k, struct l
 		if (*end || *limit == '-')
 			return status_bad_request("limit: must be a number, not \"%.32s\"", limit);
 	}
-	if (match && *match && strcmp(match, "Exact") && strcmp(match, "NotOlderThan"))
-		return status_bad_request("resourceVersionMatch: must be Exact or NotOlderThan, not \"%.32s\"", match);
 	if (token && *token) {
 		int e = page_token_parse(token, q->prefix, &q->rv, &q->after);
 		return e == -EINVAL ? status_bad_request("continue key is not valid: %.64s", token) : e ? status_errno(e) : NULL;
 	}
-	if (match && !strcmp(match, "Exact")) {
-		if (!rv)
-			return status_bad_request("resourceVersionMatch \"Exact\" is forbidden for resourceVersion \"0\" or without one");
+	if (match && !strcmp(match, "Exact"))
 		q->rv = rv;
-	}
 	return NULL;
 }
 

@@ -12,6 +12,7 @@
 #include "k8s/custom.h"
 #include "k8s/selector.h"
 #include "server/api.h"
+#include "server/list_options.h"
 #include "server/registry.h"
 #include "server/status.h"
 #include "server/watch.h"
@@ -233,17 +234,24 @@ static void watch_free_http(void *cls)
 static json_t *parse_start(const struct request *r, struct watch_opts *o)
 {
 	const char *rv = route_param(&r->route, "resourceVersion"), *timeout = route_param(&r->route, "timeoutSeconds");
-	bool initial_events = route_flag(&r->route, "sendInitialEvents");
+	const char *initial_events = route_param(&r->route, "sendInitialEvents");
+	bool any_rv = !rv || !*rv || !strcmp(rv, "0");
+	json_t *s = watch_options_check(&r->route);
 	unsigned random = 0;
 	char *end;
 
+	if (s)
+		return s;
 	o->bookmarks = route_flag(&r->route, "allowWatchBookmarks");
-	o->initial = initial_events || !rv || !*rv || !strcmp(rv, "0");
-	o->initial_end = initial_events;
-	if (initial_events && !o->bookmarks)
-		return status_new(422, "Invalid", "ListOptions.meta.k8s.io \"\" is invalid: sendInitialEvents: Forbidden: "
-				  "sendInitialEvents requires setting resourceVersionMatch to NotOlderThan and allowWatchBookmarks");
-	if (rv && *rv) {
+	if (initial_events && *initial_events) {
+		o->initial = route_flag(&r->route, "sendInitialEvents");
+		o->initial_end = o->initial && o->bookmarks;
+	} else {
+		o->initial = any_rv;
+	}
+	if (any_rv)
+		o->rv = store_rv(r->srv->store);
+	if (!any_rv) {
 		o->rv = strtoull(rv, &end, 10);
 		if (*end)
 			return status_bad_request("invalid resource version \"%.64s\": must be a number", rv);

@@ -57,7 +57,15 @@ raw() {   # raw TEXT: bytes on a TLS connection of their own; the answer's code 
 	send GET "$PODS?continue=x"; want 400 BadRequest "continue key is not valid"
 	send GET "$PODS?resourceVersion=x"; want 400 BadRequest 'invalid resource version "x"'
 	send GET "$PODS?resourceVersion=99999999"; want 504 Timeout "Too large resource version"
-	send GET "$PODS?resourceVersionMatch=Some"; want 400 BadRequest "resourceVersionMatch"
+	local options='ListOptions.meta.k8s.io "" is invalid'
+	send GET "$PODS?resourceVersion=1&resourceVersionMatch=Some"
+	want 422 Invalid "$options: resourceVersionMatch: Unsupported value: \"Some\": supported values: \"Exact\", \"NotOlderThan\""
+	send GET "$PODS?resourceVersionMatch=Exact"; want 422 Invalid "$options: resourceVersionMatch: Forbidden: resourceVersionMatch is forbidden unless"
+	send GET "$PODS?resourceVersion=0&resourceVersionMatch=Exact"; want 422 Invalid "$options: resourceVersionMatch: Forbidden"
+	send GET "$PODS?resourceVersion=1&resourceVersionMatch=Exact&continue=x"; want 422 Invalid "forbidden when continue is provided"
+	send GET "$PODS?sendInitialEvents=true"; want 422 Invalid "$options: sendInitialEvents: Forbidden: sendInitialEvents is forbidden for list"
+	send GET "$PODS?watch=1&sendInitialEvents=true"; want 422 Invalid "sendInitialEvents requires setting resourceVersionMatch to NotOlderThan"
+	send GET "$PODS?watch=1&resourceVersionMatch=NotOlderThan"; want 422 Invalid "forbidden for watch unless sendInitialEvents is provided"
 	send POST "$PODS?dryRun=Some" '{}'; want 400 BadRequest "dryRun"
 	send POST "$PODS?fieldValidation=Some" '{}'; want 400 BadRequest "fieldValidation"
 	ACCEPT=image/png send GET "$PODS"; want 406 NotAcceptable "only the following media types"

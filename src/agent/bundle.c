@@ -20,6 +20,7 @@
 #include "base/own.h"
 #include "container.h"
 #include "control.h"
+#include "devices.h"
 #include "machine.h"
 #include "oci.h"
 #include "pod.h"
@@ -265,6 +266,8 @@ int bundle_make(struct container *c, const Bulkhead__Agent__CreateContainer *rq,
 		rc = add_pod_files(c, p, rq, e);
 	if (!rc)
 		rc = oci_complete(c->config, &p->plan, e);
+	if (!rc && devices_wanted(c->config))
+		rc = devices_add_all(c->config, "/dev", e);
 	return rc ? rc : write_config(c, e);
 }
 

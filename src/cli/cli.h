@@ -67,6 +67,9 @@ int cluster_choose(const char *root, const struct cluster *wish, struct cluster 
 void cluster_tag(const char *root, char out[8]);                                          // of a new one
 void cluster_forget(const char *root);                                                    // gives ports and range free for others
 
+/* vm_console.c: [NAMESPACE/]POD; until the VM ends if it follows. Exit code. */
+int vm_console(struct cli *c, const char *name, bool follow);
+
 /* hostd_call.c: the operator's door of hostd. on_line: each line of a long job (borrowed), may be NULL. */
 int hostd_call(const char *root, const char *method, const char *path, void (*on_line)(void *user, json_t *line), void *user,
 	       json_t **out, struct err *e);

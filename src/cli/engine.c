@@ -1,57 +1,14 @@
 // SPDX-License-Identifier: Apache-2.0
-// Which engine VMs get on this machine: kvm where a stock kernel boots on it, tried and not guessed, else qemu. The answer
-// is kept in /run until the next boot, because trying takes seconds where KVM does not work.
+// Which engine VMs get on this machine: kvm where it is usable, else qemu.
 #include <stdio.h>
-#include <stdlib.h>
-#include <string.h>
-#include <sys/stat.h>
-#include <unistd.h>
 
-#include "base/file.h"
-#include "base/jpath.h"
-#include "base/own.h"
-#include "base/proc.h"
+#include "base/kvm_probe.h"
 #include "cli.h"
-
-#define ANSWER "/run/bulkhead/engine.json"
-#define PROBE_MS 3000      // for each of the two guests; BULKHEAD_PROBE_MS
-
-static json_t *remembered(void)
-{
-	own_buf struct buf text = BUF_INIT;
-	return file_read(ANSWER, 4096, &text, NULL) ? NULL : json_loadb(text.data, text.len, 0, NULL);
-}
-
-static json_t *try_kvm(void)
-{
-	own_buf struct buf out = BUF_INIT, said = BUF_INIT;
-	struct err e = ERR_INIT;
-	char vmx[4096], kernel[4096];
-	if (access("/dev/kvm", R_OK | W_OK))
-		return json_pack("{s:b, s:s}", "usable", 0, "reason", "there is no /dev/kvm that we may open");
-	snprintf(vmx, sizeof(vmx), "%s/bulkhead-vmx", cli_bin_dir());
-	snprintf(kernel, sizeof(kernel), "%s/../guest/vmlinux", cli_bin_dir());
-	const char *asked = getenv("BULKHEAD_PROBE_MS");
-	int ms = asked ? atoi(asked) : 0;
-	char limit[16];
-	ms = ms > 0 && ms < 600000 ? ms : PROBE_MS;
-	snprintf(limit, sizeof(limit), "%d", ms);
-	struct proc_opts o = {.timeout_ms = 2 * ms + 24000};
-	int rc = proc_run((const char *[]){vmx, "--probe-kvm", kernel, limit, NULL}, &o, &out, &said, &e);
-	json_t *answer = rc >= 0 && out.data ? json_loadb(out.data, out.len, 0, NULL) : NULL;
-	return answer ? answer : json_pack("{s:b, s:s}", "usable", 0, "reason", rc < 0 ? e.text : "the probe gave no answer");
-}
 
 const char *engine_choose(char *reason, size_t len)
 {
-	own_json json_t *answer = remembered();
-	if (!answer) {
-		answer = try_kvm();
-		own_free char *text = answer ? json_dumps(answer, JSON_COMPACT) : NULL;
-		if (text && (!mkdir("/run/bulkhead", 0755) || !access("/run/bulkhead", W_OK)))
-			file_replace(ANSWER, text, strlen(text), 0644, NULL);
-	}
-	bool usable = jpath_bool(answer, "usable", false);
-	snprintf(reason, len, "%s", jpath_str(answer, "reason", "not tried"));
-	return usable ? "kvm" : "qemu";
+	char vmx[4096], kernel[4096];
+	snprintf(vmx, sizeof(vmx), "%s/bulkhead-vmx", cli_bin_dir());
+	snprintf(kernel, sizeof(kernel), "%s/../guest/vmlinux", cli_bin_dir());
+	return kvm_usable(vmx, kernel, reason, len) ? "kvm" : "qemu";
 }

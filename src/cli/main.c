@@ -15,7 +15,7 @@ static const struct cli_command commands[] = {
 	{"token", "token create | ls | rm ID", "tokens with which hosts join", cmd_token},
 	{"down", "down [--drain] [--purge]", "stop it; --drain: pods end in order first; --purge also removes everything it kept", cmd_down},
 	{"doctor", "doctor", "say what this machine offers and what was chosen", cmd_doctor},
-	{"vm", "vm ls", "the pod VMs of this host", cmd_vm},
+	{"vm", "vm ls | console [-f] [NAMESPACE/]POD", "the pod VMs of this host; what a guest's kernel has said", cmd_vm},
 	{"top", "top [-n N] [-i SECONDS] [-s rate|name|total] [--all]", "what all programs count: live, or as a table", cmd_top},
 	{"template", "template ls | build [--vcpus N] [--memory MIB] | rm NAME|all", "guests that pods' VMs are cloned from", cmd_template},
 	{"image", "image ls | pull REF | load PATH [--name REF] | rm REF", "the host's container images", cmd_image},

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// `bulkhead vm ls`: one line per pod VM.
+// `bulkhead vm ls`: one line per pod VM; `bulkhead vm console`.
 #include <stdio.h>
 #include <string.h>
 
@@ -26,8 +26,11 @@ int cmd_vm(struct cli *c)
 	struct err e = ERR_INIT;
 	json_t *out = NULL, *vm;
 	size_t i;
-	if (c->argc != 1 || strcmp(c->argv[0], "ls"))
-		return cli_usage("vm ls [--root DIR] [-o json]");
+	bool follow = cli_flag(c, "-f") || cli_flag(c, "--follow");
+	if (c->argc == 2 && !strcmp(c->argv[0], "console"))
+		return vm_console(c, c->argv[1], follow);
+	if (c->argc != 1 || strcmp(c->argv[0], "ls") || follow)
+		return cli_usage("vm ls [--root DIR] [-o json] | vm console [-f] [NAMESPACE/]POD [--root DIR]");
 	if (hostd_call(c->root, "GET", "/v1/vms", NULL, NULL, &out, &e))
 		return cli_fail(&e);
 	if (c->json) {

@@ -97,6 +97,7 @@ struct pod {
 	bool volumes_written;           // (w) in this VM
 	bool known;                     // (w) this host has run it; if not, its status is not ours to write
 	bool configured;                // (w) agent has the pod's identity and volumes
+	const char *engine;             // (w) of its VM, as pod_engine_choose said at its last start; static
 	unsigned vm_number;             // (w) VM's user id is base + number; 0: none
 	unsigned vm_generation;         // (w) how many VMs this pod has had
 	uint64_t vm_retry_mono_ns, vm_backoff_ns;   // (w)
@@ -233,6 +234,9 @@ void pod_mounts_free(Bulkhead__Agent__CreateContainer *m);
 /* A ConfigMap or Secret of the pod's namespace (kind: "configmaps", "secrets"), from the API; the last one read when the
  * API does not answer. -ENOENT. */
 int pod_object_get(struct pod *p, const char *kind, const char *name, json_t **obj, struct err *e);
+
+/* The same of a RuntimeClass. */
+int pod_runtime_class(struct pod *p, const char *name, json_t **obj, struct err *e);
 
 json_t *pod_remembered(struct pod *p);                         // the object `remembered`, made when first asked for; NULL: no memory
 

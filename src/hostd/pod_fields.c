@@ -14,14 +14,10 @@
 #include "k8s/quantity.h"
 #include "pod.h"
 
-int pod_object_get(struct pod *p, const char *kind, const char *name, json_t **obj, struct err *e)
+/* From the API; the last one read when that does not answer. */
+static int object_get(struct pod *p, const char *path, const char *key, json_t **obj, struct err *e)
 {
-	char path[700];
-	if (!*name || strspn(name, "abcdefghijklmnopqrstuvwxyz0123456789-.") != strlen(name))
-		return err_set(e, EINVAL, "\"%s\" is not a valid name", name);
-	snprintf(path, sizeof(path), "/api/v1/namespaces/%s/%s/%s", p->ns, kind, name);
 	int rc = k8s_client_call(p->host->api, "GET", path, NULL, NULL, 10000, obj, e);
-	const char *key = strstr(path, kind);
 	json_t *memory = pod_remembered(p);
 	if (!rc)
 		json_object_set(memory, key, *obj);
@@ -30,6 +26,29 @@ int pod_object_get(struct pod *p, const char *kind, const char *name, json_t **o
 		return 0;
 	}
 	return rc;
+}
+
+static int name_check(const char *name, struct err *e)
+{
+	if (!*name || strspn(name, "abcdefghijklmnopqrstuvwxyz0123456789-.") != strlen(name))
+		return err_set(e, EINVAL, "\"%s\" is not a valid name", name);
+	return 0;
+}
+
+int pod_object_get(struct pod *p, const char *kind, const char *name, json_t **obj, struct err *e)
+{
+	char path[700];
+	int rc = name_check(name, e);
+	snprintf(path, sizeof(path), "/api/v1/namespaces/%s/%s/%s", p->ns, kind, name);
+	return rc ? rc : object_get(p, path, strstr(path, kind), obj, e);
+}
+
+int pod_runtime_class(struct pod *p, const char *name, json_t **obj, struct err *e)
+{
+	char path[400];
+	int rc = name_check(name, e);
+	snprintf(path, sizeof(path), "/apis/node.k8s.io/v1/runtimeclasses/%s", name);
+	return rc ? rc : object_get(p, path, strstr(path, "runtimeclasses"), obj, e);
 }
 
 json_t *pod_remembered(struct pod *p)

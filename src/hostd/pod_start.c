@@ -17,6 +17,7 @@
 #include "pager_client.h"
 #include "pod.h"
 #include "pods.h"
+#include "pod_engine.h"
 #include "prda/metrics.h"
 #include "scratch.h"
 #include "template_link.h"
@@ -29,7 +30,7 @@ static int network_ensure(struct pod *p, struct err *e)
 {
 	struct netw_port ports[64];
 	struct netw_pod_spec spec = {.uid = p->uid, .ns = p->ns, .name = p->name, .ports = ports};
-	if (!strcmp(p->host->engine, "kvm"))
+	if (!strcmp(p->engine, "kvm"))
 		spec.queues = pod_vcpus(p);   // QEMU's card has one
 	for (size_t i = 0; i < p->containers_count; i++) {
 		size_t k;
@@ -202,7 +203,8 @@ static int start(struct pod *p, const struct vm_config *wish, struct disk_list *
 	struct vm_config c = *wish;
 	bool sampled;
 	template_unlink(c.dir);
-	p->template = p->boot_next || asks_for(p, "boot") ? NULL : template_take(p->host->templates, c.vcpus, c.memory_mib);
+	bool fits = !p->boot_next && !asks_for(p, "boot") && !strcmp(c.engine, p->host->engine);   // templates are the host's engine's
+	p->template = !fits ? NULL : template_take(p->host->templates, c.vcpus, c.memory_mib);
 	if (p->template && !start_waiting(p, &c, vm))
 		return 0;
 	if (p->template && p->host->waiting)
@@ -238,7 +240,9 @@ int pod_vm_start(struct pod *p, struct err *e)
 	char mac[18], name[330];
 	struct disk_list disks = {.count = 0};
 	own_free char *dir = NULL;
-	int rc = pod_claims_resolve(p, e);
+	int rc = pod_engine_choose(p, e);
+	if (!rc)
+		rc = pod_claims_resolve(p, e);
 	if (rc)
 		return rc;
 	if (!p->vm_number)
@@ -269,7 +273,7 @@ int pod_vm_start(struct pod *p, struct err *e)
 	struct vm *vm = NULL;
 	if (!rc) {
 		struct vm_config c = {.dir = dir, .id = p->uid, .name = name, .vmx_path = p->host->vmx_path,
-			.guest_dir = p->host->guest_dir, .engine = p->host->engine, .vcpus = pod_vcpus(p), .memory_mib = pod_memory_mib(p),
+			.guest_dir = p->host->guest_dir, .engine = p->engine, .vcpus = pod_vcpus(p), .memory_mib = pod_memory_mib(p),
 			.disks = disks.disks, .disks_count = disks.count, .tap_fd = p->net.tap_fd, .queue_fd = p->net.queue_fd,
 			.queue_fds = p->net.queue_fds, .vnet_hdr = p->net.vnet_hdr,
 			.mac = mac, .metrics_dir = p->host->metrics_dir, .uid = p->host->vm_uid_base + p->vm_number, .restore_state_fd = -1,

@@ -79,7 +79,10 @@ static json_t *vm_row(const struct pod *p)
 			start = "template+waiting";
 		json_object_set_new(stages, p->stages[i].name, json_real((double)p->stages[i].ns / 1e6));
 	}
-	return json_pack("{s:s, s:s, s:s, s:s, s:s, s:s, s:o}", "namespace", p->ns, "pod", p->name, "uid", p->uid, "engine", p->host->engine,
+	own_free char *console = NULL;
+	if (asprintf(&console, "%s/vm/console.log", p->dir) < 0)
+		console = NULL;
+	return json_pack("{s:s, s:s, s:s, s:s?, s:s, s:s, s:s, s:o}", "namespace", p->ns, "pod", p->name, "uid", p->uid, "console", console, "engine", p->engine ? p->engine : p->host->engine,
 			 "podIP", p->pod_ip, "start", start, "stagesMs", stages);
 }
 

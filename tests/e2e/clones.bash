@@ -46,7 +46,7 @@ clone_says() {   # NAME
 		grep -E "^(Cap|NoNewPrivs|Seccomp:)" /proc/self/status
 		ulimit -a | grep -v "^pending signals\|^max user processes"   # the memory decides
 		env | cut -d= -f1 | sort | xargs
-		cat /sys/class/net/eth0/mtu /sys/class/net/eth0/operstate; ip route | cut -d" " -f1,2,4- | sed "s/[0-9.]*[0-9]/N/g"
+		cat /sys/class/net/eth0/mtu /sys/class/net/eth0/operstate; ip route | cut -d" " -f1,2,4- | sed "s/[0-9.]*[0-9]/N/g; s/ *$//"
 		sed "s/nameserver .*/nameserver/" /etc/resolv.conf
 		ps | wc -l; sleep 0.1; ping -c 1 -W 5 127.0.0.1 | grep -c "1 packets received"'
 }

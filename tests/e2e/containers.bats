@@ -136,11 +136,11 @@ debug_tour() {   # debug_tour KUBECTL
 @test "devices: the usual ones, no disk of the pod; all of them when privileged" {
 	pod devices 'command: [sh, -c, "mknod /disk b 254 0; head -c 9 /disk 2>&1; mknod /null c 1 3; echo x > /null && echo null works;
 		head -c 4 /dev/urandom | wc -c; dd if=/dev/zero of=/disk bs=512 count=1 2>&1 | grep -c permitted"]'
-	pod alldevices 'command: [sh, -c, "mknod /disk b 254 0; head -c 9 /disk | wc -c"], securityContext: {privileged: true}'
+	pod alldevices 'command: [sh, -c, "ls /dev/kmsg /dev/vda; mknod /disk b 254 0; head -c 9 /disk | wc -c"], securityContext: {privileged: true}'
 	wait_for 120 phase_is devices Succeeded
 	[ "$($K logs devices)" = $'head: /disk: Operation not permitted\nnull works\n4\n1' ]
 	wait_for 120 phase_is alldevices Succeeded
-	[ "$($K logs alldevices)" = 9 ]
+	[ "$($K logs alldevices)" = $'/dev/kmsg\n/dev/vda\n9' ]
 	$K delete pod devices alldevices --wait=false
 }
 

@@ -346,6 +346,7 @@ busy() {   # DIR OPERATIONS: waits until its disk has done so many
 		wait_said 1 '^done'
 		cat "$DIR/1/console.log"
 		! grep -q FAILED "$DIR/1/console.log"
+		for _ in $(seq 500); do ! grep -q 'ended: the guest powered off' "$DIR/1/vmx.log" || break; sleep 0.02; done
 		grep -q 'ended: the guest powered off' "$DIR/1/vmx.log"
 		grep -q 'test/plugged' "$DIR/1/vmx.log"
 	done

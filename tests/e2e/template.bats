@@ -179,8 +179,9 @@ has_log() { $K logs "$1" | grep -q "$2"; }
 	hostd_killed
 	wait_for 120 ready
 	! making
-	[ "$(pgrep -fc "qemu-system.*-name template ")" = 0 ]
+	wait_for 10 no_template_runs
 }
+no_template_runs() { [ "$(pgrep -fc "qemu-system.*-name template ")" = 0 ]; }
 making() { [ -e "$(echo "$ROOT"/templates/.new-*/vm/control.sock)" ]; }
 
 @test "SIGKILL of pagerd while one is made: it is made, and clones of it run" {

@@ -25,7 +25,7 @@
 #define ROUND 256             // requests of a queue before the event loop gets its turn
 #define SIGNAL_BATCH 8        // the driver hears of so many completions at once, or of a long one: it works on them while we go on
 #define SIGNAL_LONG (64u << 10)
-#define LOOK_NS 200000        // for a guest's next request, before sleeping
+#define LOOK_NS 50000         // for a guest's next request, before sleeping
 #define HOLD_MS 1000          // the host's disk is full
 #define HOLDS_MAX 300         // tries of a request
 #define HELD_MAX (REQUESTS_MAX / 2)   // the others are for reads, and for discards, which make room

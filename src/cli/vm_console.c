@@ -43,7 +43,7 @@ static ssize_t copy(int fd)
 	return n < 0 ? -errno : all;
 }
 
-/* Until it is removed with its VM. */
+/* Until it is removed with its pod's VM. One that is started again begins the file anew. */
 static int follow(int fd)
 {
 	struct stat st;
@@ -51,9 +51,13 @@ static int follow(int fd)
 		ssize_t n = copy(fd);
 		if (n < 0)
 			return (int)n;
-		if (!n && (fstat(fd, &st) || !st.st_nlink))
+		if (n)
+			continue;
+		if (fstat(fd, &st) || !st.st_nlink)
 			return 0;
-		if (!n)
+		if (st.st_size < lseek(fd, 0, SEEK_CUR))
+			lseek(fd, 0, SEEK_SET);
+		else
 			usleep(LOOK_US);
 	}
 }

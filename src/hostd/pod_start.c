@@ -174,8 +174,16 @@ static int start_waiting(struct pod *p, const struct vm_config *c, struct vm **v
 	struct waiting_clone *w = can_move_in(p, c) ? waiting_take(p->host->waiting, p->template) : NULL;
 	if (!w)
 		return -ENOENT;
+	unsigned number = p->vm_number;
 	int rc = move_in(p, w, c, &e);
 	if (rc) {
+		if (p->vm_number != number) {      // it keeps its own: it may not end at once
+			w->number = p->vm_number;
+			pthread_mutex_lock(&p->lock);
+			p->vm_number = number;
+			pthread_mutex_unlock(&p->lock);
+			pod_state_save(p, NULL);
+		}
 		log_warn("pods", "%s/%s: a clone that waited is not used: %s", p->ns, p->name, e.text);
 	} else {
 		metrics_assign(c->metrics_dir, "vmx", vm_pid(w->vm), c->name);
@@ -185,10 +193,10 @@ static int start_waiting(struct pod *p, const struct vm_config *c, struct vm **v
 		p->agent = take(w->agent);
 		pthread_mutex_unlock(&p->lock);
 	}
-	waiting_end(p->host->waiting, w);
+	bool ended = waiting_end(p->host->waiting, w);
 	if (!rc)
 		return 0;
-	if (asprintf(&scratch, "%s/scratch.bhd", p->dir) >= 0)
+	if (ended && asprintf(&scratch, "%s/scratch.bhd", p->dir) >= 0)
 		scratch_remove(scratch);           // only a VM that is no more has used it
 	pthread_mutex_lock(&p->lock);
 	p->vm_ended = p->agent_ended = false;      // that was not the pod's own

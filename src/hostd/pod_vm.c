@@ -300,7 +300,7 @@ void pod_vm_stop(struct pod *p)
 	pod_template_done(p, p->cancel);
 	if (p->vm) {
 		char name[330];
-		vm_kill(p->vm);
+		p->vm_stuck |= !vm_kill(p->vm);
 		snprintf(name, sizeof(name), "%s/%s", p->ns, p->name);
 		metrics_forget(p->host->metrics_dir, 0, name);   // from its jail, vmx cannot
 	}
@@ -350,7 +350,10 @@ void pod_release(struct pod *p)
 		c->image_held = false;
 	}
 	if (p->vm_number) {
-		pods_number_drop(p->host->pods, p->vm_number);
+		if (!p->vm_stuck)
+			pods_number_drop(p->host->pods, p->vm_number);
+		else
+			log_warn("pods", "VM number %u stays taken: the VM of %s/%s does not end", p->vm_number, p->ns, p->name);
 		pthread_mutex_lock(&p->lock);
 		p->vm_number = 0;
 		pthread_mutex_unlock(&p->lock);

@@ -4,9 +4,12 @@
 #include <stdlib.h>
 
 #include "balloon.h"
+#include "base/clock.h"
 #include "base/log.h"
 #include "pod.h"
 #include "pods_internal.h"
+
+#define ROUND_NS (2 * NS_PER_S)   // guests that do not answer keep nobody from other means
 
 struct asked { struct vm *vm; struct balloon_guest guest; };
 
@@ -40,7 +43,9 @@ static bool ask(struct vm *vm, struct balloon_guest *g, bool pressed)
 	if (vm_status(vm, &st, NULL))
 		return false;
 	g->memory_bytes = (uint64_t)st.memory_mib << 20;
-	g->ballooned_bytes = st.memory_balloon_bytes;
+	g->ballooned_bytes = st.memory_balloon_bytes;      // the guest's word
+	if (g->ballooned_bytes > g->memory_bytes / 4 * 3)
+		g->ballooned_bytes = g->memory_bytes / 4 * 3;
 	g->asked_bytes = vm_balloon_asked(vm);
 	uint64_t next = balloon_next(g, pressed);
 	if ((next != g->asked_bytes || (!next && g->ballooned_bytes)) && vm_balloon(vm, next, &e))
@@ -52,11 +57,16 @@ bool pods_balloon(struct pods *ps, bool pressed)
 {
 	size_t n;
 	bool any = false;
+	static size_t first;                       // of the pressure thread only; the next time others come first
 	struct asked *all = collect(ps, &n);
-	for (size_t i = 0; all && i < n; i++) {
-		any |= ask(all[i].vm, &all[i].guest, pressed);
+	uint64_t end = clock_mono_ns() + ROUND_NS;
+	size_t i = 0;
+	for (; all && i < n && (!i || clock_mono_ns() < end); i++)
+		any |= ask(all[(first + i) % n].vm, &all[(first + i) % n].guest, pressed);
+	any |= i < n;
+	first += i;
+	for (i = 0; all && i < n; i++)
 		vm_put(all[i].vm);
-	}
 	free(all);
 	return any;
 }

@@ -74,7 +74,7 @@ static void on_templates(void *user)
 
 static void nobody_hears(void *user, const Bulkhead__Agent__Event *ev) { (void)user, (void)ev; }
 
-void waiting_end(struct waiting *w, struct waiting_clone *c)
+bool waiting_end(struct waiting *w, struct waiting_clone *c)
 {
 	bool ended = !c->vm || vm_kill(c->vm);
 	agent_client_close(c->agent);
@@ -86,6 +86,7 @@ void waiting_end(struct waiting *w, struct waiting_clone *c)
 	if (ended && *c->dir)
 		dir_remove(c->dir, NULL);
 	free(c);
+	return ended;
 }
 
 // ---- making one; without the lock
@@ -295,6 +296,8 @@ static void remember(struct waiting *w, const struct template *t)
 	for (struct size *s = w->size; s < w->size + SIZES_MAX; s++) {
 		if (s->vcpus == vcpus && s->memory_mib == memory_mib) {
 			s->used_ns = clock_mono_ns();
+			if (s->retry_ns == NEVER)
+				s->retry_ns = 0;           // there is a template: t
 			return;
 		}
 		if (s->used_ns < oldest->used_ns)
@@ -312,7 +315,7 @@ struct waiting_clone *waiting_take(struct waiting *w, const struct template *t)
 	struct waiting_clone **at = &w->list, *c;
 	while (*at && (strcmp((*at)->template, template_name(t)) || !vm_alive((*at)->vm)))
 		at = &(*at)->next;
-	c = *at;
+	c = w->quit ? NULL : *at;
 	if (c)
 		*at = c->next;
 	poke(w);
@@ -401,7 +404,7 @@ int waiting_start(const struct host *h, unsigned count, struct waiting **out, st
 	if (asprintf(&dir, "%s/waiting", h->root) < 0)
 		return err_sys(e, ENOMEM, "clones that wait");
 	end_leftovers(dir);
-	if (!count || !h->templates || strcmp(h->engine, "qemu"))   // a pod in a clone that waited has not been seen on the other engine yet
+	if (!count || !h->templates)
 		return 0;
 	struct waiting *w = calloc(1, sizeof(*w));
 	if (!w)
@@ -434,11 +437,13 @@ void waiting_stop(struct waiting *w)
 	poke(w);
 	pthread_mutex_unlock(&w->lock);
 	pthread_join(w->thread, NULL);
-	for (struct waiting_clone *c = w->list, *next; c; c = next) {
-		next = c->next;
-		waiting_end(w, c);
+	pthread_mutex_lock(&w->lock);
+	struct waiting_clone *left = take(w->list);
+	pthread_mutex_unlock(&w->lock);
+	for (struct waiting_clone *next; left; left = next) {
+		next = left->next;
+		waiting_end(w, left);
 	}
-	w->list = NULL;
 }
 
 void waiting_free(struct waiting *w)

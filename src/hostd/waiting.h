@@ -39,7 +39,7 @@ void waiting_free(struct waiting *w);       // when no pod starts any more
 
 /* For a pod. NULL: none waits of this template; there will be one for the next pod. The caller's, until waiting_end. Any thread. */
 struct waiting_clone *waiting_take(struct waiting *w, const struct template *t);
-void waiting_end(struct waiting *w, struct waiting_clone *c);      // what is left of it: ended and removed
+bool waiting_end(struct waiting *w, struct waiting_clone *c);      // what is left of it: ended and removed; false: it does not end
 /* A pod's VM begins to come up (1), has come up or failed (-1), or has begun its containers (0): a moment to leave it alone. */
 void waiting_starts(struct waiting *w, int change);
 

@@ -242,7 +242,7 @@ int audit_log_open(const char *path, uint64_t max_bytes, unsigned keep, struct a
 		return err_set(e, ENOMEM, "out of memory");
 	*l = (struct audit_log){ .fd = -1, .max_bytes = max_bytes, .keep = keep, .path = strdup(path) };
 	r = l->path ? open_file(l) : -ENOMEM;
-	if (r) {
+	if (r && r != -ENOSPC && r != -EDQUOT) {      // on a full disk it is tried again with the first line
 		free_log(l);
 		return err_sys(e, -r, "audit log %s", path);
 	}

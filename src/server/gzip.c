@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "server/gzip.h"
 
+#include <stdatomic.h>
 #include <stdbool.h>
 #include <stdlib.h>
 #include <string.h>
@@ -12,6 +13,7 @@
 #define WINDOW (15 + 16)      // the largest, in gzip's format
 #define MEMORY 8
 #define PIECE 16384
+#define OPEN_MAX 256          // each takes 270 KB until its reader has it all; those beyond go uncompressed
 
 struct gzip {
 	z_stream z;
@@ -24,9 +26,11 @@ struct gzip {
 	char in[PIECE];
 };
 
+static atomic_uint open_count;
+
 struct gzip *gzip_new(MHD_ContentReaderCallback read, MHD_ContentReaderFreeCallback free_fn, void *user)
 {
-	struct gzip *g = calloc(1, sizeof *g);
+	struct gzip *g = open_count < OPEN_MAX ? calloc(1, sizeof *g) : NULL;
 
 	if (!g)
 		return NULL;
@@ -37,6 +41,7 @@ struct gzip *gzip_new(MHD_ContentReaderCallback read, MHD_ContentReaderFreeCallb
 		free(g);
 		return NULL;
 	}
+	open_count++;
 	return g;
 }
 
@@ -78,6 +83,7 @@ void gzip_free(void *gzip)
 	struct gzip *g = gzip;
 
 	deflateEnd(&g->z);
+	open_count--;
 	g->free_fn(g->user);
 	free(g);
 }

@@ -12,7 +12,7 @@
 
 struct gzip;
 
-/* read, free_fn, user: as MHD's; user becomes the gzip's. NULL: no memory, user is still the caller's. */
+/* read, free_fn, user: as MHD's; user becomes the gzip's. NULL: no memory, or too many are open: user is still the caller's. */
 struct gzip *gzip_new(MHD_ContentReaderCallback read, MHD_ContentReaderFreeCallback free_fn, void *user);
 /* The same of len bytes at data, which stay until free_fn(user). */
 struct gzip *gzip_new_text(const char *data, size_t len, MHD_ContentReaderFreeCallback free_fn, void *user);

@@ -163,7 +163,7 @@ enum watch_result watch_next(struct watch *w, struct watch_event *out)
 
 bool watch_is_starting(const struct watch *w)
 {
-	return w->initial;
+	return w->initial || w->pos < w->start_rv;
 }
 
 bool watch_arm(struct watch *w, void (*suspend)(void *user))
@@ -216,7 +216,8 @@ static int start_position(struct store *st, const struct watch_opts *o, struct w
 	int r;
 
 	if (!o->initial) {
-		if (o->rv > store_rv(st))
+		w->start_rv = store_rv(st);
+		if (o->rv > w->start_rv)
 			return -ERANGE;
 		w->pos = o->rv;
 		r = store_history(st, w->prefix, w->node, o->rv, &e, 1, &seen);   // is it still there?

@@ -32,6 +32,7 @@ struct watch {
 	struct event fetched[WATCH_FETCH_MAX]; // from the history, not delivered yet
 	int fetched_pos, fetched_count;
 	uint64_t fetched_rv;             // history has been looked through up to here
+	uint64_t start_rv;               // what there was at the start, when that is from the history: up to here
 
 	// Under the set's lock.
 	uint64_t pos;                    // everything up to here is delivered or does not concern this watch

@@ -331,7 +331,7 @@ static void serve(struct blk *b, unsigned n)
 			;
 		bh_disk_queue_poll(b->dq);   // hands batched requests over, too, and completes those of any queue
 		flush_all(b);
-		if (got > 0)
+		if (got > 0 || (got == -EAGAIN && b->free))   // there was no room, and is now: nothing else may call for it
 			return virtqueue_again(q);
 	} while (!got && (next_is_there(b, q) || virtqueue_kicks_on(q)));
 }

@@ -144,6 +144,7 @@ int nbd_connection(const struct nbd_export *x, int fd, struct err *e)
 	c->s = (struct nbd_session){ .x = x, .fd = fd };
 	c->out_tail = &c->out;
 	setsockopt(fd, SOL_SOCKET, SO_RCVTIMEO, &limit, sizeof(limit));   // of the handshake; later nothing blocks
+	setsockopt(fd, SOL_SOCKET, SO_SNDTIMEO, &limit, sizeof(limit));
 	rc = nbd_handshake(&c->s);
 	if (rc < 0 && rc != -ENODATA) err_sys(e, -rc, "handshake failed");
 	if (rc == 0) rc = bh_disk_queue_open(x->disk, NBD_INFLIGHT_MAX, &c->q, e);

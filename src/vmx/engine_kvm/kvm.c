@@ -353,7 +353,12 @@ static int kvm_balloon(struct engine *g, uint64_t target_bytes, struct err *e)
 	return 0;
 }
 
-static uint64_t kvm_ballooned(const struct engine *g) { return balloon_actual(g->vm->balloon); }
+// What the guest says, which may be anything.
+static uint64_t kvm_ballooned(const struct engine *g)
+{
+	uint64_t all = (uint64_t)g->vm->config->memory_mib << 20, actual = balloon_actual(g->vm->balloon);
+	return actual < all ? actual : all;
+}
 
 // The guest looks into the slots when its agent has been told to: nothing is said to it from here.
 static int kvm_plug(struct engine *g, unsigned first_disk, struct err *e)

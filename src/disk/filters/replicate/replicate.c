@@ -115,7 +115,10 @@ static int copy(struct replicate *x, struct nbd_client *c, uint64_t first, uint6
 	uint64_t off = first * BLOCK, size = nbd_client_size(c), len = n * BLOCK;
 	int rc;
 
-	if (off + len > iof_size(x->l)) len = iof_size(x->l) - off;
+	uint64_t end = iof_size(x->l);   // it may have shrunk meanwhile
+
+	if (off >= end) return 0;
+	if (len > end - off) len = end - off;
 	rc = iof->rw_below(x->l, IOF_READ, off, buf, len);
 	if (rc < 0 || off >= size) return rc;
 	if (len > size - off) len = size - off;
@@ -297,6 +300,8 @@ static int replicate_resized(struct iof_layer *l, struct err *e)
 		memset(x->dirty + x->blocks / 64 + 1, 0, (blocks / 64 - x->blocks / 64) * 8);
 		x->blocks = blocks;
 	}
+	for (uint64_t b = blocks; b < x->blocks; b++) x->dirty[b / 64] &= ~(1ull << b % 64);   // behind the end of one that shrinks
+	if (p) x->blocks = blocks;
 	pthread_mutex_unlock(&x->lock);
 	return rc < 0 ? err_set(e, ENOMEM, "no memory") : 0;
 }

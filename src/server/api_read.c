@@ -182,7 +182,7 @@ static json_t *parse_query(struct request *r, const struct k8s_kind *k, struct l
 {
 	const char *limit = route_param(&r->route, "limit"), *token = route_param(&r->route, "continue");
 	const char *match = route_param(&r->route, "resourceVersionMatch");
-	uint64_t rv;
+	uint64_t rv = 0;
 	json_t *s = list_options_check(&r->route);
 	char *end;
 

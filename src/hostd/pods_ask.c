@@ -213,9 +213,10 @@ static json_t *pod_list(void *ctx)
 	pthread_mutex_lock(&ps->lock);
 	for (struct pod *p = ps->head; p; p = p->next) {
 		pthread_mutex_lock(&p->lock);
-		json_t *copy = json_copy(p->obj);
-		if (p->reported)
-			json_object_set(copy, "status", p->reported);
+		json_t *copy = json_copy(p->obj), *status = json_copy(json_object_get(p->obj, "status"));
+		if (p->reported && status)
+			json_object_update(status, p->reported);
+		json_object_set_new(copy, "status", status ? status : json_incref(p->reported));
 		json_array_append_new(items, copy);
 		pthread_mutex_unlock(&p->lock);
 	}

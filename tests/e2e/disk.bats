@@ -79,6 +79,12 @@ random() { head -c "$2" /dev/urandom >"$1"; }
 	echo wrong >k3
 	run bulkhead-disk export c.bhd o.raw
 	[ "$status" = 1 ]; [[ "$output" = *"wrong key"* ]]
+	echo four >k4
+	bulkhead-disk import a.raw e.bhd --filter encrypt:key-command="cat $T/k4",iterations=1000
+	bulkhead-disk export e.bhd o.raw; cmp a.raw o.raw
+	rm k4
+	run bulkhead-disk export e.bhd o.raw
+	[ "$status" = 1 ]; [[ "$output" = *"filter 'encrypt'"* ]]
 }
 
 @test "flatten, commit, rebase and resize keep the bytes" {

@@ -7,72 +7,12 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/socket.h>
 #include <unistd.h>
 
 #include <cmocka.h>
-#include <gnutls/crypto.h>
 
+#include "server/test_tls.h"
 #include "server/tls_out.h"
-
-static const unsigned char secret[] = "sixteen bytes...";
-
-static int find_key(gnutls_session_t s, const char *user, gnutls_datum_t *key)
-{
-	(void)s;
-	(void)user;
-	key->data = gnutls_malloc(16);
-	memcpy(key->data, secret, 16);
-	key->size = 16;
-	return 0;
-}
-
-/* A client and a server that have shaken hands (with a shared key: no certificates), over a socket pair. */
-struct pair {
-	int fds[2];
-	gnutls_session_t client, server;
-	gnutls_psk_client_credentials_t client_cred;
-	gnutls_psk_server_credentials_t server_cred;
-};
-
-static void shake_hands(struct pair *p, const char *priority)
-{
-	const gnutls_datum_t key = { (unsigned char *)secret, 16 };
-	int c = GNUTLS_E_AGAIN, s = GNUTLS_E_AGAIN;
-
-	assert_int_equal(socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0, p->fds), 0);
-	assert_int_equal(gnutls_psk_allocate_client_credentials(&p->client_cred), 0);
-	assert_int_equal(gnutls_psk_set_client_credentials(p->client_cred, "u", &key, GNUTLS_PSK_KEY_RAW), 0);
-	assert_int_equal(gnutls_psk_allocate_server_credentials(&p->server_cred), 0);
-	gnutls_psk_set_server_credentials_function(p->server_cred, find_key);
-	assert_int_equal(gnutls_init(&p->client, GNUTLS_CLIENT | GNUTLS_NONBLOCK), 0);
-	assert_int_equal(gnutls_init(&p->server, GNUTLS_SERVER | GNUTLS_NONBLOCK), 0);
-	assert_int_equal(gnutls_priority_set_direct(p->client, priority, NULL), 0);
-	assert_int_equal(gnutls_priority_set_direct(p->server, priority, NULL), 0);
-	gnutls_credentials_set(p->client, GNUTLS_CRD_PSK, p->client_cred);
-	gnutls_credentials_set(p->server, GNUTLS_CRD_PSK, p->server_cred);
-	gnutls_transport_set_int(p->client, p->fds[0]);
-	gnutls_transport_set_int(p->server, p->fds[1]);
-	for (int i = 0; i < 100 && (c || s); i++) {
-		if (c)
-			c = gnutls_handshake(p->client);
-		if (s)
-			s = gnutls_handshake(p->server);
-	}
-	assert_int_equal(c, 0);
-	assert_int_equal(s, 0);
-}
-
-static void part(struct pair *p)
-{
-	gnutls_deinit(p->client);
-	if (p->server)
-		gnutls_deinit(p->server);
-	gnutls_psk_free_client_credentials(p->client_cred);
-	gnutls_psk_free_server_credentials(p->server_cred);
-	close(p->fds[0]);
-	close(p->fds[1]);
-}
 
 static void expect(struct pair *p, const char *text, size_t len)
 {
@@ -124,8 +64,8 @@ static void what_is_sealed_follows_what_the_session_sent(const char *priority)
 static void with_each_cipher(void **state)
 {
 	(void)state;
-	what_is_sealed_follows_what_the_session_sent("NORMAL:-VERS-ALL:+VERS-TLS1.3:+ECDHE-PSK:-CIPHER-ALL:+AES-128-GCM");
-	what_is_sealed_follows_what_the_session_sent("NORMAL:-VERS-ALL:+VERS-TLS1.3:+ECDHE-PSK:-CIPHER-ALL:+CHACHA20-POLY1305");
+	what_is_sealed_follows_what_the_session_sent(TEST_TLS_1_3 ":-CIPHER-ALL:+AES-128-GCM");
+	what_is_sealed_follows_what_the_session_sent(TEST_TLS_1_3 ":-CIPHER-ALL:+CHACHA20-POLY1305");
 }
 
 static void what_was_changed_on_the_way_is_refused(void **state)
@@ -136,7 +76,7 @@ static void what_was_changed_on_the_way_is_refused(void **state)
 	int n;
 
 	(void)state;
-	shake_hands(&p, "NORMAL:-VERS-ALL:+VERS-TLS1.3:+ECDHE-PSK");
+	shake_hands(&p, TEST_TLS_1_3);
 	assert_int_equal(tls_out_take(p.server, &o), 0);
 	memcpy(wire + TLS_OUT_HEAD, "hello", 5);
 	n = tls_out_seal(o, wire, 5);

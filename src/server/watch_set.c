@@ -200,10 +200,16 @@ void watch_set_add(struct watch_set *s, struct watch *w, uint64_t timeout_ns)
 		kick_timer(s);
 }
 
-void watch_set_remove(struct watch_set *s, struct watch *w)
+void watch_forget_hangup(struct watch *w)
 {
 	if (w->hangup_fd >= 0)
-		epoll_ctl(s->epoll_fd, EPOLL_CTL_DEL, w->hangup_fd, NULL);
+		epoll_ctl(store_watches(w->st)->epoll_fd, EPOLL_CTL_DEL, w->hangup_fd, NULL);
+	w->hangup_fd = -1;
+}
+
+void watch_set_remove(struct watch_set *s, struct watch *w)
+{
+	watch_forget_hangup(w);
 	pthread_mutex_lock(&s->lock);
 	if (w->prev)
 		w->prev->next = w->next;

@@ -278,9 +278,12 @@ random() { head -c "$2" /dev/urandom >"$1"; }
 @test "a plug-in works, and bad ones are refused with a sentence" {
 	local src="$BATS_TEST_DIRNAME/../.."
 	make -s -C "$src/examples/filters" INCLUDE="$src/include" clean
-	cp "$src/examples/filters/"{invert.c,Makefile} .
+	cp "$src/examples/filters/"{invert.c,pass.c,Makefile} .
 	make -s INCLUDE="$src/include"
 	export BULKHEAD_FILTER_PATH="$T"
+	bulkhead-disk create p.bhd --size 1M --filter pass --filter pass:name=again
+	serve p p.bhd; qemu-io -f raw -c 'write -P 5 4k 64k' -c 'discard 8k 4k' -c 'flush' -c 'read -P 5 16k 8k' "nbd:unix:$T/p"; stop
+	bulkhead-disk check p.bhd
 	bulkhead-disk create a.bhd --size 1M --filter invert
 	serve s a.bhd; qemu-io -f raw -c 'write -P 0x0f 0 64k' -c 'write -z 64k 64k' -c 'read -P 0x0f 0 64k' "nbd:unix:$T/s"; stop
 	qemu-io -f raw -r -c 'read -P 0xf0 0 64k' -c 'read -P 0xff 64k 64k' a.data

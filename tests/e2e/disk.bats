@@ -194,6 +194,10 @@ random() { head -c "$2" /dev/urandom >"$1"; }
 	run bulkhead-disk check b.bhd; [ "$status" = 3 ]
 	truncate -s 4096 a.data; run bulkhead-disk check a.bhd
 	[ "$status" = 3 ]; [[ "$output" = *"shorter than the disk"* ]]
+	bulkhead-disk create short.bhd --size 1M; truncate -s 4096 short.data
+	run bulkhead-disk map short.bhd; [ "$status" = 1 ]; [[ "$output" = *"'short.data' was cut short: 4096 of 1048576 bytes"* ]]
+	run bulkhead-disk check --repair short.bhd; [[ "$output" = *"is zeroes now"* ]]
+	bulkhead-disk map short.bhd; bulkhead-disk check short.bhd
 	run bulkhead-disk create c.bhd --size 1M --filter encrypt:key-file=/nonexistent --filter nosuch
 	[ "$status" = 1 ]; [ ! -e c.bhd ]; [ ! -e c.data ]
 }

@@ -100,18 +100,25 @@ static int check_layers(struct check *c, struct bh_disk *d, struct err *e)
 	return 0;
 }
 
-static int check_data(struct check *c, const struct bh_disk *d)
+static int check_data(struct check *c, const struct bh_disk *d, bool repair, struct err *e)
 {
 	struct stat st;
 
-	if (fstat(d->data_fd, &st) < 0) return -errno;
-	if (S_ISREG(st.st_mode) && (uint64_t)st.st_size < d->size && !chain_puts_elsewhere(d->desc)) found(c, "data: the file is shorter than the disk");
+	if (fstat(d->data_fd, &st) < 0) return err_sys(e, errno, "cannot look at the data file");
+	if (!S_ISREG(st.st_mode) || (uint64_t)st.st_size >= d->size || chain_puts_elsewhere(d->desc)) return 0;
+	if (!repair)
+		found(c, "data: the file is shorter than the disk (--repair fills it with zeroes)");
+	else if (ftruncate(d->data_fd, (off_t)((d->size + d->block - 1) / d->block * d->block)) < 0 || fsync(d->data_fd) < 0)
+		return err_sys(e, errno, "cannot make the data file longer");
+	else
+		c->fault(c->user, "data: the file was shorter than the disk; what was missing is zeroes now");
 	return 0;
 }
 
 int disk_check(const char *path, bool repair, void (*fault)(void *, const char *), void *user, struct err *e)
 {
-	struct disk_open o = { .read_only = !repair, .at = repair ? NULL : "data" }, whole = { .read_only = !repair };
+	struct disk_open o = { .read_only = !repair, .short_data = true, .at = repair ? NULL : "data" };
+	struct disk_open whole = { .read_only = !repair, .short_data = true };
 	struct check c = { .fault = fault, .user = user };
 	struct bh_disk *d;
 	int rc = disk_open(path, repair ? &whole : &o, &d, e);
@@ -123,7 +130,7 @@ int disk_check(const char *path, bool repair, void (*fault)(void *, const char *
 		d = NULL;
 		if (c.faults == 0) rc = disk_open(path, &whole, &d, e);
 	}
-	if (rc == 0 && d) rc = check_data(&c, d);
+	if (rc == 0 && d) rc = check_data(&c, d, repair, e);
 	if (rc == 0 && d) rc = check_layers(&c, d, e);
 	if (d) disk_close(d, NULL);
 	return rc < 0 ? rc : c.faults;

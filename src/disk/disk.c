@@ -30,6 +30,17 @@ static int raw_size(struct bh_disk *d, struct err *e)
 	return 0;
 }
 
+/* Resizing lengthens the file before the descriptor says so and cuts it afterwards, so that a shorter one has lost something. */
+static int length_check(const struct bh_disk *d, const char *data, struct err *e)
+{
+	struct stat st;
+
+	if (fstat(d->data_fd, &st) < 0) return err_sys(e, errno, "cannot look at '%s'", data);
+	if (!S_ISREG(st.st_mode) || (uint64_t)st.st_size >= d->size || chain_puts_elsewhere(d->desc)) return 0;
+	return err_set(e, EIO, "its data file '%s' was cut short: %llu of %llu bytes; bring it back whole, or let 'disk check --repair' fill it with zeroes",
+		       data, (unsigned long long)st.st_size, (unsigned long long)d->size);
+}
+
 static int data_open(struct bh_disk *d, const struct disk_open *o, struct err *e)
 {
 	own_free char *data = d->desc ? descriptor_file(d->desc, d->desc->data) : strdup(d->path);
@@ -48,7 +59,7 @@ static int data_open(struct bh_disk *d, const struct disk_open *o, struct err *e
 		return err_set(e, EROFS, "it has clones, which a write would change; open it read-only or write to a clone");
 	d->size = d->desc->size;
 	d->block = d->desc->block;
-	return 0;
+	return o->short_data ? 0 : length_check(d, data, e);
 }
 
 static int loop_check(const struct bh_disk *d, const struct bh_disk *child, struct err *e)

@@ -10,6 +10,7 @@ struct disk_open {
 	bool read_only;
 	bool threads_only, keep_descriptor;
 	bool ignore_children;        // open for writing although clones exist (commit)
+	bool short_data;             // although the data file was cut short (check)
 	bool no_parent;              // a clone without its parent: only its own blocks can be read
 	const char *at;
 };

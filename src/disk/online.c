@@ -247,8 +247,8 @@ static int lengthen(struct bh_disk *d, uint64_t bytes, struct err *e)
 
 	if (d->is_block_device || d->read_only) return 0;
 	if (fstat(d->data_fd, &st) < 0) return err_sys(e, errno, "cannot look at the data file");
-	if ((uint64_t)st.st_size < bytes && ftruncate(d->data_fd, (off_t)bytes) < 0) return err_sys(e, errno, "cannot make the data file longer");
-	return 0;
+	if ((uint64_t)st.st_size >= bytes) return 0;
+	return ftruncate(d->data_fd, (off_t)bytes) < 0 || fsync(d->data_fd) < 0 ? err_sys(e, errno, "cannot make the data file longer") : 0;
 }
 
 static int resized(struct bh_disk *d, struct err *e)

@@ -98,7 +98,6 @@ struct pod {
 	bool known;                     // (w) this host has run it; if not, its status is not ours to write
 	bool configured;                // (w) agent has the pod's identity and volumes
 	const char *engine;             // (w) of its VM, as pod_engine_choose said at its last start; static
-	bool vm_stuck;                  // (w) its VM was killed and is still there: the number stays taken
 	unsigned vm_number;             // (w) VM's user id is base + number; 0: none
 	unsigned vm_generation;         // (w) how many VMs this pod has had
 	uint64_t vm_retry_mono_ns, vm_backoff_ns;   // (w)

@@ -20,7 +20,6 @@
 #define BACKOFF_MAX_NS (300 * NS_PER_S)
 #define BACKOFF_RESET_NS (600 * NS_PER_S)   // a container that ran this long starts afresh
 #define CONFIG_RETRY_NS (5 * NS_PER_S)
-#define AGENT_TIMEOUT_MS 60000
 #define EXIT_START_ERROR 128
 
 static int agent_ref_call(struct pod *p, const struct container *c, Bulkhead__Agent__Request__WhatCase what, struct err *e)
@@ -34,7 +33,7 @@ static int agent_ref_call(struct pod *p, const struct container *c, Bulkhead__Ag
 		rq.start_container = &ref;
 	else
 		rq.remove_container = &ref;
-	return agent_request(p->agent, &rq, AGENT_TIMEOUT_MS, NULL, e);
+	return agent_request(p->agent, &rq, AGENT_ANSWER_MS, NULL, e);
 }
 
 static void config_error(struct pod *p, struct container *c, const char *reason, const struct err *e)
@@ -125,7 +124,7 @@ static int create_in_agent(struct pod *p, struct container *c, const json_t *spe
 	if (!rc) {
 		rq.what_case = BULKHEAD__AGENT__REQUEST__WHAT_CREATE_CONTAINER;
 		rq.create_container = &cc;
-		rc = agent_request(p->agent, &rq, AGENT_TIMEOUT_MS, NULL, e);
+		rc = agent_request(p->agent, &rq, AGENT_ANSWER_MS, NULL, e);
 	}
 	pod_mounts_free(&cc);
 	struct err why = *e;

@@ -14,7 +14,6 @@
 #include "base/own.h"
 #include "pod.h"
 
-#define AGENT_TIMEOUT_MS 30000
 
 static char *host_resolv_conf(void)
 {
@@ -174,7 +173,7 @@ int pod_configure(struct pod *p, struct err *e)
 	Bulkhead__Agent__Request rq = BULKHEAD__AGENT__REQUEST__INIT;
 	rq.what_case = BULKHEAD__AGENT__REQUEST__WHAT_CONFIGURE_POD;
 	rq.configure_pod = &cp;
-	rc = agent_request(p->agent, &rq, AGENT_TIMEOUT_MS, NULL, e);
+	rc = agent_request(p->agent, &rq, AGENT_ANSWER_MS, NULL, e);
 	explicit_bzero(entropy, sizeof(entropy));
 	return rc;
 }

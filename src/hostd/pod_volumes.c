@@ -15,7 +15,6 @@
 #include "k8s/quantity.h"
 #include "pod.h"
 
-#define AGENT_TIMEOUT_MS 30000
 #define MODE_DEFAULT 0644
 #define TOKEN_SECONDS_DEFAULT 3600
 
@@ -238,7 +237,7 @@ static int send_files(struct pod *p, const char *name, const struct files *f, st
 	wv.dir_mode = 0755;
 	rq.what_case = BULKHEAD__AGENT__REQUEST__WHAT_WRITE_VOLUME;
 	rq.write_volume = &wv;
-	return agent_request(p->agent, &rq, AGENT_TIMEOUT_MS, NULL, e);
+	return agent_request(p->agent, &rq, AGENT_ANSWER_MS, NULL, e);
 }
 
 int pod_volumes_write(struct pod *p, bool first, struct err *e)

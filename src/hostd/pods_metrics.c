@@ -8,6 +8,7 @@
 #include "base/buf.h"
 #include "base/clock.h"
 #include "base/jpath.h"
+#include "base/own.h"
 #include "pods.h"
 #include "pods_stats.h"
 
@@ -16,6 +17,7 @@
 struct asked {
 	struct pods_running *pods;
 	Bulkhead__Agent__Reply **replies;      // of each; NULL: no answer
+	uint64_t *compressed;                  // bytes of each one's VM
 	size_t count;
 	bool silent;                           // somebody did not answer
 };
@@ -24,13 +26,18 @@ static void ask_all(struct pods *ps, struct asked *a)
 {
 	a->pods = pods_running(ps, &a->count);
 	a->replies = calloc(a->count + 1, sizeof(*a->replies));
-	a->silent = !a->replies;
-	for (size_t i = 0; a->replies && i < a->count; i++) {
+	a->compressed = calloc(a->count + 1, sizeof(*a->compressed));
+	a->silent = !a->replies || !a->compressed;
+	if (a->silent) {
+		pods_running_free(take(a->pods), a->count);
+		a->count = 0;
+	}
+	for (size_t i = 0; i < a->count; i++) {
+		own_json json_t *memory = pods_vm_memory(a->pods[i].vm);
+		a->compressed[i] = (uint64_t)jpath_int(memory, "compressedBytes", 0);
 		a->replies[i] = pods_stats_ask(a->pods[i].vsock_path);
 		a->silent |= !a->replies[i];
 	}
-	if (!a->replies)
-		a->count = 0;
 }
 
 static void asked_free(struct asked *a)
@@ -39,6 +46,7 @@ static void asked_free(struct asked *a)
 		if (a->replies[i])
 			bulkhead__agent__reply__free_unpacked(a->replies[i], NULL);
 	free(a->replies);
+	free(a->compressed);
 	pods_running_free(a->pods, a->count);
 }
 
@@ -79,6 +87,22 @@ static void resource_family(struct buf *b, const struct asked *a, const struct m
 	}
 }
 
+static void swap_families(struct buf *b, const struct asked *a)
+{
+	uint64_t all = 0;
+	family(b, "container_swap_usage_bytes", "gauge", "Current amount of the container swap usage in bytes");
+	for (size_t i = 0; i < a->count; i++) {
+		const Bulkhead__Agent__PodStats *st = a->replies[i] ? a->replies[i]->stats : NULL;
+		all += a->compressed[i];
+		for (size_t k = 0; st && k < st->n_containers; k++)
+			if (st->containers[k]->started_real_ns)
+				buf_printf(b, "container_swap_usage_bytes{container=\"%s\",namespace=\"%s\",pod=\"%s\"} %llu\n", st->containers[k]->name,
+					   a->pods[i].ns, a->pods[i].name, (unsigned long long)pods_stats_swap(st, k, a->compressed[i]));
+	}
+	family(b, "node_swap_usage_bytes", "gauge", "Current swap usage of the node in bytes");
+	buf_printf(b, "node_swap_usage_bytes %llu\n", (unsigned long long)all);
+}
+
 static void start_times(struct buf *b, const struct asked *a)
 {
 	family(b, "container_start_time_seconds", "gauge", "Start time of the container since unix epoch in seconds");
@@ -109,6 +133,7 @@ char *pods_metrics_resource(struct pods *ps)
 		resource_family(&out, &a, &pods[i], true);
 	}
 	start_times(&out, &a);
+	swap_families(&out, &a);
 	pods_stats_node(&cpu, &memory);
 	family(&out, "node_cpu_usage_seconds_total", "counter", "Cumulative cpu time consumed by the node in core-seconds");
 	buf_printf(&out, "node_cpu_usage_seconds_total %.9f\n", (double)cpu / 1e9);

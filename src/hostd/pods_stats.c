@@ -54,15 +54,38 @@ static json_t *memory_json(const char *now, const Bulkhead__Agent__CgroupStats *
 			 "majorPageFaults", s ? (json_int_t)s->major_page_faults : 0);
 }
 
-static json_t *container_json(const char *now, const Bulkhead__Agent__ContainerStats *c, const json_t *about)
+static uint64_t working_set(const Bulkhead__Agent__PodStats *st, size_t container)
+{
+	return st->containers[container]->cgroup ? st->containers[container]->cgroup->memory_working_set_bytes : 0;
+}
+
+uint64_t pods_stats_swap(const Bulkhead__Agent__PodStats *st, size_t container, uint64_t compressed)
+{
+	double all = 0, before = 0;
+	for (size_t i = 0; i < st->n_containers; i++) {
+		all += (double)working_set(st, i);
+		before += i < container ? (double)working_set(st, i) : 0;
+	}
+	if (all == 0)
+		return container ? 0 : compressed;
+	double until = container + 1 == st->n_containers ? all : before + (double)working_set(st, container);
+	return (uint64_t)((double)compressed * (until / all)) - (uint64_t)((double)compressed * (before / all));
+}
+
+static json_t *swap_json(const char *now, uint64_t bytes)
+{
+	return json_pack("{s:s, s:I}", "time", now, "swapUsageBytes", (json_int_t)bytes);
+}
+
+static json_t *container_json(const char *now, const Bulkhead__Agent__ContainerStats *c, uint64_t swap, const json_t *about)
 {
 	char started[CLOCK_TEXT_MAX];
 	json_t *memory = memory_json(now, c->cgroup);
 	json_int_t limit = (json_int_t)jpath_int(about, "memoryLimit", 0), used = (json_int_t)(c->cgroup ? c->cgroup->memory_working_set_bytes : 0);
 	if (limit)
 		json_object_set_new(memory, "availableBytes", json_integer(limit > used ? limit - used : 0));
-	return json_pack("{s:s, s:s, s:o, s:o, s:{s:s, s:I}}", "name", c->name, "startTime", clock_text(c->started_real_ns, 0, started), "cpu",
-			 cpu_json(now, c->cgroup), "memory", memory, "rootfs", "time", now, "usedBytes", (json_int_t)c->writable_used_bytes);
+	return json_pack("{s:s, s:s, s:o, s:o, s:o, s:{s:s, s:I}}", "name", c->name, "startTime", clock_text(c->started_real_ns, 0, started),
+			 "cpu", cpu_json(now, c->cgroup), "memory", memory, "swap", swap_json(now, swap), "rootfs", "time", now, "usedBytes", (json_int_t)c->writable_used_bytes);
 }
 
 static json_t *fs_json(const char *now, uint64_t used, uint64_t capacity, uint64_t available, uint64_t inodes, uint64_t inodes_free)
@@ -91,16 +114,16 @@ static json_t *volumes_json(const char *now, const struct pods_running *r, const
 	return all;
 }
 
-static json_t *pod_json(const struct pods_running *r, const char *now, const Bulkhead__Agent__PodStats *st)
+static json_t *pod_json(const struct pods_running *r, const char *now, const Bulkhead__Agent__PodStats *st, uint64_t compressed)
 {
 	json_t *containers = json_array();
 	for (size_t i = 0; i < st->n_containers; i++)
 		if (st->containers[i]->started_real_ns)
-			json_array_append_new(containers, container_json(now, st->containers[i],
+			json_array_append_new(containers, container_json(now, st->containers[i], pods_stats_swap(st, i, compressed),
 				json_object_get(json_object_get(r->about, "containers"), st->containers[i]->name)));
-	json_t *pod = json_pack("{s:{s:s, s:s, s:s}, s:s, s:o, s:o, s:o, s:o, s:{s:s, s:I, s:I}, s:{s:I}}", "podRef", "name", r->name, "namespace",
+	json_t *pod = json_pack("{s:{s:s, s:s, s:s}, s:s, s:o, s:o, s:o, s:o, s:o, s:{s:s, s:I, s:I}, s:{s:I}}", "podRef", "name", r->name, "namespace",
 		r->ns, "uid", r->uid, "startTime", r->started, "containers", containers, "cpu", cpu_json(now, st->pod), "memory",
-		memory_json(now, st->pod), "volume", volumes_json(now, r, st), "ephemeral-storage", "time", now, "usedBytes",
+		memory_json(now, st->pod), "swap", swap_json(now, compressed), "volume", volumes_json(now, r, st), "ephemeral-storage", "time", now, "usedBytes",
 		(json_int_t)st->scratch_used_bytes, "capacityBytes", (json_int_t)st->scratch_capacity_bytes, "process_stats", "process_count",
 		st->pod ? (json_int_t)st->pod->pids : 0);
 	if (st->n_interfaces) {
@@ -142,7 +165,7 @@ static json_int_t images_bytes(const struct host *h)
 	return sum;
 }
 
-static json_t *node_json(const struct host *h, const char *now)
+static json_t *node_json(const struct host *h, const char *now, uint64_t swap)
 {
 	uint64_t cpu, memory;
 	char booted[CLOCK_TEXT_MAX];
@@ -156,9 +179,9 @@ static json_t *node_json(const struct host *h, const char *now)
 	json_t *images = json_deep_copy(disk);
 	json_object_set_new(images, "usedBytes", json_integer(images_bytes(h)));
 	clock_text(clock_real_ns() - (uint64_t)si.uptime * NS_PER_S, 0, booted);
-	return json_pack("{s:s, s:s, s:{s:s, s:I}, s:{s:s, s:I, s:I, s:I}, s:o, s:{s:o}}", "nodeName", h->node_name, "startTime", booted, "cpu",
+	return json_pack("{s:s, s:s, s:{s:s, s:I}, s:{s:s, s:I, s:I, s:I}, s:o, s:o, s:{s:o}}", "nodeName", h->node_name, "startTime", booted, "cpu",
 			 "time", now, "usageCoreNanoSeconds", (json_int_t)cpu, "memory", "time", now, "workingSetBytes", (json_int_t)memory,
-			 "usageBytes", (json_int_t)memory, "availableBytes", (json_int_t)(total > memory ? total - memory : 0), "fs", disk,
+			 "usageBytes", (json_int_t)memory, "availableBytes", (json_int_t)(total > memory ? total - memory : 0), "swap", swap_json(now, swap), "fs", disk,
 			 "runtime", "imageFs", images);
 }
 
@@ -168,16 +191,20 @@ json_t *pods_stats_summary(struct pods *ps, const struct host *h)
 	size_t count;
 	struct pods_running *all = pods_running(ps, &count);
 	json_t *list = json_array();
+	uint64_t swap = 0;
 	clock_text(clock_real_ns(), 0, now);
 	for (size_t i = 0; i < count; i++) {
 		Bulkhead__Agent__Reply *reply = pods_stats_ask(all[i].vsock_path);
 		if (!reply)
 			continue;   // just ended
-		json_t *pod = pod_json(&all[i], now, reply->stats);
-		json_object_set_new(pod, "bulkheadMemory", pods_vm_memory(all[i].vm));   // of the VM; not in the kubelet's
+		json_t *vm_memory = pods_vm_memory(all[i].vm);
+		uint64_t compressed = (uint64_t)jpath_int(vm_memory, "compressedBytes", 0);
+		json_t *pod = pod_json(&all[i], now, reply->stats, compressed);
+		swap += compressed;
+		json_object_set_new(pod, "bulkheadMemory", vm_memory);   // of the VM; not in the kubelet's
 		json_array_append_new(list, pod);
 		bulkhead__agent__reply__free_unpacked(reply, NULL);
 	}
 	pods_running_free(all, count);
-	return json_pack("{s:o, s:o}", "node", node_json(h, now), "pods", list);
+	return json_pack("{s:o, s:o}", "node", node_json(h, now, swap), "pods", list);
 }

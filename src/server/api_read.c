@@ -41,8 +41,8 @@ static const char *table_include(const struct request *r)
 	return include && *include ? include : "Metadata";
 }
 
-static json_t *table_of(const struct request *r, const struct k8s_kind *k, const json_t *items, uint64_t rv,
-			const char *continue_token, const struct accept *a)
+json_t *api_table(const struct request *r, const struct k8s_kind *k, const json_t *items, uint64_t rv,
+		  const char *continue_token, const struct accept *a)
 {
 	char version[32], api_version[64];
 	json_t *t;
@@ -70,7 +70,7 @@ void api_reply_object(struct request *r, const struct k8s_kind *k, unsigned code
 	j = api_object(k, o);
 	if (a.form == ACCEPT_TABLE) {
 		items = json_pack("[O]", j);
-		reply_json(r, code, table_of(r, k, items, o->rv, NULL, &a));
+		reply_json(r, code, api_table(r, k, items, o->rv, NULL, &a));
 	} else {
 		reply_json(r, code, a.form == ACCEPT_PARTIAL ? api_partial(j, a.version) : json_incref(j));
 	}
@@ -93,7 +93,7 @@ static json_t *check_rv(const struct request *r, uint64_t *rv)
 		return status_bad_request("invalid resource version \"%.64s\": must be a number", text);
 	if (*rv <= now)
 		return NULL;
-	s = status_new(504, "Timeout", "Too large resource version: %llu, current: %llu", (unsigned long long)*rv,
+	s = status_new(504, "Timeout", "Timeout: Too large resource version: %llu, current: %llu", (unsigned long long)*rv,
 		       (unsigned long long)now);
 	json_object_set_new(s, "details", json_pack("{s:i}", "retryAfterSeconds", 1));
 	return status_cause(s, "ResourceVersionTooLarge", "Too large resource version", NULL);
@@ -140,7 +140,8 @@ static json_t *check_fields(const struct k8s_kind *k, const struct k8s_selector 
 
 	for (size_t i = 0; (f = k8s_field_selector_field(fields, i)); i++)
 		if (!k8s_kind_field_selectable(k, f))
-			return status_bad_request("field label not supported: %s", f);
+			return k->custom || k->field_labels ? status_bad_request("field label not supported: %s", f) :
+				status_bad_request("\"%s\" is not a known field selector: only \"metadata.name\", \"metadata.namespace\"", f);
 	return NULL;
 }
 
@@ -154,7 +155,7 @@ json_t *api_selectors(const struct request *r, const struct k8s_kind *k, struct 
 	*labels = *fields = NULL;
 	*name = NULL;
 	if (l && *l && k8s_label_selector_parse(l, labels, &e))
-		return status_bad_request("unable to parse requirement: %s", e.text);
+		return status_bad_request("%s", e.text);
 	if (f && *f) {
 		if (k8s_field_selector_parse(f, fields, &e))
 			s = status_bad_request("%s", e.text);
@@ -194,8 +195,9 @@ static json_t *parse_query(struct request *r, const struct k8s_kind *k, struct l
 		return s;
 	reg_prefix(k, k->namespaced && *r->route.ns ? r->route.ns : NULL, q->prefix);
 	if (limit && *limit) {
-		q->limit = strtoull(limit, &end, 10);
-		if (*end || *limit == '-')
+		long long n = strtoll(limit, &end, 10);
+		q->limit = n > 0 ? n : 0;
+		if (*end)
 			return status_bad_request("limit: must be a number, not \"%.32s\"", limit);
 	}
 	if (token && *token) {
@@ -392,7 +394,7 @@ static void reply_parsed(struct request *r, const struct k8s_kind *k, struct sto
 		}
 	}
 	if (a->form == ACCEPT_TABLE) {
-		json_t *t = table_of(r, k, items, l->rv, token, a);
+		json_t *t = api_table(r, k, items, l->rv, token, a);
 		if (token && l->remaining)
 			jpath_set(t, "metadata.remainingItemCount", json_integer(l->remaining));
 		reply_json(r, 200, t);

@@ -122,6 +122,7 @@ token_of() { echo '{}' | $K create --raw "/api/v1/namespaces/default/serviceacco
 	for path in /pods /runningpods/ /stats/summary /metrics /metrics/resource /metrics/cadvisor /healthz /containerLogs/default/on-1/main; do
 		[ "$(asked -o /dev/null -w '%{http_code}' "$at$path")" = 200 ] || { echo "$path: 200"; return 1; }
 	done
+	[[ $(asked "$at/metrics") == *bulkhead_pod_start_stage_ns_bucket*stage=*container* ]]
 	asked "$at/metrics/resource" > "$BATS_TEST_TMPDIR/resource"
 	asked "$at/metrics/cadvisor" > "$BATS_TEST_TMPDIR/cadvisor"
 	local f

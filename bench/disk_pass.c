@@ -247,7 +247,7 @@ static void measure(unsigned rounds)
 	static struct chain chains[CHAINS];
 	double *whole[2];
 	struct session s;
-	clockid_t server;
+	clockid_t server = CLOCK_MONOTONIC;
 	pthread_t thread;
 	int fd[2];
 

@@ -23,6 +23,8 @@ int agent_client_open(const char *vsock_path, uint32_t deadline_ms, const volati
 int agent_client_become(struct agent_client *c, agent_event_fn *on_event, void *user);
 void agent_client_close(struct agent_client *c);   // waits for the reader thread; NULL allowed
 
+/* For what a pod cannot go on without: on a machine that has much to do, a guest may get its turn late. */
+#define AGENT_ANSWER_MS 60000
 /* Send rq (id is filled in) and wait for its reply. reply: may be NULL; else freed by the caller with
  * bulkhead__agent__reply__free_unpacked(reply, NULL). Any thread, many at once. Returns 0, -ETIMEDOUT, -EPIPE (VM gone)
  * or the agent's own -error_code with its sentence in e. */

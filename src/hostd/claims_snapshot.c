@@ -18,7 +18,6 @@
 #include "vm.h"
 #include "volume_store.h"
 
-#define AGENT_TIMEOUT_MS 30000
 #define CONNECT_TIMEOUT_MS 5000
 #define FREEZE_MS 60000
 
@@ -33,7 +32,7 @@ static int freeze(struct agent_client *agent, const char *serial, bool frozen, s
 	f.timeout_ms = FREEZE_MS;
 	rq.what_case = BULKHEAD__AGENT__REQUEST__WHAT_FREEZE_DISK;
 	rq.freeze_disk = &f;
-	return agent_request(agent, &rq, AGENT_TIMEOUT_MS, NULL, e);
+	return agent_request(agent, &rq, AGENT_ANSWER_MS, NULL, e);
 }
 
 static int take_frozen(struct claims *c, struct vm *vm, const char *serial, const char *id, const char *volume, struct err *e)

@@ -17,7 +17,6 @@
 #include "pod.h"
 #include "pod_containers.h"
 
-#define AGENT_TIMEOUT_MS 60000
 #define EXIT_KILLED 137
 
 const char *container_id(const struct container *c, char out[24])
@@ -134,7 +133,7 @@ void container_set_running(struct pod *p, struct container *c, uint64_t started_
 	c->ready = c->started && c->probe_ready;
 	c->probe_failed = false;
 	c->kill_mono_ns = 0;
-	c->stop_sent = c->backoff_told = false;
+	c->stop_hook_ran = c->stop_sent = c->backoff_told = false;
 	pthread_mutex_unlock(&p->lock);
 }
 
@@ -178,7 +177,7 @@ void pod_containers_sync(struct pod *p)
 	bool changed = false;
 	rq.what_case = BULKHEAD__AGENT__REQUEST__WHAT_LIST_CONTAINERS;
 	rq.list_containers = &nothing;
-	if (agent_request(p->agent, &rq, AGENT_TIMEOUT_MS, &reply, &e)) {
+	if (agent_request(p->agent, &rq, AGENT_ANSWER_MS, &reply, &e)) {
 		log_warn("pods", "%s/%s: agent: %s", p->ns, p->name, e.text);
 		pod_wake_at(p, clock_mono_ns() + NS_PER_S);
 		return;

@@ -14,7 +14,6 @@
 #include "k8s/quantity.h"
 #include "pod.h"
 
-#define AGENT_TIMEOUT_MS 30000
 #define GUEST_MIB 96                 // of the VM's memory, for its kernel and agent
 #define MIB (1 << 20)
 
@@ -84,7 +83,7 @@ static int update(struct pod *p, const struct container *c, const json_t *spec, 
 	ur.linux_resources = text;
 	rq.what_case = BULKHEAD__AGENT__REQUEST__WHAT_UPDATE_RESOURCES;
 	rq.update_resources = &ur;
-	return agent_request(p->agent, &rq, AGENT_TIMEOUT_MS, NULL, e);
+	return agent_request(p->agent, &rq, AGENT_ANSWER_MS, NULL, e);
 }
 
 /* Does the container want to be started anew for what changes? */

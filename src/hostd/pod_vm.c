@@ -28,7 +28,7 @@
 
 #define VM_BACKOFF_FIRST_NS (2 * NS_PER_S)
 #define VM_BACKOFF_MAX_NS (120 * NS_PER_S)
-#define AGENT_BOOT_MS 60000
+#define AGENT_BOOT_MS 120000
 #define AGENT_ADOPT_MS 10000
 
 /* --- bringing it up --- */

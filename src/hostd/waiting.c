@@ -30,7 +30,6 @@
 #define USED_NS (600 * NS_PER_S)           // a template that no pod has asked for since is not "used lately"
 #define FAILED_NS (60 * NS_PER_S)          // after one that did not come up
 #define PRESSED_NS (60 * NS_PER_S)         // after the host was short of memory
-#define ANSWER_MS 20000
 #define SHARES 50                          // as a pod of class BestEffort
 #define SIZES_MAX 8
 
@@ -129,7 +128,7 @@ static int bring_up(struct waiting *w, struct waiting_clone *c, struct template 
 	if (!rc)
 		rc = clone_start(t, &v, on_end, w, &c->sampled, &c->vm, e);
 	if (!rc)
-		rc = agent_client_open(vm_vsock_path(c->vm), ANSWER_MS, &w->quit, nobody_hears, NULL, &c->agent, NULL, e);
+		rc = agent_client_open(vm_vsock_path(c->vm), AGENT_ANSWER_MS, &w->quit, nobody_hears, NULL, &c->agent, NULL, e);
 	if (rc && c->vm && !vm_alive(c->vm)) {
 		char words[256];
 		vm_last_words(vm_dir, words, sizeof(words));
@@ -404,7 +403,7 @@ int waiting_start(const struct host *h, unsigned count, struct waiting **out, st
 	if (asprintf(&dir, "%s/waiting", h->root) < 0)
 		return err_sys(e, ENOMEM, "clones that wait");
 	end_leftovers(dir);
-	if (!count || !h->templates || strcmp(h->engine, "qemu"))   // on the other engine none has come about yet in a whole cluster
+	if (!count || !h->templates)
 		return 0;
 	struct waiting *w = calloc(1, sizeof(*w));
 	if (!w)

@@ -12,6 +12,8 @@
 #include "fieldset.h"
 #include "kind.h"
 
+#define SET_DEPTH_MAX 128
+
 json_t *k8s_managed_entry_set(const json_t *entry)
 {
 	return json_object_get(entry, "fieldsV1");
@@ -69,6 +71,48 @@ void k8s_managed_strip(json_t *set)
 		json_object_del(set, "f:metadata");
 }
 
+/* Clients may write managedFields (kubectl does, when it takes over what client-side apply made): they are read like any other
+ * bytes of theirs. */
+static bool set_valid(const json_t *set, int depth)
+{
+	const char *key;
+	json_t *below;
+	if (!json_is_object(set) || depth > SET_DEPTH_MAX)
+		return false;
+	json_object_foreach((json_t *)set, key, below) {
+		if (!strcmp(key, ".") && json_object_size(below) == 0)
+			continue;
+		if (!key[0] || !strchr("fkvi", key[0]) || key[1] != ':' || !set_valid(below, depth + 1))
+			return false;
+	}
+	return true;
+}
+
+static bool entries_valid(const json_t *entries)
+{
+	size_t i;
+	json_t *entry;
+	json_array_foreach((json_t *)entries, i, entry) {
+		const char *operation = jpath_str(entry, "operation", "");
+		if ((strcmp(operation, "Apply") && strcmp(operation, "Update")) || strcmp(jpath_str(entry, "fieldsType", ""), "FieldsV1") ||
+		    !*jpath_str(entry, "apiVersion", "") || !set_valid(k8s_managed_entry_set(entry), 0))
+			return false;
+	}
+	return json_is_array(entries);
+}
+
+/* Who owned what before this change: as the client says, if what it says is whole; "[{}]" is nobody. New reference. */
+static json_t *entries_before(const json_t *old, const json_t *obj, const char *subresource)
+{
+	json_t *said = subresource ? NULL : jpath_get(obj, "metadata.managedFields"), *had = jpath_get(old, "metadata.managedFields");
+	json_t *first = json_array_get(said, 0);
+	if (json_array_size(said) == 1 && json_is_object(first) && json_object_size(first) == 0)
+		return json_array();
+	if (json_array_size(said) && entries_valid(said))
+		return json_deep_copy(said);
+	return had ? json_deep_copy(had) : json_array();
+}
+
 static json_t *without_managed_fields(const json_t *obj)
 {
 	json_t *copy = json_copy((json_t *)obj), *meta = json_object_get(obj, "metadata");
@@ -86,8 +130,7 @@ int k8s_managed_fields_update(const struct k8s_kind *k, const json_t *old, json_
 	struct k8s_node_type root = k8s_node_root(k->schema);
 	own_json json_t *before = old ? without_managed_fields(old) : json_object(), *after = without_managed_fields(obj);
 	own_json json_t *changed = before && after ? k8s_fieldset_changed(&root, before, after, e) : NULL;
-	json_t *old_entries = jpath_get(old, "metadata.managedFields");
-	own_json json_t *entries = old_entries ? json_deep_copy(old_entries) : json_array();
+	own_json json_t *entries = entries_before(old, obj, subresource);
 	size_t i;
 	json_t *entry;
 	char version[256];

@@ -4,6 +4,7 @@
 #define BH_K8S_PATCH_H
 
 #include <jansson.h>
+#include <stdbool.h>
 
 #include "base/err.h"
 
@@ -15,9 +16,13 @@ int k8s_patch_json(const json_t *doc, const json_t *patch, json_t **out, struct 
 int k8s_patch_merge(const json_t *doc, const json_t *patch, json_t **out, struct err *e);    // RFC 7386
 /* Strategic merge: merge keys from the kind's schema; $patch, $deleteFromPrimitiveList, $setElementOrder, $retainKeys. */
 int k8s_patch_strategic(const struct k8s_kind *k, const json_t *doc, const json_t *patch, json_t **out, struct err *e);
-/* Server-side apply: live may be NULL (create). Conflicts: -EEXIST and *conflicts = array of
- * {"manager":..., "field":...} (new reference). force takes the fields over. */
-int k8s_patch_apply(const struct k8s_kind *k, const json_t *live, const json_t *applied, const char *manager, int force,
+struct k8s_apply {
+	const char *manager, *subresource;   // subresource NULL: of the object itself
+	bool force;                          // take over fields of others
+};
+/* Server-side apply: live may be NULL (create). Conflicts: -EEXIST and *conflicts = array of {"field":..., "message":
+ * "conflict with ..."} (new reference), those of one manager one behind the other. */
+int k8s_patch_apply(const struct k8s_kind *k, const json_t *live, const json_t *applied, const struct k8s_apply *how,
 		    json_t **out, json_t **conflicts, struct err *e);
 
 #endif

@@ -11,6 +11,7 @@
 #include "base/own.h"
 #include "fieldset.h"
 #include "kind.h"
+#include "last_applied.h"
 #include "managed_fields.h"
 #include "patch.h"
 
@@ -133,23 +134,24 @@ static json_t *prune(const struct k8s_node_type *type, const json_t *value, cons
 struct conflict_list {
 	json_t *all;           // borrowed
 	const json_t *entry;
-	struct buf text;       // "\n- .spec.x" lines of this manager
-	size_t count;
 };
 
 static void add_conflict(void *user, const char *path)
 {
 	struct conflict_list *c = user;
-	const char *manager = jpath_str(c->entry, "manager", ""), *version = jpath_str(c->entry, "apiVersion", "");
-	json_t *conflict = json_pack("{s:s,s:s,s:o}", "manager", manager, "field", path, "message",
-				     json_sprintf("conflict with \"%s\" using %s", manager, version));
-	json_array_append_new(c->all, conflict);
-	buf_printf(&c->text, "\n- %s", path);
-	c->count++;
+	const char *subresource = jpath_str(c->entry, "subresource", "");
+	bool update = !strcmp(jpath_str(c->entry, "operation", ""), "Update");
+	own_buf struct buf text = BUF_INIT;
+	buf_printf(&text, "conflict with \"%s\"", jpath_str(c->entry, "manager", ""));
+	if (*subresource)
+		buf_printf(&text, " with subresource \"%s\"", subresource);
+	if (update)
+		buf_printf(&text, " using %s", jpath_str(c->entry, "apiVersion", ""));
+	json_array_append_new(c->all, json_pack("{s:s,s:s}", "field", path, "message", text.data ? text.data : ""));
 }
 
 /* Members of "changed" that other managers own. Taken from them when force, else collected. */
-static int find_conflicts(json_t *entries, const json_t *own_entry, const json_t *changed, int force, json_t *conflicts, struct buf *text)
+static int find_conflicts(json_t *entries, const json_t *own_entry, const json_t *changed, int force, json_t *conflicts)
 {
 	size_t i;
 	json_t *entry;
@@ -159,19 +161,29 @@ static int find_conflicts(json_t *entries, const json_t *own_entry, const json_t
 		own_json json_t *both = k8s_fieldset_intersect(changed, k8s_managed_entry_set(entry));
 		if (!both)
 			return -ENOMEM;
-		if (force) {
+		struct conflict_list list = {.all = conflicts, .entry = entry};
+		if (force)
 			k8s_fieldset_remove(k8s_managed_entry_set(entry), both);
-			continue;
-		}
-		struct conflict_list list = {.all = conflicts, .entry = entry, .text = BUF_INIT};
-		k8s_fieldset_each(both, add_conflict, &list);
-		if (list.count)
-			buf_printf(text, "%sconflict%s with \"%s\" using %s:%s%s", text->len ? "\n" : "", list.count > 1 ? "s" : "",
-				   jpath_str(entry, "manager", ""), jpath_str(entry, "apiVersion", ""), list.count > 1 ? "" : " ",
-				   list.text.data ? list.text.data + (list.count > 1 ? 0 : 3) : "");
-		buf_fini(&list.text);
+		else
+			k8s_fieldset_each(both, add_conflict, &list);
 	}
 	return 0;
+}
+
+/* The same, but what client-side apply stated before is no conflict. */
+static int settle_conflicts(const struct k8s_kind *k, const json_t *live, const struct k8s_apply *how, json_t *entries,
+			    const json_t *own_entry, const json_t *wanted, json_t *conflicts)
+{
+	if (how->force)
+		return find_conflicts(entries, own_entry, wanted, true, conflicts);
+	own_json json_t *mine = live && !strcmp(how->manager, K8S_LAST_APPLIED_MANAGER) ? k8s_last_applied_set(k, live) : NULL;
+	own_json json_t *rest = json_deep_copy(wanted);
+	if (!rest)
+		return -ENOMEM;
+	if (mine)
+		k8s_fieldset_remove(rest, mine);
+	int rc = find_conflicts(entries, own_entry, rest, false, conflicts);
+	return rc || json_array_size(conflicts) || !mine ? rc : find_conflicts(entries, own_entry, wanted, true, conflicts);
 }
 
 /* ---- apply ---- */
@@ -227,21 +239,22 @@ static bool same_fields(const json_t *a, const json_t *b)
 	return json_equal(x, y);
 }
 
-static int put_managers(const struct k8s_kind *k, json_t *object, json_t *entries, const char *manager, const json_t *set, struct err *e)
+static int put_managers(const struct k8s_kind *k, json_t *object, json_t *entries, const struct k8s_apply *how, const json_t *set,
+			struct err *e)
 {
 	char version[256];
 	snprintf(version, sizeof(version), "%s%s%s", k->group, *k->group ? "/" : "", k->version);
-	if (k8s_managed_entry_put(entries, manager, "Apply", version, NULL, set))
+	if (k8s_managed_entry_put(entries, how->manager, "Apply", version, how->subresource, set))
 		return no_memory(e);
 	k8s_managed_drop_empty(entries);
 	return jpath_set(object, "metadata.managedFields", json_incref(entries)) ? no_memory(e) : 0;
 }
 
-int k8s_patch_apply(const struct k8s_kind *k, const json_t *live, const json_t *applied, const char *manager, int force,
+int k8s_patch_apply(const struct k8s_kind *k, const json_t *live, const json_t *applied, const struct k8s_apply *how,
 		    json_t **out, json_t **conflicts, struct err *e)
 {
 	struct k8s_node_type root = k8s_node_root(k->schema);
-	int rc = check_applied(k, applied, manager, e);
+	int rc = check_applied(k, applied, how->manager, e);
 	if (rc)
 		return rc;
 	own_json json_t *entries = live_entries(&root, jpath_str(applied, "apiVersion", ""), live, e), *merged = NULL;
@@ -251,32 +264,30 @@ int k8s_patch_apply(const struct k8s_kind *k, const json_t *live, const json_t *
 	k8s_managed_strip(set);
 	if (!json_object_get(stated, "f:metadata"))
 		json_object_set_new(stated, "f:metadata", json_object());   // identity is never pruned
-	json_t *entry = k8s_managed_entry(entries, manager, "Apply", NULL, NULL);
+	json_t *entry = k8s_managed_entry(entries, how->manager, "Apply", NULL, how->subresource);
 	rc = merge(&root, live, applied, &merged, e);
 	if (rc)
 		return rc;
 	own_json json_t *empty = json_object(), *changed = k8s_fieldset_changed(&root, live ? live : empty, merged, e);
 	own_json json_t *wanted = changed ? k8s_fieldset_intersect(set, changed) : NULL, *found = json_array();
-	own_buf struct buf text = BUF_INIT;
-	if (!wanted || find_conflicts(entries, entry, wanted, force, found, &text))
+	if (!wanted || settle_conflicts(k, live, how, entries, entry, wanted, found))
 		return no_memory(e);
 	if (json_array_size(found)) {
-		size_t n = json_array_size(found);
 		*conflicts = take(found);
-		return err_set(e, EEXIST, "Apply failed with %zu conflict%s: %s", n, n > 1 ? "s" : "", text.data ? text.data : "");
+		return err_set(e, EEXIST, "Apply failed: fields belong to others");
 	}
 	own_json json_t *others = union_of_others(entries, entry), *pruned = NULL;
 	if (!others)
 		return no_memory(e);
 	pruned = entry ? prune(&root, merged, k8s_managed_entry_set(entry), stated, others) : json_incref(merged);
 	own_json json_t *result = pruned ? json_deep_copy(pruned) : NULL;
-	if (!result)
+	if (!result || (!strcmp(how->manager, K8S_LAST_APPLIED_MANAGER) && k8s_last_applied_follow(result, applied)))
 		return no_memory(e);
 	if (live && entry && json_equal(k8s_managed_entry_set(entry), set) && same_fields(live, result)) {
 		*out = json_deep_copy(live);   // nothing changes, not even a time
 		return *out ? 0 : no_memory(e);
 	}
-	rc = put_managers(k, result, entries, manager, set, e);
+	rc = put_managers(k, result, entries, how, set, e);
 	if (!rc)
 		*out = take(result);
 	return rc;

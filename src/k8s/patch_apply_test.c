@@ -9,6 +9,7 @@
 
 #include <cmocka.h>
 
+#include "base/buf.h"
 #include "golden.h"
 #include "managed_fields.h"
 #include "patch.h"
@@ -20,7 +21,8 @@ static json_t *apply(json_t *live, const char *manager, int force, const char *t
 {
 	json_t *applied = golden_parse(text), *out = NULL, *conflicts = NULL;
 	struct err e = ERR_INIT;
-	if (k8s_patch_apply(golden_kind("Pod"), live, applied, manager, force, &out, &conflicts, &e))
+	struct k8s_apply how = {.manager = manager, .force = force};
+	if (k8s_patch_apply(golden_kind("Pod"), live, applied, &how, &out, &conflicts, &e))
 		fail_msg("%s: %s", text, e.text);
 	assert_null(conflicts);
 	json_t *shown = json_deep_copy(out), *w = golden_parse(want);
@@ -36,13 +38,18 @@ static json_t *apply(json_t *live, const char *manager, int force, const char *t
 	return out;
 }
 
-static void conflict(const json_t *live, const char *manager, const char *text, const char *message)
+/* want: "message: field" of each, a line each. */
+static void conflict(const json_t *live, const char *manager, const char *text, const char *want)
 {
-	json_t *applied = golden_parse(text), *out = NULL, *conflicts = NULL;
+	json_t *applied = golden_parse(text), *out = NULL, *conflicts = NULL, *c;
+	struct k8s_apply how = {.manager = manager};
+	own_buf struct buf found = BUF_INIT;
 	struct err e = ERR_INIT;
-	assert_int_equal(k8s_patch_apply(golden_kind("Pod"), live, applied, manager, 0, &out, &conflicts, &e), -EEXIST);
-	assert_string_equal(e.text, message);
-	assert_true(json_array_size(conflicts) > 0);
+	size_t i;
+	assert_int_equal(k8s_patch_apply(golden_kind("Pod"), live, applied, &how, &out, &conflicts, &e), -EEXIST);
+	json_array_foreach(conflicts, i, c)
+		buf_printf(&found, "%s%s: %s", i ? "\n" : "", jpath_str(c, "message", ""), jpath_str(c, "field", ""));
+	assert_string_equal(found.data ? found.data : "", want);
 	assert_null(out);
 	json_decref(conflicts);
 	json_decref(applied);
@@ -96,14 +103,14 @@ static void test_conflicts(void **state)
 	json_t *obj = apply(NULL, "a", 0, "{" HEAD ",'labels':{'l':'1'}},'spec':{'containers':[{'name':'c','image':'i'}],'nodeName':'n'}}",
 			    "{" HEAD ",'labels':{'l':'1'}},'spec':{'containers':[{'name':'c','image':'i'}],'nodeName':'n'}}");
 	conflict(obj, "b", "{" HEAD "},'spec':{'containers':[{'name':'c','image':'j'}]}}",
-		 "Apply failed with 1 conflict: conflict with \"a\" using v1: .spec.containers[name=\"c\"].image");
+		 "conflict with \"a\": .spec.containers[name=\"c\"].image");
 	conflict(obj, "b", "{" HEAD ",'labels':{'l':'2'}},'spec':{'nodeName':'m'}}",
-		 "Apply failed with 2 conflicts: conflicts with \"a\" using v1:\n- .metadata.labels.l\n- .spec.nodeName");
+		 "conflict with \"a\": .metadata.labels.l\nconflict with \"a\": .spec.nodeName");
 	obj = apply(obj, "b", 1, "{" HEAD ",'labels':{'l':'2'}}}",
 		    "{" HEAD ",'labels':{'l':'2'}},'spec':{'containers':[{'name':'c','image':'i'}],'nodeName':'n'}}");
 	expect_fields(obj, "b", "Apply", "{'f:metadata':{'f:labels':{'f:l':{}}}}");
 	conflict(obj, "a", "{" HEAD ",'labels':{'l':'1'}},'spec':{'containers':[{'name':'c','image':'i'}],'nodeName':'n'}}",
-		 "Apply failed with 1 conflict: conflict with \"b\" using v1: .metadata.labels.l");
+		 "conflict with \"b\": .metadata.labels.l");
 	/* Removed by its owner. */
 	obj = apply(obj, "b", 0, "{" HEAD "}}", "{" HEAD "},'spec':{'containers':[{'name':'c','image':'i'}],'nodeName':'n'}}");
 	expect_fields(obj, "b", "Apply", NULL);
@@ -123,16 +130,79 @@ static void test_updates(void **state)
 	expect_fields(edited, "a", "Apply", NULL);
 	expect_fields(edited, "kubectl-edit", "Update", "{'f:metadata':{'f:labels':{'f:l':{}}}}");
 	conflict(edited, "a", "{" HEAD ",'labels':{'l':'1'}}}",
-		 "Apply failed with 1 conflict: conflict with \"kubectl-edit\" using v1: .metadata.labels.l");
+		 "conflict with \"kubectl-edit\" using v1: .metadata.labels.l");
 	json_decref(edited);
 	json_decref(obj);
 	/* Never applied before. */
 	json_t *plain = golden_parse("{" HEAD ",'labels':{'l':'1'}},'spec':{'nodeName':'n'}}");
 	conflict(plain, "a", "{" HEAD ",'labels':{'l':'2'}}}",
-		 "Apply failed with 1 conflict: conflict with \"before-first-apply\" using v1: .metadata.labels.l");
+		 "conflict with \"before-first-apply\" using v1: .metadata.labels.l");
 	plain = apply(plain, "a", 0, "{" HEAD ",'labels':{'l':'1','k':'1'}}}", "{" HEAD ",'labels':{'l':'1','k':'1'}},'spec':{'nodeName':'n'}}");
 	plain = apply(plain, "a", 0, "{" HEAD ",'labels':{}}}", "{" HEAD ",'labels':{'l':'1'}},'spec':{'nodeName':'n'}}");
 	json_decref(plain);
+}
+
+#define LAST "'kubectl.kubernetes.io/last-applied-configuration':"
+
+/* What client-side apply stated and nobody changed since is kubectl's to change, nobody else's. */
+static void test_after_client_side_apply(void **state)
+{
+	(void)state;
+	json_t *live = golden_parse("{" HEAD ",'labels':{'l':'1','m':'9'},'annotations':{" LAST "'{\\\"apiVersion\\\":\\\"v1\\\",\\\"kind\\\":"
+				    "\\\"Pod\\\",\\\"metadata\\\":{\\\"name\\\":\\\"x\\\",\\\"labels\\\":{\\\"l\\\":\\\"1\\\",\\\"m\\\":\\\"1\\\"}}}'}}}");
+	conflict(live, "a", "{" HEAD ",'labels':{'l':'2'}}}", "conflict with \"before-first-apply\" using v1: .metadata.labels.l");
+	conflict(live, "kubectl", "{" HEAD ",'labels':{'l':'2','m':'2'}}}",
+		 "conflict with \"before-first-apply\" using v1: .metadata.labels.m");
+	json_t *obj = apply(live, "kubectl", 0, "{" HEAD ",'labels':{'l':'2'}}}",
+			    "{" HEAD ",'labels':{'l':'2','m':'9'},'annotations':{" LAST "'{\\\"apiVersion\\\":\\\"v1\\\",\\\"kind\\\":"
+			    "\\\"Pod\\\",\\\"metadata\\\":{\\\"name\\\":\\\"x\\\",\\\"labels\\\":{\\\"l\\\":\\\"2\\\"}}}\\n'}}}");
+	expect_fields(obj, "kubectl", "Apply", "{'f:metadata':{'f:labels':{'f:l':{}}}}");
+	json_decref(obj);
+}
+
+/* An apply of a subresource is an owner of its own. */
+static void test_subresource(void **state)
+{
+	(void)state;
+	json_t *obj = apply(NULL, "a", 0, "{" HEAD ",'labels':{'l':'1'}}}", "{" HEAD ",'labels':{'l':'1'}}}");
+	json_t *applied = golden_parse("{" HEAD "},'status':{'phase':'Running'}}"), *out = NULL, *conflicts = NULL;
+	struct k8s_apply how = {.manager = "a", .subresource = "status"};
+	struct err e = ERR_INIT;
+	assert_int_equal(k8s_patch_apply(golden_kind("Pod"), obj, applied, &how, &out, &conflicts, &e), 0);
+	expect_fields(out, "a", "Apply", "{'f:metadata':{'f:labels':{'f:l':{}}}}");
+	conflict(out, "b", "{" HEAD "},'status':{'phase':'Failed'}}", "conflict with \"a\" with subresource \"status\": .status.phase");
+	json_decref(applied);
+	json_decref(out);
+	json_decref(obj);
+}
+
+/* A client may hand fields from one owner to another; what is not whole counts as not said. */
+static void test_said_by_client(void **state)
+{
+	(void)state;
+	static const char *const wrong[] = {"[{'manager':'z','operation':'Update','apiVersion':'v1','fieldsType':'FieldsV1','fieldsV1':{'f':{}}}]",
+		"[{'manager':'z','operation':'Jump','apiVersion':'v1','fieldsType':'FieldsV1','fieldsV1':{}}]", "[{'manager':'z'}]",
+		"[{'manager':'z','operation':'Update','apiVersion':'v1','fieldsType':'FieldsV1','fieldsV1':{'f:a':5}}]", "[5]", "5"};
+	const struct k8s_kind *k = golden_kind("Pod");
+	struct err e = ERR_INIT;
+	json_t *obj = apply(NULL, "a", 0, "{" HEAD ",'labels':{'l':'1'}}}", "{" HEAD ",'labels':{'l':'1'}}}");
+	for (size_t i = 0; i < sizeof(wrong) / sizeof(*wrong); i++) {
+		json_t *said = json_deep_copy(obj);
+		jpath_set(said, "metadata.managedFields", golden_parse(wrong[i]));
+		assert_int_equal(k8s_managed_fields_update(k, obj, said, "kubectl-patch", NULL, &e), 0);
+		expect_fields(said, "a", "Apply", "{'f:metadata':{'f:labels':{'f:l':{}}}}");
+		json_decref(said);
+	}
+	json_t *moved = json_deep_copy(obj);
+	json_object_set_new(json_array_get(jpath_get(moved, "metadata.managedFields"), 0), "manager", json_string("b"));
+	assert_int_equal(k8s_managed_fields_update(k, obj, moved, "kubectl-patch", NULL, &e), 0);
+	expect_fields(moved, "a", "Apply", NULL);
+	expect_fields(moved, "b", "Apply", "{'f:metadata':{'f:labels':{'f:l':{}}}}");
+	jpath_set(moved, "metadata.managedFields", golden_parse("[{}]"));
+	assert_int_equal(k8s_managed_fields_update(k, obj, moved, "kubectl-patch", NULL, &e), 0);
+	assert_null(jpath_get(moved, "metadata.managedFields"));
+	json_decref(moved);
+	json_decref(obj);
 }
 
 static void test_refused(void **state)
@@ -148,7 +218,8 @@ static void test_refused(void **state)
 	for (size_t i = 0; i < sizeof(cases) / sizeof(*cases); i++) {
 		json_t *applied = golden_parse(cases[i][0]), *out = NULL, *conflicts = NULL;
 		struct err e = ERR_INIT;
-		assert_int_equal(k8s_patch_apply(golden_kind("Pod"), NULL, applied, "a", 0, &out, &conflicts, &e), -EINVAL);
+		struct k8s_apply how = {.manager = "a"};
+		assert_int_equal(k8s_patch_apply(golden_kind("Pod"), NULL, applied, &how, &out, &conflicts, &e), -EINVAL);
 		assert_string_equal(e.text, cases[i][1]);
 		json_decref(applied);
 	}
@@ -157,6 +228,7 @@ static void test_refused(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {cmocka_unit_test(test_apply), cmocka_unit_test(test_conflicts), cmocka_unit_test(test_updates),
+		cmocka_unit_test(test_after_client_side_apply), cmocka_unit_test(test_subresource), cmocka_unit_test(test_said_by_client),
 		cmocka_unit_test(test_refused)};
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }

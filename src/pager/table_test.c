@@ -134,7 +134,7 @@ static void with_the_last_range(void **state)
 	pager_free(p);
 }
 
-struct fault_thread { struct pager_vm *vm; _Atomic bool *stop; uint64_t loaded; unsigned seed; };
+struct fault_thread { struct pager_vm *vm; _Atomic bool *stop; _Atomic uint64_t loaded; unsigned seed; };
 
 static void *fault(void *arg)
 {

@@ -12,6 +12,7 @@
 #include "server/api_write.h"
 #include "server/registry.h"
 #include "server/status.h"
+#include "server/write_options.h"
 
 #define IN_FLIGHT_MAX 128
 
@@ -20,6 +21,7 @@ struct collection {
 	struct store_list list;
 	size_t next;                          // first object not begun
 	json_t *options;
+	bool dry_run;
 	json_t *failure;                      // first Status that is not "not found"
 	struct reg_write writes[IN_FLIGHT_MAX];
 	char *names[IN_FLIGHT_MAX];           // "ns/name", cut in two
@@ -62,7 +64,8 @@ static bool begin_one(struct request *r, struct collection *c, int i)
 	}
 	c->next++;
 	c->writes[i] = (struct reg_write){ .srv = r->srv, .who = r->who, .kind = c->kind, .action = REG_DELETE, .ns = c->names[i],
-					   .name = c->names[i] + n.ns_len + 1, .subresource = "", .delete_options = c->options };
+					   .name = c->names[i] + n.ns_len + 1, .subresource = "", .delete_options = c->options,
+					   .dry_run = c->dry_run };
 	c->busy[i] = true;
 	return true;
 }
@@ -155,6 +158,7 @@ void api_delete_collection(struct request *r, const struct k8s_kind *k)
 	r->state = c;
 	r->free_state = collection_free;
 	s = api_delete_options(r, &c->options);
+	c->dry_run = options_dry_run(&r->route, c->options);
 	if (!s)
 		s = collect(r, c);
 	if (s)

@@ -93,7 +93,7 @@ static json_t *check_rv(const struct request *r, uint64_t *rv)
 		return status_bad_request("invalid resource version \"%.64s\": must be a number", text);
 	if (*rv <= now)
 		return NULL;
-	s = status_new(504, "Timeout", "Too large resource version: %llu, current: %llu", (unsigned long long)*rv,
+	s = status_new(504, "Timeout", "Timeout: Too large resource version: %llu, current: %llu", (unsigned long long)*rv,
 		       (unsigned long long)now);
 	json_object_set_new(s, "details", json_pack("{s:i}", "retryAfterSeconds", 1));
 	return status_cause(s, "ResourceVersionTooLarge", "Too large resource version", NULL);
@@ -140,7 +140,8 @@ static json_t *check_fields(const struct k8s_kind *k, const struct k8s_selector 
 
 	for (size_t i = 0; (f = k8s_field_selector_field(fields, i)); i++)
 		if (!k8s_kind_field_selectable(k, f))
-			return status_bad_request("field label not supported: %s", f);
+			return k->custom || k->field_labels ? status_bad_request("field label not supported: %s", f) :
+				status_bad_request("\"%s\" is not a known field selector: only \"metadata.name\", \"metadata.namespace\"", f);
 	return NULL;
 }
 
@@ -154,7 +155,7 @@ json_t *api_selectors(const struct request *r, const struct k8s_kind *k, struct 
 	*labels = *fields = NULL;
 	*name = NULL;
 	if (l && *l && k8s_label_selector_parse(l, labels, &e))
-		return status_bad_request("unable to parse requirement: %s", e.text);
+		return status_bad_request("%s", e.text);
 	if (f && *f) {
 		if (k8s_field_selector_parse(f, fields, &e))
 			s = status_bad_request("%s", e.text);
@@ -194,8 +195,9 @@ static json_t *parse_query(struct request *r, const struct k8s_kind *k, struct l
 		return s;
 	reg_prefix(k, k->namespaced && *r->route.ns ? r->route.ns : NULL, q->prefix);
 	if (limit && *limit) {
-		q->limit = strtoull(limit, &end, 10);
-		if (*end || *limit == '-')
+		long long n = strtoll(limit, &end, 10);
+		q->limit = n > 0 ? n : 0;
+		if (*end)
 			return status_bad_request("limit: must be a number, not \"%.32s\"", limit);
 	}
 	if (token && *token) {

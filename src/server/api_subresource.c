@@ -16,6 +16,7 @@
 #include "server/scale.h"
 #include "server/service_token.h"
 #include "server/status.h"
+#include "server/write_options.h"
 
 /* --- pods/binding --- */
 
@@ -49,10 +50,17 @@ static void bind_pod(struct request *r, const struct k8s_kind *k)
 static void evict_pod(struct request *r, const struct k8s_kind *k)
 {
 	struct api_write *w = api_write_new(r, k, REG_DELETE);
+	json_t *options, *s;
 
 	if (!w || !api_write_body(r, w))
 		return;
-	w->reg.delete_options = json_object_get(w->body, "deleteOptions");
+	options = json_object_get(w->body, "deleteOptions");
+	s = json_is_object(options) ? delete_options_check(options) : NULL;
+	if (s) {
+		reply_status(r, s);
+		return;
+	}
+	w->reg.delete_options = options;
 	w->reply = reply_created;
 	api_write_run(r, w);
 }

@@ -350,7 +350,7 @@ static void reply_open_error(struct request *r, int e)
 	if (e == -EKEYEXPIRED)
 		reply_status(r, too_old());
 	else if (e == -ERANGE)
-		reply_status(r, status_new(504, "Timeout", "Too large resource version"));
+		reply_status(r, status_new(504, "Timeout", "Timeout: Too large resource version"));
 	else
 		reply_status(r, status_errno(e));
 }

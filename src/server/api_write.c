@@ -12,6 +12,7 @@
 #include "server/api_write.h"
 #include "server/registry.h"
 #include "server/status.h"
+#include "server/write_options.h"
 
 /* --- the request while its change is under way --- */
 
@@ -69,18 +70,6 @@ static void write_step(struct request *r)
 	add_warnings(r, w->reg.unknown);
 }
 
-static json_t *parse_dry_run(const struct request *r, const json_t *options, bool *dry_run)
-{
-	const char *value = route_param(&r->route, "dryRun");
-
-	if (!value)
-		value = json_string_value(json_array_get(json_object_get(options, "dryRun"), 0));
-	*dry_run = value && !strcmp(value, "All");
-	if (value && !*dry_run)
-		return status_bad_request("dryRun: Unsupported value: \"%.32s\": supported values: \"All\"", value);
-	return NULL;
-}
-
 /* fieldManager, or the client's program name where objects have owners already. */
 static void set_manager(struct request *r, struct api_write *w)
 {
@@ -125,31 +114,28 @@ bool api_write_body(struct request *r, struct api_write *w)
 	return !s;
 }
 
-static json_t *parse_field_validation(const struct request *r, struct reg_write *reg)
+static enum reg_fields field_validation(const struct request *r)
 {
 	const char *mode = route_param(&r->route, "fieldValidation");
 
 	if (!mode || !*mode || !strcmp(mode, "Warn"))
-		reg->fields = REG_FIELDS_WARN;
-	else if (!strcmp(mode, "Strict"))
-		reg->fields = REG_FIELDS_STRICT;
-	else if (strcmp(mode, "Ignore"))
-		return status_bad_request("fieldValidation: Unsupported value: \"%.32s\": supported values: \"Ignore\", \"Strict\", "
-					  "\"Warn\"", mode);
-	return NULL;
+		return REG_FIELDS_WARN;
+	return strcmp(mode, "Strict") ? REG_FIELDS_IGNORE : REG_FIELDS_STRICT;
 }
-
 void api_write_run(struct request *r, struct api_write *w)
 {
-	json_t *s = parse_dry_run(r, NULL, &w->reg.dry_run);
+	const char *verb = r->route.verb;
+	bool patch = !strcmp(verb, "patch");
+	json_t *s = write_options_check(&r->route, patch ? "PatchOptions" : !strcmp(verb, "create") ? "CreateOptions" : "UpdateOptions",
+					patch && w->patch == PATCH_APPLY);
 
-	if (!s)
-		s = parse_field_validation(r, &w->reg);
-
-	if (s)
+	if (s) {
 		reply_status(r, s);
-	else
-		write_step(r);
+		return;
+	}
+	w->reg.dry_run = options_dry_run(&r->route, w->reg.delete_options);
+	w->reg.fields = field_validation(r);
+	write_step(r);
 }
 
 void api_write_reply_object(struct request *r, struct api_write *w)
@@ -208,19 +194,26 @@ static json_t *patch_error(struct reg_write *reg, int r, const struct err *e)
 	return status_errno(r);
 }
 
-static json_t *conflict_error(struct reg_write *reg, const json_t *conflicts)
+static json_t *conflict_error(const json_t *conflicts)
 {
 	size_t n = json_array_size(conflicts), i;
+	own_buf struct buf text = BUF_INIT;
+	const char *last = "";
 	json_t *s, *c;
 
-	s = status_about(409, "Conflict", reg->kind, reg->name, "Apply failed with %zu conflict%s: conflict%s with \"%s\": %s", n,
-			 n == 1 ? "" : "s", n == 1 ? "" : "s", jpath_str(json_array_get(conflicts, 0), "manager", ""),
-			 jpath_str(json_array_get(conflicts, 0), "field", ""));
 	json_array_foreach((json_t *)conflicts, i, c) {
-		char text[512];
-		snprintf(text, sizeof text, "conflict with \"%s\"", jpath_str(c, "manager", ""));
-		status_cause(s, "FieldManagerConflict", text, jpath_str(c, "field", ""));
+		const char *message = jpath_str(c, "message", ""), *field = jpath_str(c, "field", "");
+		if (n == 1)
+			buf_printf(&text, "%s: %s", message, field);
+		else if (strcmp(message, last))   // "conflict with" of several is "conflicts with"
+			buf_printf(&text, "%sconflicts%s:\n- %s", i ? "\n" : "", message + strlen("conflict"), field);
+		else
+			buf_printf(&text, "\n- %s", field);
+		last = message;
 	}
+	s = status_new(409, "Conflict", "Apply failed with %zu conflict%s: %s", n, n == 1 ? "" : "s", text.data ? text.data : "");
+	json_array_foreach((json_t *)conflicts, i, c)
+		status_cause(s, "FieldManagerConflict", jpath_str(c, "message", ""), jpath_str(c, "field", ""));
 	return s;
 }
 
@@ -233,6 +226,8 @@ static json_t *unsupported_patch(void)
 
 json_t *api_write_patched(struct api_write *w, const struct k8s_kind *k, const json_t *cur, json_t **next)
 {
+	const char *subresource = w->reg.subresource;
+	struct k8s_apply how = { .manager = w->reg.manager, .subresource = *subresource ? subresource : NULL, .force = w->force };
 	own_json json_t *conflicts = NULL;
 	struct err e = ERR_INIT;
 	int r = -ENOTSUP;
@@ -248,9 +243,9 @@ json_t *api_write_patched(struct api_write *w, const struct k8s_kind *k, const j
 		r = k8s_patch_strategic(k, cur, w->body, next, &e);
 		break;
 	case PATCH_APPLY:
-		r = k8s_patch_apply(k, cur, w->body, w->reg.manager, w->force, next, &conflicts, &e);
+		r = k8s_patch_apply(k, cur, w->body, &how, next, &conflicts, &e);
 		if (r == -EEXIST)
-			return conflict_error(&w->reg, conflicts);
+			return conflict_error(conflicts);
 		break;
 	}
 	if (!r && !json_is_object(*next)) {
@@ -286,24 +281,13 @@ static json_t *parse_patch_type(const struct request *r, struct api_write *w)
 	return unsupported_patch();
 }
 
-static json_t *parse_apply(const struct request *r, struct api_write *w)
-{
-	const char *manager = route_param(&r->route, "fieldManager");
-
-	w->force = route_flag(&r->route, "force");
-	w->reg.records_owners = w->patch == PATCH_APPLY;
-	if (w->patch == PATCH_APPLY && (!manager || !*manager))
-		return status_new(422, "Invalid", "PatchOptions.meta.k8s.io \"\" is invalid: fieldManager: Required value: is required for "
-				  "apply patch");
-	return NULL;
-}
 
 bool api_write_patch_body(struct request *r, struct api_write *w)
 {
 	json_t *s = parse_patch_type(r, w);
 
-	if (!s)
-		s = parse_apply(r, w);
+	w->force = route_flag(&r->route, "force");
+	w->reg.records_owners = w->patch == PATCH_APPLY;
 	if (!s)
 		s = body_parse(request_header(r, "Content-Type"), r->body.data, r->body.len, &w->body);
 	if (s)
@@ -329,7 +313,8 @@ void api_patch(struct request *r, const struct k8s_kind *k)
 json_t *api_delete_options(struct request *r, json_t **options)
 {
 	const char *grace = route_param(&r->route, "gracePeriodSeconds"), *policy = route_param(&r->route, "propagationPolicy");
-	json_t *j = NULL, *s;
+	own_json json_t *j = NULL;
+	json_t *s;
 	char *end;
 
 	if (r->body.len) {
@@ -339,21 +324,21 @@ json_t *api_delete_options(struct request *r, json_t **options)
 	}
 	if (!j)
 		j = json_object();
-	if (!json_is_object(j)) {
-		json_decref(j);
+	if (!json_is_object(j))
 		return status_bad_request("the body of the request must be DeleteOptions");
-	}
 	if (grace && !json_object_get(j, "gracePeriodSeconds")) {
 		json_object_set_new(j, "gracePeriodSeconds", json_integer(strtoll(grace, &end, 10)));
-		if (*end || !*grace) {
-			json_decref(j);
+		if (*end || !*grace)
 			return status_bad_request("gracePeriodSeconds: must be a number, not \"%.32s\"", grace);
-		}
 	}
 	if (policy && !json_object_get(j, "propagationPolicy"))
 		json_object_set_new(j, "propagationPolicy", json_string(policy));
-	*options = j;
-	return NULL;
+	s = delete_options_check(j);
+	if (!s && route_param(&r->route, "dryRun"))
+		s = write_options_check(&r->route, "DeleteOptions", false);
+	if (!s)
+		*options = take(j);
+	return s;
 }
 
 /* Pods and whatever still waits for something are answered with the object, the rest with a Status. */
@@ -378,13 +363,12 @@ void api_delete(struct request *r, const struct k8s_kind *k)
 	if (!w)
 		return;
 	s = api_delete_options(r, &w->body);
-	if (!s)
-		s = parse_dry_run(r, w->body, &w->reg.dry_run);
 	if (s) {
 		reply_status(r, s);
 		return;
 	}
 	w->reg.delete_options = w->body;
+	w->reg.dry_run = options_dry_run(&r->route, w->body);
 	w->reply = reply_deleted;
 	write_step(r);
 }

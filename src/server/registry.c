@@ -95,7 +95,7 @@ static json_t *record_owner(struct reg_write *w, json_t *next, const json_t *cur
 	struct err e = ERR_INIT;
 	int r;
 
-	if (w->records_owners || (!w->manager && !jpath_get(cur, "metadata.managedFields")))
+	if (w->records_owners || (!w->manager && !jpath_get(cur, "metadata.managedFields") && !jpath_get(next, "metadata.managedFields")))
 		return NULL;
 	r = k8s_managed_fields_update(w->kind, cur, next, manager ? manager : "bulkhead-server", *w->subresource ? w->subresource : NULL, &e);
 	return !r ? NULL : r == -EINVAL ? status_bad_request("%s", e.text) : status_errno(r);
@@ -274,16 +274,19 @@ static json_t *check_preconditions(const struct reg_write *w, const json_t *cur)
 	const char *uid = jpath_str(w->delete_options, "preconditions.uid", ""), *have_uid = jpath_str(cur, "metadata.uid", "");
 	const char *rv = jpath_str(w->delete_options, "preconditions.resourceVersion", "");
 	const char *have_rv = jpath_str(cur, "metadata.resourceVersion", "");
-	char why[256];
+	struct k8s_kind named = *w->kind;
+	char why[320];
 
+	named.plural = named.kind;   // it says "on ConfigMap", unlike other conflicts
 	if (*uid && strcmp(uid, have_uid)) {
-		snprintf(why, sizeof why, "Precondition failed: UID in precondition: %.64s, UID in object meta: %.64s", uid, have_uid);
-		return status_conflict(w->kind, w->name, why);
+		snprintf(why, sizeof why, "the UID in the precondition (%.64s) does not match the UID in record (%.64s). The object might "
+			 "have been deleted and then recreated", uid, have_uid);
+		return status_conflict(&named, w->name, why);
 	}
 	if (*rv && strcmp(rv, have_rv)) {
-		snprintf(why, sizeof why, "Precondition failed: ResourceVersion in precondition: %.32s, ResourceVersion in object "
-			 "meta: %.32s", rv, have_rv);
-		return status_conflict(w->kind, w->name, why);
+		snprintf(why, sizeof why, "the ResourceVersion in the precondition (%.32s) does not match the ResourceVersion in record "
+			 "(%.32s). The object might have been modified", rv, have_rv);
+		return status_conflict(&named, w->name, why);
 	}
 	return NULL;
 }

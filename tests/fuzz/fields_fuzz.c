@@ -39,7 +39,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 		live = pod("a", first, second);
 		next = pod("b", second, first);
 		k8s_managed_fields_update(k, live, next, "three", NULL, &e);
-		k8s_patch_apply(k, live, next, "one", data[0] & 1, &out, &conflicts, &e);
+		k8s_patch_apply(k, live, next, &(struct k8s_apply){.manager = "one", .force = data[0] & 1}, &out, &conflicts, &e);
 		both = json_deep_copy(first);
 		k8s_fieldset_each(first, ignore, &n);
 		k8s_fieldset_add(both, second);

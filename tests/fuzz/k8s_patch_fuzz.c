@@ -14,10 +14,12 @@ static int apply_twice(const struct k8s_kind *k, const json_t *doc, const json_t
 {
 	json_t *conflicts = NULL, *second = NULL;
 	struct err e = ERR_INIT;
-	int rc = k8s_patch_apply(k, doc, patch, "fuzz", 1, out, &conflicts, &e);
+	struct k8s_apply how = {.manager = "kubectl", .force = true};
+	int rc = k8s_patch_apply(k, doc, patch, &how, out, &conflicts, &e);
 	json_decref(conflicts);
 	conflicts = NULL;
-	if (rc == 0 && k8s_patch_apply(k, *out, patch, "fuzz", 0, &second, &conflicts, &e) == 0 && !json_equal(*out, second))
+	how.force = false;
+	if (rc == 0 && k8s_patch_apply(k, *out, patch, &how, &second, &conflicts, &e) == 0 && !json_equal(*out, second))
 		abort();   // applying the same again changes nothing
 	json_decref(second);
 	json_decref(conflicts);

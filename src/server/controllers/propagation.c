@@ -66,11 +66,6 @@ json_t *propagation_apply(json_t *obj, const json_t *options)
 	const json_t *orphan = json_object_get(options, "orphanDependents");
 	bool given = *policy || json_is_boolean(orphan);
 
-	if (*policy && json_is_boolean(orphan))
-		return status_bad_request("orphanDependents and deletionPropagation cannot be both set");
-	if (*policy && strcmp(policy, "Background") && strcmp(policy, "Foreground") && strcmp(policy, "Orphan"))
-		return status_bad_request("propagationPolicy: Unsupported value: \"%.32s\": supported values: \"Background\", "
-					  "\"Foreground\", \"Orphan\"", policy);
 	if (json_is_boolean(orphan))
 		policy = json_is_true(orphan) ? "Orphan" : "Background";
 	if (!given && (meta_is_deleting(obj) || finalizer_has(obj, FINALIZER_FOREGROUND) || finalizer_has(obj, FINALIZER_ORPHAN)))

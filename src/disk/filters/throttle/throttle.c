@@ -125,9 +125,14 @@ static void throttle_request(struct iof_layer *l, struct iof_req *r)
 static void throttle_stats(struct iof_layer *l, void (*emit)(void *, const char *, uint64_t), void *user)
 {
 	struct throttle *t = iof_state(l);
+	uint64_t delayed, ns;
 
-	emit(user, "delayed", t->delayed);
-	emit(user, "delayed_ns", t->delayed_ns);
+	pthread_mutex_lock(&t->lock);
+	delayed = t->delayed;
+	ns = t->delayed_ns;
+	pthread_mutex_unlock(&t->lock);
+	emit(user, "delayed", delayed);
+	emit(user, "delayed_ns", ns);
 }
 
 const struct iof_filter throttle_filter = {

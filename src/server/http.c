@@ -29,7 +29,7 @@
 #include "server/tls_push.h"
 
 #define CONNECTIONS_MAX 65536
-#define THREADS 4                    // each walks its idle watches when it resumes a request: more threads, shorter walks
+#define THREADS 4                    // each walks its suspended requests when it resumes one: more threads, shorter walks
 #define CONNECTION_MEMORY 32768      // headers of a request, and one block of an answer
 #define IDLE_SECONDS 120             // of a connection without a request, or whose peer takes nothing
 #define BODY_GIVE_UP (4 * REQUEST_BODY_MAX)

@@ -33,7 +33,6 @@ struct request {
 	size_t body_seen;                    // bytes of body that came, kept or not
 	bool started, admitted, complete;    // headers seen; allowed; body seen
 	bool follows;                        // its work is done, it goes on while there is something to follow
-	json_t *denied;                      // owned: the answer when its turn has come, known before
 	char *uri;
 
 	struct MHD_Response *response;       // the reply once there is one

@@ -115,6 +115,7 @@ void k8s_validate_clusterrolebinding(const json_t *obj, const json_t *old, struc
 void k8s_validate_csr(const json_t *obj, const json_t *old, struct k8s_errors *e);
 void k8s_validate_ingress(const json_t *obj, const json_t *old, struct k8s_errors *e);
 void k8s_validate_ingressclass(const json_t *obj, const json_t *old, struct k8s_errors *e);
+void k8s_warn_networkpolicy(const json_t *obj, json_t *texts);
 void k8s_validate_networkpolicy(const json_t *obj, const json_t *old, struct k8s_errors *e);
 void k8s_validate_endpoints(const json_t *obj, const json_t *old, struct k8s_errors *e);
 void k8s_validate_endpointslice(const json_t *obj, const json_t *old, struct k8s_errors *e);

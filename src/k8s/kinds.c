@@ -134,7 +134,7 @@ const struct k8s_kind k8s_kind_rows[] = {
 	{ TYPE("networking.k8s.io", "v1", networking, NetworkPolicy), .plural = "networkpolicies",
 	  .singular = "networkpolicy", .short_names = LIST("netpol"), .namespaced = true, .storage = true,
 	  .has_generation = true, PRINT(networkpolicy), .set_defaults = k8s_defaults_networkpolicy,
-	  .validate = k8s_validate_networkpolicy },
+	  .validate = k8s_validate_networkpolicy, .warn = k8s_warn_networkpolicy },
 
 	{ TYPE("policy", "v1", policy, PodDisruptionBudget), .plural = "poddisruptionbudgets",
 	  .singular = "poddisruptionbudget", .short_names = LIST("pdb"), .namespaced = true, .storage = true,

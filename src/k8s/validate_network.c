@@ -163,6 +163,12 @@ static void check_policy_port(const struct k8s_path *at, const json_t *port, str
 		k8s_invalid(e, PATH(at, "endPort"), end, "must be greater than or equal to `port`");
 }
 
+void k8s_warn_networkpolicy(const json_t *obj, json_t *texts)
+{
+	(void)obj;
+	json_array_append_new(texts, json_string("NetworkPolicies are kept but not enforced by Bulkhead: the traffic of pods is not filtered"));
+}
+
 void k8s_validate_networkpolicy(const json_t *obj, const json_t *old, struct k8s_errors *e)
 {
 	static const char *const lists[][2] = {{"ingress", "from"}, {"egress", "to"}};

@@ -91,13 +91,43 @@ static json_t *encode(struct reg_write *w, json_t *next, bool remove)
 	return r ? status_errno(r) : NULL;
 }
 
-/* Bring what a client (or a patch) made into the form that is stored. */
-static json_t *decode(struct reg_write *w, json_t *obj)
+/* Every step says anew what it finds. */
+static void forget_said(struct reg_write *w)
+{
+	if (!w->unknown)
+		return;
+	if (!w->unknown_given)
+		w->unknown_given = json_array_size(w->unknown) + 1;
+	while (json_array_size(w->unknown) >= w->unknown_given)
+		json_array_remove(w->unknown, json_array_size(w->unknown) - 1);
+}
+
+/* Fields that a definition has lost since stand in what is stored: who did not write them is not told of them. */
+static void drop_old_unknown(struct reg_write *w, const json_t *cur)
+{
+	own_json json_t *copy = json_deep_copy(cur), *old = json_array();
+	json_t *text, *have;
+	size_t i, j;
+
+	if (!copy || !old || k8s_decode(w->kind, copy, old, NULL))
+		return;
+	json_array_foreach(old, i, text)
+		json_array_foreach(w->unknown, j, have)
+			if (json_equal(text, have)) {
+				json_array_remove(w->unknown, j);
+				break;
+			}
+}
+
+/* Bring what a client (or a patch of cur) made into the form that is stored. */
+static json_t *decode(struct reg_write *w, json_t *obj, const json_t *cur)
 {
 	struct err e = ERR_INIT;
 
-	if (k8s_decode(w->kind, obj, w->unknown, &e))
+	if (k8s_decode(w->kind, obj, w->fields == REG_FIELDS_IGNORE ? NULL : w->unknown, &e))
 		return status_bad_request("%s", e.text);
+	if (cur && w->kind->custom && json_array_size(w->unknown))
+		drop_old_unknown(w, cur);
 	if (w->fields == REG_FIELDS_STRICT && json_array_size(w->unknown)) {
 		k8s_strict_error(jpath_str(obj, "apiVersion", ""), w->kind->kind, w->unknown, &e);
 		return status_bad_request("%s", e.text);
@@ -178,7 +208,7 @@ static void warn(struct reg_write *w, const json_t *obj)
 {
 	own_json json_t *texts = w->kind->warn && w->unknown ? json_array() : NULL;
 
-	if (!texts || w->tries)   // said at the first try
+	if (!texts)
 		return;
 	w->kind->warn(obj, texts);
 	json_array_extend(w->unknown, texts);
@@ -186,7 +216,7 @@ static void warn(struct reg_write *w, const json_t *obj)
 
 static json_t *prepare_create(struct reg_write *w, json_t *obj)
 {
-	json_t *s = decode(w, obj);
+	json_t *s = decode(w, obj, NULL);
 
 	if (!s)
 		s = meta_prepare_create(w->kind, obj, w->ns, w->name);
@@ -240,7 +270,7 @@ static bool now_gone(const struct k8s_kind *k, const json_t *obj)
 
 static json_t *prepare_update(struct reg_write *w, json_t *next, const json_t *cur)
 {
-	json_t *s = decode(w, next);
+	json_t *s = decode(w, next, cur);
 
 	if (s)
 		return s;
@@ -437,6 +467,7 @@ enum reg_step reg_step(struct reg_write *w)
 	if (w->submitted && !submitted_result(w))
 		return REG_DONE;
 	obj_unref(take(w->cur));
+	forget_said(w);
 	w->created = w->deleted = false;
 	if (w->action != REG_CREATE) {
 		s = set_key(w, w->name);

@@ -245,3 +245,99 @@ crd() {   # NAME-OF-RULE: a definition with several versions, columns, subresour
 	$K delete crd boats.api.example.com
 	run ! $K get boats
 }
+
+@test "unknown and duplicate fields: warned of, refused or ignored, in patches too" {
+	local odd='{"apiVersion":"v1","kind":"ConfigMap","metadata":{"name":"odd"},"data":{"a":"1","a":"2"},"date":{}}'
+	warnings() { grep -ci '^warning: 299' "$DIR/head" || true; }
+	send POST "$CM?fieldValidation=Strict" "$odd"; want 400 '.message | contains("strict decoding error: duplicate field \"data.a\", unknown field \"date\"")'
+	send POST "$CM?fieldValidation=Ignore&dryRun=All" "$odd"; want 201; [ "$(warnings)" = 0 ]
+	send POST "$CM" "$odd"; want 201 '.data == {"a":"2"} and .date == null'
+	[ "$(warnings)" = 2 ]
+	grep -qi '^warning: 299 - "unknown field \\"date\\""' "$DIR/head"
+	for type in merge strategic-merge; do
+		send PATCH "$CM/odd?fieldValidation=Strict" '{"data":{"b":"1","b":"2"},"date":{}}' application/$type-patch+json
+		want 400 '.message | contains("unknown field \"date\"")'
+		send PATCH "$CM/odd" '{"data":{"b":"1","b":"2"},"date":{}}' application/$type-patch+json; want 200
+		[ "$(warnings)" = 2 ]
+	done
+	send PATCH "$CM/odd?fieldValidation=Strict" '[{"op":"add","path":"/date","value":1}]' application/json-patch+json; want 400
+	send PATCH "$CM/odd?fieldValidation=Strict&fieldManager=m" '{"apiVersion":"v1","kind":"ConfigMap","date":1}' application/apply-patch+yaml; want 400
+	send DELETE "$CM/odd"; want 200
+	send POST /apis/networking.k8s.io/v1/namespaces/default/networkpolicies '{"metadata":{"name":"np"},"spec":{"podSelector":{}}}'; want 201
+	grep -qi '^warning: 299 - "NetworkPolicies are kept but not enforced' "$DIR/head"
+	send DELETE /apis/networking.k8s.io/v1/namespaces/default/networkpolicies/np; want 200
+}
+
+@test "deletecollection: selectors, limits, options" {
+	for i in 1 2 3 4 5 6; do send POST $CM "$(cm d$i "s$((i % 2))")"; want 201; done
+	names() { $K get cm -o jsonpath='{.items[*].metadata.name}'; }
+	send DELETE "$CM?fieldSelector=metadata.name%3Dd1"; want 200
+	send DELETE "$CM?labelSelector=set%3Ds1&limit=1"; want 200
+	[ "$(names)" = "d2 d4 d5 d6 kube-root-ca.crt" ]
+	send DELETE "$CM?labelSelector=set%3Ds1" '{"preconditions":{"uid":"other"}}'; want 409
+	send DELETE "$CM?labelSelector=set%3Ds1" '{"propagationPolicy":"x"}'; want 422
+	[ "$(names)" = "d2 d4 d5 d6 kube-root-ca.crt" ]
+	send DELETE "$CM?labelSelector=set+in+(s0,s1)" '{"propagationPolicy":"Background"}'; want 200
+	[ "$(names)" = kube-root-ca.crt ]
+}
+
+@test "a namespace that does not end says what is left in it" {
+	$K create namespace ends
+	send POST /api/v1/namespaces/ends/configmaps '{"metadata":{"name":"f","finalizers":["example.com/held"]}}'; want 201
+	send DELETE /api/v1/namespaces/ends; want 200 '.status.phase == "Terminating" and .metadata.deletionTimestamp != null'
+	reason() { get namespace/ends ".status.conditions[?(@.type==\"$1\")].message"; }
+	within 10 '[ "$(reason NamespaceContentRemaining)" = "Some resources are remaining: configmaps. has 1 resource instances" ]'
+	[ "$(reason NamespaceFinalizersRemaining)" = "Some content in the namespace has finalizers remaining: example.com/held in 1 resource instances" ]
+	send PATCH /api/v1/namespaces/ends/configmaps/f '{"metadata":{"finalizers":null}}' application/merge-patch+json; want 200
+	within 20 '! $K get namespace ends'
+}
+
+@test "propagation: orphans, background and foreground, of every owner" {
+	owner() {   # KIND: one with dependents
+		case $1 in
+		deployment) $K create deployment own --image=i; within 10 '[ "$(get deploy/own .status.readyReplicas)" = 1 ]' ;;
+		job) $K create job own --image=i; within 10 '[ "$(get job/own .status.active)" = 1 ]' ;;
+		*) $K apply -f - <<-END
+			apiVersion: apps/v1
+			kind: $1
+			metadata: {name: own}
+			spec: {selector: {matchLabels: {own: $1}}, template: {metadata: {labels: {own: $1}}, spec: {containers: [{name: c, image: i}]}}}
+			END
+			within 10 '[ -n "$(get '"$1"'/own .status)" ] && [ -n "$($K get pods -l own='"$1"' -o name)" ]' ;;
+		esac
+	}
+	dependents() { $K get rs,pods -o json | jq -r '[.items[] | select(.metadata.ownerReferences[]?.name | startswith("own"))] | length'; }
+	for kind in deployment job ReplicaSet StatefulSet DaemonSet; do
+		case $kind in job) url=/apis/batch/v1/namespaces/default/jobs/own ;; *) url=/apis/apps/v1/namespaces/default/$(tr A-Z a-z <<<"$kind")s/own ;; esac
+		for policy in Background Foreground; do
+			owner $kind
+			[ "$(dependents)" -ge 1 ]
+			send DELETE "$url" "{\"propagationPolicy\":\"$policy\"}"
+			if [ $policy = Foreground ]; then want 200 '.metadata.finalizers == ["foregroundDeletion"]'; else want 200 '.status == "Success"'; fi
+			within 20 '! $K get '"$kind"' own && [ "$(dependents)" = 0 ]'
+		done
+		owner $kind
+		send DELETE "$url" '{"propagationPolicy":"Orphan"}'; want 200 '.metadata.finalizers == ["orphan"]'
+		within 20 '! $K get '"$kind"' own'
+		[ -n "$($K get pods -o name)" ]
+		[ "$($K get rs,pods -o json | jq '[.items[] | select(.metadata.ownerReferences[]?.name == "own")] | length')" = 0 ]
+		$K delete rs --all --cascade=background >/dev/null 2>&1 || $K delete rs --all
+		$K delete pods --all
+	done
+}
+
+@test "every kind: tables, wide, described and explained; nothing unknown" {
+	K=$CLIENTS/kubectl-sid
+	[ -x "$K" ] || K=$CLIENTS/kubectl-1.20
+	$K apply -f "$BATS_TEST_DIRNAME/kinds.yaml" 2>&1 | tee "$DIR/applied"
+	! grep -i error "$DIR/applied"
+	within 20 '[ "$(get deploy/a .status.readyReplicas) $(get pvc/a .status.phase)" = "1 Bound" ]'
+	for kind in $($K api-resources --verbs=get,list,create -o name); do
+		$K get "$kind" -A -o wide >"$DIR/got" 2>&1
+		grep -q -e '^\(NAMESPACE *\)\?\(NAME\|LAST SEEN\) ' -e '^No resources found' "$DIR/got" || { echo "$kind:" >&2; cat "$DIR/got" >&2; false; }
+		$K describe "$kind" >"$DIR/described"
+		grep -v 'cpu on pods' "$DIR/described" | run ! grep -n -e '<unknown>' -e '^Error' || { echo "$kind:" >&2; false; }
+		[ "$kind" = events.events.k8s.io ] || $K explain "$kind" | grep -q '^FIELDS:\|^DESCRIPTION:'   # a group that begins with its resource's name
+	done
+	$K delete -f "$BATS_TEST_DIRNAME/kinds.yaml" --wait=false
+}

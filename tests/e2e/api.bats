@@ -341,3 +341,43 @@ crd() {   # NAME-OF-RULE: a definition with several versions, columns, subresour
 	done
 	$K delete -f "$BATS_TEST_DIRNAME/kinds.yaml" --wait=false
 }
+
+@test "lists and watches from a version: exact, not older, all there is and then a bookmark" {
+	for i in 1 2 3; do send POST $CM "$(cm l$i l)"; want 201; done
+	send GET "$CM?labelSelector=set%3Dl"; want 200
+	rv=$(jq -r .metadata.resourceVersion "$DIR/answer")
+	send DELETE $CM/l1; want 200
+	send POST $CM "$(cm l4 l)"; want 201
+	send GET "$CM?labelSelector=set%3Dl&resourceVersion=$rv&resourceVersionMatch=Exact"
+	want 200 "[.items[].metadata.name] == [\"l1\",\"l2\",\"l3\"] and .metadata.resourceVersion == \"$rv\""
+	send GET "$CM?labelSelector=set%3Dl&resourceVersion=$rv&resourceVersionMatch=NotOlderThan"
+	want 200 "[.items[].metadata.name] == [\"l2\",\"l3\",\"l4\"] and (.metadata.resourceVersion | tonumber) > $rv"
+	send GET "$CM?labelSelector=set%3Dl&resourceVersion=0"; want 200 '.items | length == 3'
+	send GET "$CM?labelSelector=set%3Dl&watch=1&sendInitialEvents=true&resourceVersionMatch=NotOlderThan&allowWatchBookmarks=true&timeoutSeconds=1"
+	[ "$(jq -r '.type + " " + (.object.metadata.name // "")' "$DIR/answer" | head -4 | xargs)" = "ADDED l2 ADDED l3 ADDED l4 BOOKMARK" ]
+	[ "$(jq -r 'select(.type == "BOOKMARK") | .object.metadata.annotations["k8s.io/initial-events-end"]' "$DIR/answer" | head -1)" = true ]
+	send GET "$CM?labelSelector=set%3Dl&watch=1&resourceVersion=$rv&timeoutSeconds=1"
+	[ "$(jq -r '.type + " " + .object.metadata.name' "$DIR/answer" | xargs)" = "DELETED l1 ADDED l4" ]
+	send GET "$CM?labelSelector=set%3Dl&limit=-1"; want 200 '.items | length == 3'
+	send DELETE "$CM?labelSelector=set%3Dl"; want 200
+}
+
+@test "a token ends with the Secret or the Node that it was made for" {
+	local url=/api/v1/namespaces/default/serviceaccounts/default/token
+	as_token() { CODE=$(curl -sS --cacert "$DIR/root/pki/ca.crt" -H "Authorization: Bearer $1" -o "$DIR/answer" -w '%{http_code}' "https://127.0.0.1:$PORT$2"); }
+	send POST /api/v1/namespaces/default/secrets '{"metadata":{"name":"bound"}}'; want 201
+	send POST /api/v1/nodes '{"metadata":{"name":"short"}}'; want 201
+	for bound in Secret/bound/namespaces/default/secrets/bound Node/short/nodes/short; do
+		kind=${bound%%/*} rest=${bound#*/}
+		send POST $url "{\"spec\":{\"boundObjectRef\":{\"kind\":\"$kind\",\"apiVersion\":\"v1\",\"name\":\"${rest%%/*}\"}}}"; want 201
+		token=$(jq -r .status.token "$DIR/answer")
+		as_token "$token" /api; [ "$CODE" = 200 ]
+		as_token "$token" /openid/v1/jwks; want 200 '.keys[0].use == "sig"'
+		as_token "$token" /.well-known/openid-configuration; want 200 '.jwks_uri | endswith("/openid/v1/jwks")'
+		send DELETE "/api/v1/${rest#*/}"; want 200
+		as_token "$token" /api; [ "$CODE" = 401 ]
+	done
+	send POST $url '{"spec":{"boundObjectRef":{"kind":"Pod","name":"none"}}}'; want 404
+	send POST $url '{"spec":{"boundObjectRef":{"kind":"ConfigMap","name":"none","apiVersion":"v1"}}}'
+	want 400 '.message == "cannot bind token to object of type /v1, Kind=ConfigMap"'
+}

@@ -205,15 +205,20 @@ static void readable(struct conn *c)
 			break;
 		if (n == GNUTLS_E_INTERRUPTED || n == GNUTLS_E_REHANDSHAKE)
 			continue;
-		if (n <= 0)
-			give_up("receive: %s", n ? gnutls_strerror(n) : "the server closed the connection");
+		if (!n && !c->closed)
+			conn_leave(c);
+		c->closed = !n;
+		if (c->closed)
+			break;
+		if (n < 0)
+			give_up("receive: %s", gnutls_strerror(n));
 		c->in.len += n;
 		c->in.data[c->in.len] = '\0';
 	}
-	if (c->busy && !c->code && !read_head(c))
-		return;
-	if (c->busy)
+	if (c->busy && (c->code || read_head(c)))
 		answer(c);
+	if (c->closed && c->busy)
+		give_up("receive: the server closed the connection");
 }
 
 void pool_run(struct pool *p, int ms)

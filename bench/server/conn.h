@@ -25,7 +25,8 @@ struct conn {
 	int fd;
 	gnutls_session_t tls;
 	struct buf out, in;      // request not sent yet; answer's bytes not consumed yet
-	bool busy, handshaken;
+	bool busy;
+	bool closed;             // by the server
 	uint64_t started_ns;     // of the request
 	int code;                // of the answer; 0: its head has not come
 	long long length;        // of its body; -1: chunked

@@ -2,10 +2,11 @@
 // Measures a Kubernetes API server, any: load HOST:PORT PKI-FOLDER PIDS. PKI-FOLDER: ca.crt, admin.crt, admin.key; PIDS: the
 // server's processes, with commas between, for their memory. Pods of 2.5 kB in the namespace "bench", which it makes.
 // One figure per line: NAME VALUE UNIT. With LOAD_QUICK set, a tenth of the work. LOAD_ONLY: which of "get status list watch bind
-// delete idle" to measure (all).
+// delete idle" to measure (all). LOAD_CHANGES: of the burst to the watchers (4000).
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <time.h>
 #include <unistd.h>
 
 #include "base/clock.h"
@@ -227,13 +228,24 @@ static char *current_version(void)
 	return rv;
 }
 
+static uint64_t own_cpu_ns(void)
+{
+	struct timespec t;
+
+	clock_gettime(CLOCK_PROCESS_CPUTIME_ID, &t);
+	return t.tv_sec * NS_PER_S + t.tv_nsec;
+}
+
 static void watches(unsigned n, unsigned pods)
 {
 	struct watcher *w = calloc(n, sizeof *w);
 	struct conn **conns = calloc(n, sizeof *conns);
 	own_free char *rv = current_version();
-	struct run burst = { .op = STATUS, .count = 4000 / scale, .modulo = pods, .took = calloc(4000, sizeof *burst.took) };
-	uint64_t took[21], start, last;
+	const char *wish = getenv("LOAD_CHANGES");
+	unsigned changes = wish ? strtoul(wish, NULL, 10) : 4000 / scale;
+	struct run burst = { .op = STATUS, .count = changes, .modulo = pods, .took = calloc(changes + 1, sizeof *burst.took) };
+	uint64_t took[21], start, last, own;
+	unsigned long cpu;
 	char path[256];
 
 	snprintf(path, sizeof path, "/api/v1/namespaces/bench/pods?watch=1&resourceVersion=%s", rv);
@@ -259,17 +271,22 @@ static void watches(unsigned n, unsigned pods)
 	}
 	qsort(took, 21, sizeof *took, cmp);
 	printf("watch-last-of-%u %.2f ms (max %.2f)\n", n, took[10] / 1e6, took[20] / 1e6);
+	fflush(stdout);
 	unsigned long before = total(w, n);
 	struct conn *writers[16];
 	for (int i = 0; i < 16; i++)
 		writers[i] = conn_open(&pool, run_answered, &burst);
+	cpu = ticks();
+	own = own_cpu_ns();
 	start = clock_mono_ns();
 	for (int i = 0; i < 16; i++)
 		next_request(writers[i]);
 	while (burst.done < burst.count || total(w, n) < before + (unsigned long)n * burst.count)
 		pool_run(&pool, 1000);
-	printf("watch-burst %.0f events/s (%u changes to %u watchers)\n", n * (double)burst.count / ((clock_mono_ns() - start) / 1e9),
-	       burst.count, n);
+	start = clock_mono_ns() - start;
+	printf("watch-burst %.0f events/s (%u changes to %u watchers; CPU for each: server %.2f us, load %.2f us)\n",
+	       n * (double)burst.count / (start / 1e9), burst.count, n, (ticks() - cpu) * 1e6 / sysconf(_SC_CLK_TCK) / burst.count / n,
+	       (own_cpu_ns() - own) / 1e3 / burst.count / n);
 	fflush(stdout);
 	for (int i = 0; i < 16; i++)
 		conn_close(writers[i]);
@@ -410,7 +427,7 @@ int main(int argc, char **argv)
 		list("list-rv0", "?resourceVersion=0");
 	}
 	if (wanted("watch"))
-		watches(100 / (scale > 1 ? 5 : 1), pods);
+		watches(100, pods);
 	memory("rss-after");
 	if (wanted("bind"))
 		bind(20, 1000 / scale);

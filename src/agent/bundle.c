@@ -108,7 +108,9 @@ static int add_mount(struct container *c, struct parts *p, const Bulkhead__Agent
 									  .minor = v.minor, .read_only = m->read_only};
 		return 0;
 	}
-	if (*m->sub_path) {
+	if (*m->propagation)
+		rc = c->agent->machine->share_mounts(v.path, e);
+	if (!rc && *m->sub_path) {
 		rc = bind_sub_path(c, &v, m->sub_path, sub, e);
 		source = sub;
 	}
@@ -165,7 +167,7 @@ static int find_user(const struct parts *p, const Bulkhead__Agent__CreateContain
 		     struct err *e)
 {
 	if (*rq->user) {
-		int rc = user_find(p->rootfs, rq->user, u, e);
+		int rc = user_find(p->rootfs, rq->user, !rq->strict_groups, u, e);
 		if (rc)
 			return rc;
 	} else {

@@ -27,6 +27,8 @@ struct machine_ops {
 		     struct err *e);
 	/* Make what fd (O_PATH) refers to appear at target, which exists and is of the same kind. */
 	int (*bind)(int fd, const char *target, struct err *e);
+	/* What is mounted below dir from now on is seen wherever dir is bound with propagation. Repeatable. */
+	int (*share_mounts)(const char *dir, struct err *e);
 	int (*unmount)(const char *target);                    // absent is fine; detaches what is busy
 	/* Count, and with bytes not 0 limit, what will be made in dir (empty). *project: its number, for used_space.
 	 * -ENOTSUP: this file system cannot. */

@@ -103,6 +103,8 @@ static int folder_bind(int fd, const char *target, struct err *e)
 	return link_to(path, target, e);
 }
 
+static int folder_share_mounts(const char *dir, struct err *e) { return record(e, "share mounts %s", dir); }
+
 static int folder_unmount(const char *target)
 {
 	struct stat st;
@@ -139,6 +141,7 @@ struct machine_ops machine_folder(const char *dir)
 		.find_disk = folder_find_disk,
 		.mount = folder_mount,
 		.bind = folder_bind,
+		.share_mounts = folder_share_mounts,
 		.unmount = folder_unmount,
 		.limit_space = folder_limit_space,
 		.used_space = folder_used_space,

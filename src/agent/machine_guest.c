@@ -102,6 +102,17 @@ static int guest_bind(int fd, const char *target, struct err *e)
 	return 0;
 }
 
+/* A group of peers has a mount to itself: a folder becomes one. */
+static int guest_share_mounts(const char *dir, struct err *e)
+{
+	struct statx st;
+	if (statx(AT_FDCWD, dir, AT_SYMLINK_NOFOLLOW, STATX_BASIC_STATS, &st))
+		return err_sys(e, errno, "look at %s", dir);
+	if (!(st.stx_attributes & STATX_ATTR_MOUNT_ROOT) && mount(dir, dir, NULL, MS_BIND, NULL))
+		return err_sys(e, errno, "bind %s", dir);
+	return mount(NULL, dir, NULL, MS_SHARED, NULL) ? err_sys(e, errno, "share the mounts of %s", dir) : 0;
+}
+
 static int guest_unmount(const char *target)
 {
 	if (!umount2(target, UMOUNT_NOFOLLOW) || errno == EINVAL || errno == ENOENT)
@@ -120,6 +131,7 @@ const struct machine_ops machine_guest = {
 	.find_disk = guest_find_disk,
 	.mount = guest_mount,
 	.bind = guest_bind,
+	.share_mounts = guest_share_mounts,
 	.unmount = guest_unmount,
 	.limit_space = quota_limit_dir,
 	.used_space = quota_used,

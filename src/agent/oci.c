@@ -136,6 +136,16 @@ static int add_mount(json_t *mounts, const struct oci_mount *m, struct err *e)
 	return json_array_append_new(mounts, mount) ? no_memory(e) : 0;
 }
 
+/* Without it the runtime cuts every mount off from the guest's before it looks at the mounts' own options. */
+static int set_propagation(json_t *config, const struct oci_plan *p, struct err *e)
+{
+	const char *all = NULL;
+	for (size_t i = 0; i < p->mounts_count; i++)
+		if (*p->mounts[i].propagation && (!all || strcmp(all, "rshared")))
+			all = p->mounts[i].propagation;
+	return all ? set(config, "linux.rootfsPropagation", json_string(all), e) : 0;
+}
+
 /* Outer ones first, whatever their order in the request; an equal destination replaces what the configuration had. */
 static int add_mounts(json_t *config, const struct oci_plan *p, struct err *e)
 {
@@ -214,6 +224,8 @@ int oci_complete(json_t *config, const struct oci_plan *p, struct err *e)
 		rc = set_user(config, p->user, e);
 	if (!rc)
 		rc = add_mounts(config, p, e);
+	if (!rc)
+		rc = set_propagation(config, p, e);
 	if (!rc)
 		rc = add_devices(config, p, e);
 	return rc;

@@ -106,6 +106,7 @@ static void test_mounts_from_the_outside_in(void **state)
 	const json_t *a = json_array_get(json_object_get(c, "mounts"), 2);
 	assert_string_equal(json_string_value(json_array_get(json_object_get(a, "options"), 1)), "ro");
 	assert_string_equal(json_string_value(json_array_get(json_object_get(a, "options"), 2)), "rslave");
+	assert_string_equal(jpath_str(c, "linux.rootfsPropagation", ""), "rslave");
 	json_decref(c);
 }
 

@@ -8,6 +8,7 @@
 #include <linux/openat2.h>
 #include <stdbool.h>
 #include <stdint.h>
+#include <stdio.h>
 #include <string.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
@@ -57,19 +58,37 @@ int rootfs_read(const char *root, const char *path, size_t max, struct buf *out,
 	return 0;
 }
 
-/* mkdir -p beneath `at`. Every prefix is resolved from the top, so that links inside the volume work and links out of
- * it do not. path: changed and restored. */
+/* Whatever the umask: who may write to the volume may write to its sub path. */
+static int set_mode(int dir, mode_t mode)
+{
+	char proc[64];
+	snprintf(proc, sizeof(proc), "/proc/self/fd/%d", dir);   // fchmod wants more than O_PATH
+	return chmod(proc, mode) ? -errno : 0;
+}
+
+/* mkdir -p beneath `at`, with its mode. Every prefix is resolved from the top, so that links inside the volume work and links
+ * out of it do not. path: changed and restored. */
 static int make_beneath(int at, char *path)
 {
 	own_fd int parent = dup(at);
+	struct stat st;
+	if (fstat(at, &st))
+		return -errno;
+	mode_t mode = st.st_mode & (0777 | S_ISGID);
 	for (char *p = path; parent >= 0 && *p;) {
 		char *name = p;
 		p += strcspn(p, "/");
 		char slash = *p;
 		*p = '\0';
 		int next = open2(at, path, O_PATH | O_DIRECTORY, RESOLVE_BENEATH);
-		if (next == -ENOENT && !mkdirat(parent, name, 0755))
+		if (next == -ENOENT && !mkdirat(parent, name, 0755)) {
 			next = open2(at, path, O_PATH | O_DIRECTORY, RESOLVE_BENEATH);
+			int rc = next < 0 ? next : set_mode(next, mode);
+			if (rc && next >= 0) {
+				close(next);
+				next = rc;
+			}
+		}
 		*p = slash;
 		close(parent);
 		parent = next;

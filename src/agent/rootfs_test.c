@@ -52,6 +52,21 @@ static void test_made_when_missing(void **state)
 	assert_int_equal(open_path("."), 0);
 }
 
+static void test_mode_of_the_volume(void **state)
+{
+	(void)state;
+	struct stat st;
+	char path[256];
+	assert_int_equal(chmod(dir, 0775), 0);
+	mode_t mask = umask(077);
+	assert_int_equal(open_path("shared/by/all"), 0);
+	umask(mask);
+	snprintf(path, sizeof(path), "%s/shared/by/all", dir);
+	assert_int_equal(stat(path, &st), 0);
+	assert_int_equal(st.st_mode & 0777, 0775);
+	assert_int_equal(chmod(dir, 0700), 0);
+}
+
 static void test_links_inside(void **state)
 {
 	(void)state;
@@ -102,7 +117,7 @@ static int tear_down(void **state)
 
 int main(void)
 {
-	const struct CMUnitTest tests[] = {cmocka_unit_test(test_made_when_missing), cmocka_unit_test(test_links_inside),
-					   cmocka_unit_test(test_escapes), cmocka_unit_test(test_file_in_the_way)};
+	const struct CMUnitTest tests[] = {cmocka_unit_test(test_made_when_missing), cmocka_unit_test(test_mode_of_the_volume),
+					   cmocka_unit_test(test_links_inside), cmocka_unit_test(test_escapes), cmocka_unit_test(test_file_in_the_way)};
 	return cmocka_run_group_tests(tests, set_up, tear_down);
 }

@@ -119,7 +119,7 @@ static void add_memberships(const char *group, struct field name, struct user *u
 	}
 }
 
-int user_find_in(const char *passwd, const char *group, const char *spec, struct user *out, struct err *e)
+int user_find_in(const char *passwd, const char *group, const char *spec, bool memberships, struct user *out, struct err *e)
 {
 	struct user u = {0};
 	struct field name = {"", 0};
@@ -131,13 +131,13 @@ int user_find_in(const char *passwd, const char *group, const char *spec, struct
 		return err_set(e, ENOENT, "unable to find user %.*s: no matching entries in passwd file", (int)len, spec);
 	if (colon && !find_group(group, colon + 1, strlen(colon + 1), &u.gid))
 		return err_set(e, ENOENT, "unable to find group %s: no matching entries in group file", colon + 1);
-	if (name.len && !colon)
+	if (name.len && memberships)
 		add_memberships(group, name, &u);
 	*out = u;
 	return 0;
 }
 
-int user_find(const char *rootfs, const char *spec, struct user *out, struct err *e)
+int user_find(const char *rootfs, const char *spec, bool memberships, struct user *out, struct err *e)
 {
 	own_buf struct buf passwd = BUF_INIT, group = BUF_INIT;
 	int rc = rootfs_read(rootfs, "/etc/passwd", FILE_MAX_BYTES, &passwd, e);
@@ -145,5 +145,5 @@ int user_find(const char *rootfs, const char *spec, struct user *out, struct err
 		rc = rootfs_read(rootfs, "/etc/group", FILE_MAX_BYTES, &group, e);
 	if (rc && rc != -ENOENT)
 		return rc;
-	return user_find_in(passwd.data, group.data, spec, out, e);
+	return user_find_in(passwd.data, group.data, spec, memberships, out, e);
 }

@@ -4,6 +4,7 @@
 #ifndef BH_AGENT_USER_H
 #define BH_AGENT_USER_H
 
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
@@ -17,13 +18,13 @@ struct user {
 	size_t groups_count;
 };
 
-/* rootfs: folder of the image's root. spec: not empty. 0; -EINVAL not a user specification; -ENOENT no such user or
+/* rootfs: folder of the image's root. spec: not empty. memberships: the user's in /etc/group count. 0; -EINVAL not a user specification; -ENOENT no such user or
  * group, sentence as container runtimes say it. */
-int user_find(const char *rootfs, const char *spec, struct user *out, struct err *e);
+int user_find(const char *rootfs, const char *spec, bool memberships, struct user *out, struct err *e);
 
 void user_add_group(struct user *u, uint32_t gid);    // ignored when present or full
 
 /* The same on the files' text, for tests and fuzzing. NULL: no such file. */
-int user_find_in(const char *passwd, const char *group, const char *spec, struct user *out, struct err *e);
+int user_find_in(const char *passwd, const char *group, const char *spec, bool memberships, struct user *out, struct err *e);
 
 #endif

@@ -30,7 +30,7 @@ static void expect(const char *spec, uint32_t uid, uint32_t gid, size_t groups, 
 {
 	struct user u;
 	struct err e = ERR_INIT;
-	assert_int_equal(user_find_in(passwd, group, spec, &u, &e), 0);
+	assert_int_equal(user_find_in(passwd, group, spec, true, &u, &e), 0);
 	assert_int_equal(u.uid, uid);
 	assert_int_equal(u.gid, gid);
 	assert_int_equal(u.groups_count, groups);
@@ -42,7 +42,7 @@ static void expect_error(const char *spec, int code, const char *text)
 {
 	struct user u;
 	struct err e = ERR_INIT;
-	assert_int_equal(user_find_in(passwd, group, spec, &u, &e), -code);
+	assert_int_equal(user_find_in(passwd, group, spec, true, &u, &e), -code);
 	assert_string_equal(e.text, text);
 }
 
@@ -55,9 +55,13 @@ static void test_names_and_numbers(void **state)
 	expect("1000", 7, 8, 0, 0);          // a name goes before a number
 	expect("0", 0, 0, 1, 1001);
 	expect("4242", 4242, 0, 0, 0);       // a number need not be listed
-	expect("web:extra", 1000, 2000, 0, 0);
+	expect("web:extra", 1000, 2000, 2, 2000);
 	expect("4242:4343", 4242, 4343, 0, 0);
-	expect("0:0", 0, 0, 0, 0);
+	expect("0:0", 0, 0, 1, 1001);
+	struct user u;
+	assert_int_equal(user_find_in(passwd, group, "web", false, &u, NULL), 0);
+	assert_int_equal(u.gid, 1001);
+	assert_int_equal(u.groups_count, 0);
 }
 
 static void test_refused(void **state)
@@ -77,9 +81,9 @@ static void test_image_without_files(void **state)
 {
 	(void)state;
 	struct user u;
-	assert_int_equal(user_find_in(NULL, NULL, "12:34", &u, NULL), 0);
+	assert_int_equal(user_find_in(NULL, NULL, "12:34", true, &u, NULL), 0);
 	assert_int_equal(u.gid, 34);
-	assert_int_equal(user_find_in(NULL, NULL, "web", &u, NULL), -ENOENT);
+	assert_int_equal(user_find_in(NULL, NULL, "web", true, &u, NULL), -ENOENT);
 }
 
 static void write_text(const char *dir, const char *name, const char *text)
@@ -102,19 +106,19 @@ static void test_hostile_image(void **state)
 	write_text(dir, "real", "inside:x:5:6::/:\n");
 	snprintf(path, sizeof(path), "%s/etc/passwd", dir);
 	assert_int_equal(symlink("/../../../../real", path), 0);      // means the image's own /real
-	assert_int_equal(user_find(dir, "inside", &u, &e), 0);
+	assert_int_equal(user_find(dir, "inside", true, &u, &e), 0);
 	assert_int_equal(u.uid, 5);
 	unlink(path);
 	assert_int_equal(symlink("/etc/passwd", path), 0);            // a loop, inside
-	assert_int_equal(user_find(dir, "root", &u, &e), -ELOOP);
+	assert_int_equal(user_find(dir, "root", true, &u, &e), -ELOOP);
 	unlink(path);
 	assert_int_equal(mkfifo(path, 0644), 0);
-	assert_int_equal(user_find(dir, "root", &u, &e), -EINVAL);
+	assert_int_equal(user_find(dir, "root", true, &u, &e), -EINVAL);
 	unlink(path);
 	int fd = open(path, O_CREAT | O_WRONLY | O_CLOEXEC, 0644);
 	assert_int_equal(ftruncate(fd, 1 << 30), 0);
 	close(fd);
-	assert_int_equal(user_find(dir, "root", &u, &e), -EFBIG);
+	assert_int_equal(user_find(dir, "root", true, &u, &e), -EFBIG);
 	dir_remove(dir, NULL);
 }
 

@@ -36,12 +36,16 @@ static int run_clone(struct cmd_args *a, struct err *e) { return create(a, a->ar
 
 static int run_remove(struct cmd_args *a, struct err *e)
 {
-	for (int i = 0; i < a->n; i++) {
-		int rc = bh_disk_remove(a->arg[i], e);
+	json_t *removed = json_array();
+	int rc = 0;
 
-		if (rc < 0) return rc;
+	for (int i = 0; i < a->n && rc == 0; i++) {
+		rc = bh_disk_remove(a->arg[i], e);
+		if (rc == 0) json_array_append_new(removed, json_string(a->arg[i]));
 	}
-	return 0;
+	if (a->json) cmd_print_json(json_pack("{s:O}", "removed", removed));
+	json_decref(removed);
+	return rc;
 }
 
 #define FILTER { "--filter", "TYPE[:KEY=VALUE,...]", "attach a filter; may be repeated" }

@@ -2,11 +2,22 @@
 // $(NAME) expansion; see env_expand.h.
 #include "env_expand.h"
 
+#include <stdlib.h>
 #include <string.h>
 
 #include "base/buf.h"
 
-char *env_expand(const char *text, const json_t *env)
+/* One $(NAME), text[0..len). Names without a value are noted in missing, if that is wanted. */
+static int expand_name(struct buf *b, const char *text, size_t len, const json_t *env, struct buf *missing)
+{
+	const char *value = json_string_value(json_object_getn(env, text + 2, len - 3));
+	int rc = 0;
+	if (missing && (!value || !*value))
+		rc = buf_printf(missing, "%s%.*s", missing->len ? ", " : "", (int)(len - 3), text + 2);
+	return rc ? rc : value ? buf_puts(b, value) : buf_append(b, text, len);
+}
+
+static char *expand(const char *text, const json_t *env, struct buf *missing)
 {
 	struct buf b = BUF_INIT;
 	int rc = 0;
@@ -21,8 +32,7 @@ char *env_expand(const char *text, const json_t *env)
 			rc |= buf_puts(&b, "$");
 			text += 2;
 		} else if (end) {
-			json_t *value = json_object_getn(env, text + 2, (size_t)(end - text - 2));
-			rc |= value ? buf_puts(&b, json_string_value(value)) : buf_append(&b, text, (size_t)(end + 1 - text));
+			rc |= expand_name(&b, text, (size_t)(end + 1 - text), env, missing);
 			text = end + 1;
 		} else {
 			rc |= buf_puts(&b, "$");
@@ -34,4 +44,20 @@ char *env_expand(const char *text, const json_t *env)
 		return NULL;
 	}
 	return buf_take(&b);
+}
+
+char *env_expand(const char *text, const json_t *env)
+{
+	return expand(text, env, NULL);
+}
+
+char *env_missing(const char *text, const json_t *env)
+{
+	struct buf missing = BUF_INIT;
+	free(expand(text, env, &missing));
+	if (!missing.len) {
+		buf_fini(&missing);
+		return NULL;
+	}
+	return buf_take(&missing);
 }

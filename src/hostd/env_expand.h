@@ -9,4 +9,7 @@
  * Heap; NULL: no memory. */
 char *env_expand(const char *text, const json_t *env);
 
+/* The names in text that have no value, or an empty one, as "A, B"; heap. NULL: there are none. */
+char *env_missing(const char *text, const json_t *env);
+
 #endif

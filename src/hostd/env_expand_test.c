@@ -25,8 +25,19 @@ static void test_expansion(void **state)
 	json_decref(env);
 }
 
+static void test_missing(void **state)
+{
+	(void)state;
+	json_t *env = json_pack("{s:s, s:s}", "A", "x", "E", "");
+	assert_null(env_missing("$(A)/$$(B)/$C", env));
+	char *names = env_missing("$(B)/$(A)/$(E)", env);
+	assert_string_equal(names, "B, E");
+	free(names);
+	json_decref(env);
+}
+
 int main(void)
 {
-	const struct CMUnitTest tests[] = {cmocka_unit_test(test_expansion)};
+	const struct CMUnitTest tests[] = {cmocka_unit_test(test_expansion), cmocka_unit_test(test_missing)};
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -69,23 +69,12 @@ static int append_words(json_t *args, const json_t *words, const json_t *env, bo
 	return 0;
 }
 
-static json_t *env_object(const json_t *pairs)
-{
-	json_t *env = json_object(), *v;
-	size_t i;
-	json_array_foreach((json_t *)pairs, i, v) {
-		const char *text = json_string_value(v), *eq = strchr(text, '=');
-		json_object_setn_new(env, text, (size_t)(eq - text), json_string(eq + 1));
-	}
-	return env;
-}
-
 /* The image's entry point and arguments as the spec's command and args replace them. */
-static int arguments(const struct container *c, const json_t *spec, const json_t *pairs, json_t **out, struct err *e)
+static int arguments(const struct container *c, const json_t *spec, const json_t *env, json_t **out, struct err *e)
 {
 	const json_t *command = json_object_get(spec, "command"), *args = json_object_get(spec, "args");
 	const json_t *entry = jpath_get(c->image_config, "config.Entrypoint"), *cmd = jpath_get(c->image_config, "config.Cmd");
-	own_json json_t *list = json_array(), *env = env_object(pairs);
+	own_json json_t *list = json_array();
 	bool own_command = json_array_size(command) > 0;
 	int rc = append_words(list, own_command ? command : entry, env, own_command);
 	if (!rc && json_array_size(args))
@@ -174,12 +163,14 @@ static json_t *linux_section(const struct pod *p, const json_t *spec, bool privi
 
 int oci_config(struct pod *p, const struct container *c, const json_t *spec, json_t **out, struct err *e)
 {
-	own_json json_t *env = NULL, *args = NULL;
+	own_json json_t *own = NULL, *env = NULL, *args = NULL;
 	const json_t *sc = json_object_get(spec, "securityContext");
 	bool privileged = jpath_bool(sc, "privileged", false);
-	int rc = pod_env(p, c, spec, &env, e);
+	int rc = pod_env(p, spec, &own, e);
 	if (!rc)
-		rc = arguments(c, spec, env, &args, e);
+		rc = pod_env_all(p, c, spec, own, &env, e);
+	if (!rc)
+		rc = arguments(c, spec, own, &args, e);
 	if (rc)
 		return rc;
 	const char *cwd = jpath_str(spec, "workingDir", jpath_str(c->image_config, "config.WorkingDir", "/"));

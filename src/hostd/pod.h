@@ -52,7 +52,7 @@ struct container {
 	uint64_t retry_mono_ns;         // (w) not before this (start or image pull)
 	struct log_source *log;         // (w) being collected
 	json_t *resources;              // (w) CPU and memory that the running instance has, {limits, requests}
-	bool stop_sent;                 // (w) SIGTERM delivered to this instance
+	bool stop_hook_ran, stop_sent;  // (w) preStop, SIGTERM of this instance
 	bool backoff_told;              // (w) Event for this wait was emitted
 };
 
@@ -98,7 +98,6 @@ struct pod {
 	bool known;                     // (w) this host has run it; if not, its status is not ours to write
 	bool configured;                // (w) agent has the pod's identity and volumes
 	const char *engine;             // (w) of its VM, as pod_engine_choose said at its last start; static
-	bool vm_stuck;                  // (w) its VM was killed and is still there: the number stays taken
 	unsigned vm_number;             // (w) VM's user id is base + number; 0: none
 	unsigned vm_generation;         // (w) how many VMs this pod has had
 	uint64_t vm_retry_mono_ns, vm_backoff_ns;   // (w)
@@ -158,6 +157,7 @@ void pod_shares_release(struct pod *p);
 #define POD_SCRATCH_SERIAL "scratch"                           // virtio serial of the pod's writable disk
 #define POD_SCRATCH_BYTES (10ull << 30)                        // of a pod that does not ask for more
 int pod_configure(struct pod *p, struct err *e);               // give the agent the pod's identity; repeatable
+int pod_hostname(const struct pod *p, char out[65], struct err *e);   // what uname says in it
 
 /* pod_vm.c: from images to a configured agent, and back. All from the worker. */
 int pod_vm_ensure(struct pod *p, struct err *e);               // network, disks, VM, agent, identity
@@ -189,7 +189,10 @@ bool pod_paging_works(const struct pod *p);                    // for a VM that 
 /* pod_containers.c, pod_containers_start.c, pod_containers_stop.c */
 int pod_containers_load(struct pod *p);                        // build the array from the spec, keep what is known
 void pod_containers_drive(struct pod *p);                      // start, restart, note exits
-bool pod_containers_stop(struct pod *p, bool kill);            // SIGTERM (or SIGKILL) to all; true when none runs
+/* Hooks of all, then SIGTERM: sidecars in their turn, the last one first. True when none runs. */
+bool pod_containers_stop(struct pod *p);
+/* The time is up: SIGKILL, but a sidecar whose turn has not come gets its SIGTERM now. True: there was one. */
+bool pod_containers_stop_late(struct pod *p);
 void pod_containers_sync(struct pod *p);                       // ask the agent for the containers' states
 void pod_containers_vm_lost(struct pod *p, const char *why);
 const char *container_id(const struct container *c, char out[24]);
@@ -246,8 +249,10 @@ int pod_field(struct pod *p, const char *path, char **value, struct err *e);
 /* resourceFieldRef {containerName, resource, divisor}. */
 int pod_resource_field(struct pod *p, const json_t *container, const json_t *ref, char **value, struct err *e);
 
-/* pod_env.c: the environment of a container, ["K=V"...]; -EAGAIN for what does not exist yet (CreateContainerConfigError). */
-int pod_env(struct pod *p, const struct container *c, const json_t *spec, json_t **env, struct err *e);
+/* pod_env.c: the variables that the pod gives a container, {NAME: VALUE}, what $(NAME) can stand for; -EAGAIN for what does not exist
+ * yet (CreateContainerConfigError). And with those of the image and the runtime, ["NAME=VALUE"...]. */
+int pod_env(struct pod *p, const json_t *spec, json_t **own, struct err *e);
+int pod_env_all(const struct pod *p, const struct container *c, const json_t *spec, json_t *own, json_t **all, struct err *e);
 
 /* oci_config.c */
 json_t *oci_resources(const json_t *spec);                    // linux.resources of a container; new reference

@@ -11,6 +11,23 @@
 
 #define EXIT_REFUSED 128
 
+/* As a kubelet on a host that has no AppArmor: who asks for a profile does not run without it. */
+static bool wants_apparmor(const json_t *pod)
+{
+	static const char *const lists[] = {"spec.initContainers", "spec.containers"};
+	static const char prefix[] = "container.apparmor.security.beta.kubernetes.io/", field[] = "securityContext.appArmorProfile.type";
+	bool wants = strcmp(jpath_str(pod, "spec.securityContext.appArmorProfile.type", "Unconfined"), "Unconfined");
+	const char *key;
+	json_t *v;
+	size_t i;
+	for (size_t l = 0; l < 2; l++)
+		json_array_foreach(jpath_get(pod, lists[l]), i, v)
+			wants |= strcmp(jpath_str(v, field, "Unconfined"), "Unconfined") != 0;
+	json_object_foreach(jpath_get(pod, "metadata.annotations"), key, v)   // before 1.30
+		wants |= !strncmp(key, prefix, strlen(prefix)) && json_is_string(v) && strcmp(json_string_value(v), "unconfined");
+	return wants;
+}
+
 /* Why it cannot run here, a sentence; NULL: it can. */
 static const char *obstacle(const json_t *pod, const char **reason)
 {
@@ -31,6 +48,10 @@ static const char *obstacle(const json_t *pod, const char **reason)
 	if (strcmp(os, "linux")) {
 		*reason = "PodOSNotSupported";
 		return "Failed to admit pod as the OS field doesn't match node OS";
+	}
+	if (wants_apparmor(pod)) {
+		*reason = "AppArmor";
+		return "Cannot enforce AppArmor: AppArmor is not enabled on the host";
 	}
 	return NULL;
 }

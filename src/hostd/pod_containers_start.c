@@ -47,28 +47,51 @@ static void config_error(struct pod *p, struct container *c, const char *reason,
 	pod_wake_at(p, c->retry_mono_ns);
 }
 
-static int create_in_agent(struct pod *p, struct container *c, const json_t *spec, const json_t *oci, struct err *e)
+/* A field of the container's security context, else of the pod's. */
+static json_t *security(const struct pod *p, const json_t *spec, const char *field)
+{
+	json_t *own = json_object_get(jpath_get(spec, "securityContext"), field);
+	return own ? own : json_object_get(jpath_get(p->seen, "spec.securityContext"), field);
+}
+
+static int not_root(const struct pod *p, const struct container *c, struct err *e, const char *why)
+{
+	return err_set(e, EPERM, "%s (pod: \"%s_%s(%s)\", container: %s)", why, p->name, p->ns, p->uid, c->name);
+}
+
+/* Who it runs as, in words that the agent understands. Heap. */
+static int user_of(const struct pod *p, const struct container *c, const json_t *spec, char **user, struct err *e)
+{
+	json_t *uid = security(p, spec, "runAsUser"), *gid = security(p, spec, "runAsGroup");
+	const char *image_user = jpath_str(c->image_config, "config.User", "");
+	int n;
+	if (uid && !json_integer_value(uid) && json_is_true(security(p, spec, "runAsNonRoot")))
+		return not_root(p, c, e, "container's runAsUser breaks non-root policy");
+	if (uid && gid)
+		n = asprintf(user, "%lld:%lld", json_integer_value(uid), json_integer_value(gid));
+	else if (uid)
+		n = asprintf(user, "%lld", json_integer_value(uid));
+	else if (gid)
+		n = asprintf(user, "%.*s:%lld", (int)strcspn(image_user, ":"), *image_user ? image_user : "0", json_integer_value(gid));
+	else
+		n = asprintf(user, "%s", image_user);
+	if (n < 0)
+		*user = NULL;
+	return n < 0 ? err_sys(e, ENOMEM, "create container") : 0;
+}
+
+/* *asked: the agent was; what is wrong before is wrong with the configuration. */
+static int create_in_agent(struct pod *p, struct container *c, const json_t *spec, const json_t *oci, bool *asked, struct err *e)
 {
 	Bulkhead__Agent__Request rq = BULKHEAD__AGENT__REQUEST__INIT;
 	Bulkhead__Agent__CreateContainer cc = BULKHEAD__AGENT__CREATE_CONTAINER__INIT;
 	own_free char *config = json_dumps(oci, JSON_COMPACT);
 	own_free char *user = NULL;
-	const json_t *pod_sc = jpath_get(p->seen, "spec.securityContext"), *sc = jpath_get(spec, "securityContext");
-	json_t *uid = jpath_get(sc, "runAsUser") ? jpath_get(sc, "runAsUser") : jpath_get(pod_sc, "runAsUser");
-	json_t *gid = jpath_get(sc, "runAsGroup") ? jpath_get(sc, "runAsGroup") : jpath_get(pod_sc, "runAsGroup");
-	const char *image_user = jpath_str(c->image_config, "config.User", "");
+	const json_t *pod_sc = jpath_get(p->seen, "spec.securityContext");
 	char id[24];
-	int n;
-	if (uid && gid)
-		n = asprintf(&user, "%lld:%lld", json_integer_value(uid), json_integer_value(gid));
-	else if (uid)
-		n = asprintf(&user, "%lld", json_integer_value(uid));
-	else if (gid)
-		n = asprintf(&user, "%.*s:%lld", (int)strcspn(image_user, ":"), *image_user ? image_user : "0", json_integer_value(gid));
-	else
-		n = asprintf(&user, "%s", image_user);
-	if (n < 0 || !config)
-		return err_sys(e, ENOMEM, "create container");
+	int rc = config ? user_of(p, c, spec, &user, e) : err_sys(e, ENOMEM, "create container");
+	if (rc)
+		return rc;
 	json_t *groups = jpath_get(pod_sc, "supplementalGroups");
 	uint32_t extra[32];
 	if (json_array_size(groups) > 32)
@@ -77,6 +100,7 @@ static int create_in_agent(struct pod *p, struct container *c, const json_t *spe
 	     cc.n_supplemental_groups++)
 		extra[cc.n_supplemental_groups] = (uint32_t)json_integer_value(json_array_get(groups, cc.n_supplemental_groups));
 	cc.supplemental_groups = extra;
+	cc.strict_groups = !strcmp(jpath_str(pod_sc, "supplementalGroupsPolicy", ""), "Strict");
 	cc.fs_group = (uint32_t)jpath_int(pod_sc, "fsGroup", 0);
 	cc.id = (char *)container_id(c, id);
 	cc.name = c->name;
@@ -88,7 +112,7 @@ static int create_in_agent(struct pod *p, struct container *c, const json_t *spe
 	cc.stdin_once = jpath_bool(spec, "stdinOnce", false);
 	cc.termination_message_path = (char *)jpath_str(spec, "terminationMessagePath", "/dev/termination-log");
 	cc.writable_bytes = (uint64_t)k8s_quantity_value(jpath_get(spec, "resources.limits.ephemeral-storage"), 0);
-	cc.run_as_non_root = jpath_bool(sc, "runAsNonRoot", jpath_bool(pod_sc, "runAsNonRoot", false));
+	cc.run_as_non_root = json_is_true(security(p, spec, "runAsNonRoot"));
 	char target_id[24];
 	const char *target_name = c->kind == CONTAINER_EPHEMERAL ? jpath_str(spec, "targetContainerName", "") : "";
 	const struct container *target = *target_name ? pod_container_find(p, target_name) : NULL;
@@ -96,14 +120,16 @@ static int create_in_agent(struct pod *p, struct container *c, const json_t *spe
 		return err_set(e, EINVAL, "target container %s not found", target_name);
 	if (target)
 		cc.process_namespace_of = (char *)container_id(target, target_id);
-	int rc = pod_mounts(p, spec, &cc, e);
+	rc = pod_mounts(p, spec, &cc, e);
+	*asked = !rc;
 	if (!rc) {
 		rq.what_case = BULKHEAD__AGENT__REQUEST__WHAT_CREATE_CONTAINER;
 		rq.create_container = &cc;
 		rc = agent_request(p->agent, &rq, AGENT_TIMEOUT_MS, NULL, e);
 	}
 	pod_mounts_free(&cc);
-	return rc;
+	struct err why = *e;
+	return rc == -EPERM ? not_root(p, c, e, why.text) : rc;
 }
 
 static void post_start(struct pod *p, struct container *c)
@@ -141,13 +167,14 @@ static void container_start(struct pod *p, struct container *c)
 	}
 	pod_state_save(p, NULL);
 	uint64_t t = clock_mono_ns();
-	rc = create_in_agent(p, c, spec, oci, &e);
+	bool asked = false;
+	rc = create_in_agent(p, c, spec, oci, &asked, &e);
 	die_at("created");
 	if (rc == -EPIPE)
 		return;   // the VM has ended; the next round sees it
 	if (rc) {
 		c->created = rc == -EEXIST;   // the next start removes it
-		config_error(p, c, "CreateContainerError", &e);
+		config_error(p, c, asked && rc != -EPERM ? "CreateContainerError" : "CreateContainerConfigError", &e);
 		return;
 	}
 	c->created = true;

@@ -18,12 +18,12 @@
 
 #define STOP_STACK (256 * 1024)
 
-static int stop_signal(const struct container *c)
+static int stop_signal(const struct pod *p, const struct container *c)
 {
 	static const struct { const char *name; int number; } names[] = {
 		{"SIGTERM", SIGTERM}, {"SIGINT", SIGINT}, {"SIGQUIT", SIGQUIT}, {"SIGHUP", SIGHUP}, {"SIGKILL", SIGKILL},
 		{"SIGUSR1", SIGUSR1}, {"SIGUSR2", SIGUSR2}, {"SIGWINCH", SIGWINCH}, {"SIGRTMIN+3", 37}};
-	const char *want = jpath_str(c->image_config, "config.StopSignal", "SIGTERM");
+	const char *want = jpath_str(container_spec(p, c), "lifecycle.stopSignal", jpath_str(c->image_config, "config.StopSignal", "SIGTERM"));
 	for (size_t i = 0; i < sizeof(names) / sizeof(names[0]); i++)
 		if (!strcmp(want, names[i].name) || !strcmp(want, names[i].name + 3))
 			return names[i].number;
@@ -72,7 +72,7 @@ int container_lifecycle(struct pod *p, const struct container *c, const char *wh
 	return probe_run(&t, handler, (uint32_t)(limit / NS_PER_MS ? limit / NS_PER_MS : 1), why, why_len);
 }
 
-void container_send_stop(struct pod *p, struct container *c, const char *why)
+static void pre_stop(struct pod *p, struct container *c, const char *why)
 {
 	char text[160], reason[512], said[600];
 	snprintf(text, sizeof(text), "Stopping container %s", c->name);
@@ -81,8 +81,19 @@ void container_send_stop(struct pod *p, struct container *c, const char *why)
 		snprintf(said, sizeof(said), "PreStopHook failed: %s", reason);
 		container_event(p, c, "Warning", "FailedPreStopHook", said);
 	}
-	pod_container_signal(p, c, stop_signal(c));
+	c->stop_hook_ran = true;
+}
+
+static void send_signal(struct pod *p, struct container *c)
+{
+	pod_container_signal(p, c, stop_signal(p, c));
 	c->stop_sent = true;
+}
+
+void container_send_stop(struct pod *p, struct container *c, const char *why)
+{
+	pre_stop(p, c, why);
+	send_signal(p, c);
 }
 
 struct stopping { struct pod *pod; struct container *container; pthread_t thread; bool threaded; };
@@ -90,7 +101,9 @@ struct stopping { struct pod *pod; struct container *container; pthread_t thread
 static void *stop_one(void *arg)
 {
 	struct stopping *s = arg;
-	container_send_stop(s->pod, s->container, NULL);
+	pre_stop(s->pod, s->container, NULL);
+	if (s->container->kind != CONTAINER_SIDECAR)
+		send_signal(s->pod, s->container);
 	return NULL;
 }
 
@@ -111,23 +124,52 @@ static void stop_together(struct stopping *list, size_t count)
 			pthread_join(list[i].thread, NULL);
 }
 
-bool pod_containers_stop(struct pod *p, bool kill)
+/* A sidecar serves the containers and the sidecars after it until they have ended. */
+static bool is_needed(const struct pod *p, const struct container *sidecar)
 {
-	bool apps_run = false, any = false;
+	for (size_t i = 0; i < p->containers_count; i++) {
+		const struct container *c = &p->containers[i];
+		if (c->phase == CONTAINER_RUNNING &&
+		    (c->kind == CONTAINER_APP || (c->kind == CONTAINER_SIDECAR && c->index > sidecar->index)))
+			return true;
+	}
+	return false;
+}
+
+bool pod_containers_stop(struct pod *p)
+{
 	own_free struct stopping *list = calloc(p->containers_count + 1, sizeof(*list));
 	size_t count = 0;
-	for (size_t i = 0; i < p->containers_count; i++)
-		apps_run |= p->containers[i].phase == CONTAINER_RUNNING && p->containers[i].kind != CONTAINER_SIDECAR;
+	bool any = false;
 	for (size_t i = p->containers_count; i-- > 0;) {
 		struct container *c = &p->containers[i];
-		if (c->phase != CONTAINER_RUNNING)
-			continue;
-		any = true;
-		if (kill || !p->agent || c->stop_sent || (c->kind == CONTAINER_SIDECAR && apps_run) || !list)
-			continue;
-		list[count++] = (struct stopping){.pod = p, .container = c};
+		any |= c->phase == CONTAINER_RUNNING;
+		if (c->phase == CONTAINER_RUNNING && p->agent && !c->stop_hook_ran && list)
+			list[count++] = (struct stopping){.pod = p, .container = c};
 	}
 	if (count)
 		stop_together(list, count);
+	for (size_t i = 0; i < p->containers_count; i++) {
+		struct container *c = &p->containers[i];
+		if (c->phase == CONTAINER_RUNNING && p->agent && c->stop_hook_ran && !c->stop_sent && !is_needed(p, c))
+			send_signal(p, c);
+	}
 	return !any;
+}
+
+bool pod_containers_stop_late(struct pod *p)
+{
+	bool told = false;
+	for (size_t i = 0; i < p->containers_count; i++) {
+		struct container *c = &p->containers[i];
+		if (c->phase != CONTAINER_RUNNING || !p->agent)
+			continue;
+		if (c->kind == CONTAINER_SIDECAR && !c->stop_sent) {
+			send_signal(p, c);
+			told = true;
+		} else {
+			pod_container_signal(p, c, SIGKILL);
+		}
+	}
+	return told;
 }

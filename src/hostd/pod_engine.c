@@ -10,9 +10,11 @@
 #include "base/own.h"
 #include "pod.h"
 
-static int kvm_check(const struct host *h, struct err *e)
+static int use_kvm(struct pod *p, struct err *e)
 {
+	const struct host *h = p->host;
 	char kernel[4096], reason[256];
+	p->engine = "kvm";
 	if (!strcmp(h->engine, "kvm"))
 		return 0;      // whoever started us has tried
 	snprintf(kernel, sizeof(kernel), "%s/vmlinux", h->guest_dir);
@@ -28,13 +30,15 @@ int pod_engine_choose(struct pod *p, struct err *e)
 	if (!*name)
 		return 0;
 	int rc = pod_runtime_class(p, name, &class, e);
-	if (rc)
-		return err_wrap(e, "RuntimeClass \"%.250s\"", name);
+	if (rc) {
+		err_wrap(e, "RuntimeClass \"%.250s\"", name);
+		return rc == -EAGAIN ? -EIO : rc;   // the caller takes that for a volume that is not there yet
+	}
 	const char *handler = jpath_str(class, "handler", "");
 	if (!strcmp(handler, "qemu"))
 		p->engine = "qemu";
 	else if (!strcmp(handler, "kvm"))
-		rc = kvm_check(p->host, e), p->engine = "kvm";
+		rc = use_kvm(p, e);
 	else if (strcmp(handler, "bulkhead"))
 		rc = err_set(e, ENOENT, "there are the handlers bulkhead (the engine of the host), qemu and kvm");
 	return rc ? err_wrap(e, "no runtime for \"%.63s\" is configured", handler) : 0;

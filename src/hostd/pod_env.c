@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// The environment of a container: the image's, then envFrom, then env with $(NAME) expansion; later names win.
+// The environment of a container: the image's, the Services', then envFrom, then env; later names win. $(NAME) in env means
+// what the pod gives, not what the image sets.
 #include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -99,38 +100,49 @@ static int env_entry(struct pod *p, const json_t *spec, const json_t *entry, jso
 	return value && !set(env, name, value) ? 0 : err_sys(e, ENOMEM, "environment");
 }
 
-int pod_env(struct pod *p, const struct container *c, const json_t *spec, json_t **out, struct err *e)
+int pod_env(struct pod *p, const json_t *spec, json_t **out, struct err *e)
 {
-	own_json json_t *env = json_object(), *list = json_array();
+	own_json json_t *env = json_object();
 	size_t i;
 	json_t *v;
-	const char *name;
-	int rc = set(env, "PATH", "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin");
-	if (!rc)
-		rc = set(env, "HOSTNAME", jpath_str(p->seen, "spec.hostname", p->name));
-	if (!rc && jpath_bool(spec, "tty", false))
-		rc = set(env, "TERM", "xterm");
-	if (!rc && p->host->services &&
-	    (rc = services_env(p->host->services, p->ns, jpath_bool(p->seen, "spec.enableServiceLinks", true), env, e)))
-		return rc;
-	json_array_foreach(jpath_get(c->image_config, "config.Env"), i, v) {
-		const char *text = json_string_value(v), *eq = text ? strchr(text, '=') : NULL;
-		if (eq)
-			rc |= json_object_setn_new(env, text, (size_t)(eq - text), json_string(eq + 1));
-	}
+	int rc = !env ? err_sys(e, ENOMEM, "environment") : !p->host->services ? 0 :
+		 services_env(p->host->services, p->ns, jpath_bool(p->seen, "spec.enableServiceLinks", true), env, e);
 	if (rc)
-		return err_sys(e, ENOMEM, "environment");
+		return rc;
 	json_array_foreach(json_object_get(spec, "envFrom"), i, v)
 		if ((rc = env_from(p, v, env, e)))
 			return rc;
 	json_array_foreach(json_object_get(spec, "env"), i, v)
 		if ((rc = env_entry(p, spec, v, env, e)))
 			return rc;
+	*out = json_incref(env);
+	return 0;
+}
+
+int pod_env_all(const struct pod *p, const struct container *c, const json_t *spec, json_t *own, json_t **out, struct err *e)
+{
+	own_json json_t *env = json_object(), *list = json_array();
+	size_t i;
+	json_t *v;
+	const char *name;
+	char hostname[65] = "";
+	pod_hostname(p, hostname, NULL);   // too long a name has been said when the VM came up
+	int rc = set(env, "PATH", "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin");
+	rc |= set(env, "HOSTNAME", hostname);
+	if (jpath_bool(spec, "tty", false))
+		rc |= set(env, "TERM", "xterm");
+	json_array_foreach(jpath_get(c->image_config, "config.Env"), i, v) {
+		const char *text = json_string_value(v), *eq = text ? strchr(text, '=') : NULL;
+		if (eq)
+			rc |= json_object_setn_new(env, text, (size_t)(eq - text), json_string(eq + 1));
+	}
+	rc |= json_object_update(env, own);
 	json_object_foreach(env, name, v) {
 		own_free char *pair = NULL;
-		if (asprintf(&pair, "%s=%s", name, json_string_value(v)) < 0 || json_array_append_new(list, json_string(pair)))
-			return err_sys(e, ENOMEM, "environment");
+		rc |= asprintf(&pair, "%s=%s", name, json_string_value(v)) < 0 || json_array_append_new(list, json_string(pair));
 	}
+	if (rc)
+		return err_sys(e, ENOMEM, "environment");
 	*out = json_incref(list);
 	return 0;
 }

@@ -77,6 +77,21 @@ static void names_of(const struct pod *p, char host[64], char domain[300])
 		snprintf(domain, 300, "%.63s.%.63s.svc.%.128s", sub, p->ns, p->host->cluster_domain);
 }
 
+int pod_hostname(const struct pod *p, char out[65], struct err *e)
+{
+	char host[64], domain[300];
+	names_of(p, host, domain);
+	if (!*domain || !jpath_bool(p->seen, "spec.setHostnameAsFQDN", false)) {
+		snprintf(out, 65, "%s", host);
+		return 0;
+	}
+	int len = snprintf(out, 65, "%s.%s", host, domain);
+	if (len > 64)
+		return err_set(e, EINVAL, "failed to construct FQDN from pod hostname and cluster domain, FQDN %s.%s is too long (64 characters is "
+					  "the max, %d characters requested)", host, domain, len);
+	return 0;
+}
+
 static char *hosts_file(const struct pod *p, const char *host, const char *domain)
 {
 	struct buf b = BUF_INIT;
@@ -103,9 +118,12 @@ static char *hosts_file(const struct pod *p, const char *host, const char *domai
 
 int pod_configure(struct pod *p, struct err *e)
 {
-	char host[64], domain[300];
+	char host[64], domain[300], hostname[65];
 	uint8_t entropy[64];
 	names_of(p, host, domain);
+	int rc = pod_hostname(p, hostname, e);
+	if (rc)
+		return rc;
 	own_free char *resolv = resolv_conf(p), *hosts = hosts_file(p, host, domain);
 	if (!resolv || !hosts || getrandom(entropy, sizeof(entropy), 0) != sizeof(entropy))
 		return err_sys(e, ENOMEM, "configure pod");
@@ -130,7 +148,7 @@ int pod_configure(struct pod *p, struct err *e)
 	}
 	Bulkhead__Agent__ConfigurePod cp = BULKHEAD__AGENT__CONFIGURE_POD__INIT;
 	cp.pod_uid = p->uid;
-	cp.hostname = host;
+	cp.hostname = hostname;
 	cp.domainname = domain;
 	cp.n_interfaces = p->have_net ? 1 : 0;
 	cp.interfaces = interfaces;
@@ -156,7 +174,7 @@ int pod_configure(struct pod *p, struct err *e)
 	Bulkhead__Agent__Request rq = BULKHEAD__AGENT__REQUEST__INIT;
 	rq.what_case = BULKHEAD__AGENT__REQUEST__WHAT_CONFIGURE_POD;
 	rq.configure_pod = &cp;
-	int rc = agent_request(p->agent, &rq, AGENT_TIMEOUT_MS, NULL, e);
+	rc = agent_request(p->agent, &rq, AGENT_TIMEOUT_MS, NULL, e);
 	explicit_bzero(entropy, sizeof(entropy));
 	return rc;
 }

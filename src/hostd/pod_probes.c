@@ -25,6 +25,7 @@ struct probe {
 	enum kind kind;
 	json_t *spec, *container_spec;
 	unsigned instance;            // of the container, that the counters are about
+	bool sidecar;
 	bool armed, settled;          // settled: the startup probe has succeeded
 	unsigned successes, failures;
 	uint64_t next_mono_ns;
@@ -101,7 +102,7 @@ static void tell(struct pod_probes *pp, const struct probe *pr, const char *why)
 	pthread_mutex_lock(&p->lock);
 	json_t *obj = json_incref(p->obj);
 	pthread_mutex_unlock(&p->lock);
-	snprintf(field, sizeof(field), "spec.containers{%s}", pr->container);
+	snprintf(field, sizeof(field), "spec.%s{%s}", pr->sidecar ? "initContainers" : "containers", pr->container);
 	events_emit(p->host->events, obj, field, "Warning", "Unhealthy", "%s probe failed: %s", event_names[pr->kind], why);
 	pthread_mutex_lock(&p->lock);   // json counts references without atomics we could rely on
 	json_decref(obj);
@@ -175,6 +176,7 @@ static void collect(struct pod_probes *pp)
 			struct probe *pr = &pp->probes[pp->count++];
 			strcpy(pr->container, p->containers[i].name);
 			pr->kind = (enum kind)k;
+			pr->sidecar = p->containers[i].kind == CONTAINER_SIDECAR;
 			pr->spec = json_deep_copy(probe);
 			pr->container_spec = json_deep_copy(spec);
 		}

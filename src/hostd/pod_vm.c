@@ -300,8 +300,9 @@ void pod_vm_stop(struct pod *p)
 	pod_template_done(p, p->cancel);
 	if (p->vm) {
 		char name[330];
-		p->vm_stuck |= !vm_kill(p->vm);
 		snprintf(name, sizeof(name), "%s/%s", p->ns, p->name);
+		if (!vm_kill(p->vm))
+			pods_number_hold(p->host->pods, p->vm_number, vm_gone_fd(p->vm), name);
 		metrics_forget(p->host->metrics_dir, 0, name);   // from its jail, vmx cannot
 	}
 	probes_end(p);   // after the VM: a probe that hangs in it ends with it
@@ -350,10 +351,7 @@ void pod_release(struct pod *p)
 		c->image_held = false;
 	}
 	if (p->vm_number) {
-		if (!p->vm_stuck)
-			pods_number_drop(p->host->pods, p->vm_number);
-		else
-			log_warn("pods", "VM number %u stays taken: the VM of %s/%s does not end", p->vm_number, p->ns, p->name);
+		pods_number_drop(p->host->pods, p->vm_number);
 		pthread_mutex_lock(&p->lock);
 		p->vm_number = 0;
 		pthread_mutex_unlock(&p->lock);

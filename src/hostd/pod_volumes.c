@@ -315,21 +315,19 @@ static int mount_source(struct pod *p, const json_t *volume, const char *name, B
 				   "projected, hostPath, image, ephemeral and persistentVolumeClaim volumes work)", name);
 }
 
-static char *sub_path(struct pod *p, const struct container *c, const json_t *spec, const json_t *vm, struct err *e)
+static int sub_path(struct pod *p, const json_t *spec, const json_t *vm, char **out, struct err *e)
 {
 	const char *expr = jpath_str(vm, "subPathExpr", NULL);
-	if (!expr)
-		return strdup(jpath_str(vm, "subPath", ""));
-	own_json json_t *pairs = NULL, *env = json_object();
-	size_t i;
-	json_t *v;
-	if (pod_env(p, c, spec, &pairs, e))
-		return NULL;
-	json_array_foreach(pairs, i, v) {
-		const char *text = json_string_value(v), *eq = strchr(text, '=');
-		json_object_setn_new(env, text, (size_t)(eq - text), json_string(eq + 1));
-	}
-	return env_expand(expr, env);
+	own_free char *missing = NULL;
+	own_json json_t *env = NULL;
+	int rc = expr ? pod_env(p, spec, &env, e) : 0;
+	if (rc)
+		return rc;
+	missing = expr ? env_missing(expr, env) : NULL;
+	if (missing)
+		return err_set(e, EINVAL, "missing value for %s", missing);
+	*out = expr ? env_expand(expr, env) : strdup(jpath_str(vm, "subPath", ""));
+	return *out ? 0 : err_sys(e, ENOMEM, "mounts");
 }
 
 /* volumeDevices: the disk itself. */
@@ -355,7 +353,6 @@ static int device_mount(struct pod *p, const json_t *device, Bulkhead__Agent__Cr
 int pod_mounts(struct pod *p, const json_t *spec, Bulkhead__Agent__CreateContainer *out, struct err *e)
 {
 	const json_t *list = json_object_get(spec, "volumeMounts"), *devices = json_object_get(spec, "volumeDevices");
-	struct container *c = pod_container_find(p, jpath_str(spec, "name", ""));
 	size_t i;
 	json_t *vm;
 	out->mounts = calloc(json_array_size(list) + json_array_size(devices) + 1, sizeof(*out->mounts));
@@ -370,16 +367,21 @@ int pod_mounts(struct pod *p, const json_t *spec, Bulkhead__Agent__CreateContain
 		if (!m)
 			return err_sys(e, ENOMEM, "mounts");
 		bulkhead__agent__mount__init(m);
+		m->sub_path = NULL;
 		out->mounts[out->n_mounts++] = m;
 		m->source = (char *)name;
 		m->destination = (char *)jpath_str(vm, "mountPath", "");
-		m->sub_path = sub_path(p, c, spec, vm, e);
-		int rc = m->sub_path ? mount_source(p, volume, name, m, e) : (e->code ? -e->code : -ENOMEM);
+		int rc = sub_path(p, spec, vm, &m->sub_path, e);
+		if (!rc)
+			rc = mount_source(p, volume, name, m, e);
 		if (rc)
 			return rc;
 		m->read_only |= jpath_bool(vm, "readOnly", false);
-		const char *prop = jpath_str(vm, "mountPropagation", "None");
-		m->propagation = !strcmp(prop, "HostToContainer") ? "rslave" : !strcmp(prop, "Bidirectional") ? "rshared" : "";
+		const char *propagation = jpath_str(vm, "mountPropagation", "None");
+		bool both = !strcmp(propagation, "Bidirectional");
+		if (both && !jpath_bool(spec, "securityContext.privileged", false))
+			return err_set(e, EINVAL, "Bidirectional mount propagation is available only to privileged containers");
+		m->propagation = both ? "rshared" : !strcmp(propagation, "HostToContainer") ? "rslave" : "";
 	}
 	json_array_foreach((json_t *)devices, i, vm) {
 		int rc = device_mount(p, vm, out, e);

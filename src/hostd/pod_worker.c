@@ -19,6 +19,7 @@
 
 #define VOLUMES_CHECK_NS (60 * NS_PER_S)
 #define DEFAULT_GRACE_S 30
+#define SIDECAR_NS (2 * NS_PER_S)
 
 /* Take what happened since the last round. False: leave (hostd stops). */
 static bool wait_for_work(struct pod *p, bool *gone, bool *vm_ended, bool *agent_ended)
@@ -95,6 +96,18 @@ static void clean_up(struct pod *p)
 		log_warn("pods", "%s/%s: %s", p->ns, p->name, e.text);
 }
 
+/* Of a pod that ends. Sidecars that had to wait for others until now have a little more. */
+static bool time_is_up(struct pod *p)
+{
+	uint64_t now = clock_mono_ns();
+	if (now < p->term_deadline_mono_ns)
+		return false;
+	if (!pod_containers_stop_late(p))
+		return true;
+	p->term_deadline_mono_ns = now + SIDECAR_NS;
+	return false;
+}
+
 /* Deleted: end the containers within the grace period, then everything. True when the pod is finished. */
 static bool terminate(struct pod *p, bool gone)
 {
@@ -107,8 +120,8 @@ static bool terminate(struct pod *p, bool gone)
 	} else if (now + grace_ns(p) < p->term_deadline_mono_ns) {
 		p->term_deadline_mono_ns = now + grace_ns(p);   // deleted again with a shorter period
 	}
-	bool overdue = gone || !p->agent || now >= p->term_deadline_mono_ns;
-	if (!pod_containers_stop(p, overdue) && !overdue) {
+	bool overdue = gone || !p->agent || time_is_up(p);
+	if (!overdue && !pod_containers_stop(p)) {
 		pod_wake_at(p, p->term_deadline_mono_ns);
 		report_known(p);
 		return false;
@@ -135,10 +148,10 @@ static void retire(struct pod *p)
 {
 	uint64_t now = clock_mono_ns();
 	pod_mirror_ensure(p);
-	if (p->agent && !pod_containers_stop(p, false)) {
+	if (p->agent && !pod_containers_stop(p)) {
 		if (!p->term_deadline_mono_ns)
 			p->term_deadline_mono_ns = now + grace_ns(p);
-		if (now < p->term_deadline_mono_ns) {
+		if (!time_is_up(p)) {
 			pod_wake_at(p, p->term_deadline_mono_ns);
 			report_known(p);
 			return;
@@ -175,8 +188,6 @@ static bool evicted(struct pod *p)
 	free(p->message);
 	p->message = strdup(p->evicted);
 	events_emit(p->host->events, p->seen, NULL, "Warning", "Evicted", "%s", p->evicted);
-	if (p->agent)
-		pod_containers_stop(p, true);
 	pod_vm_stop(p);
 	return true;
 }
@@ -210,6 +221,7 @@ static bool deadline_passed(struct pod *p)
 	snprintf(p->reason, sizeof(p->reason), "DeadlineExceeded");
 	free(p->message);
 	p->message = strdup("Pod was active on the node longer than the specified deadline");
+	events_emit(p->host->events, p->seen, NULL, "Normal", p->reason, "%s", p->message ? p->message : "");
 	return true;
 }
 

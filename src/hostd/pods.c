@@ -40,11 +40,8 @@ void pod_wake_at(struct pod *p, uint64_t mono_ns)
 
 unsigned pods_number_take(struct pods *ps)
 {
-	unsigned found = 0;
 	pthread_mutex_lock(&ps->lock);
-	for (unsigned i = 1; i < VM_NUMBERS && !found; i++)
-		if (!ps->numbers[i])
-			ps->numbers[found = i] = true;
+	unsigned found = vm_numbers_take(&ps->numbers);
 	pthread_mutex_unlock(&ps->lock);
 	return found;
 }
@@ -52,8 +49,15 @@ unsigned pods_number_take(struct pods *ps)
 void pods_number_drop(struct pods *ps, unsigned n)
 {
 	pthread_mutex_lock(&ps->lock);
-	if (n < VM_NUMBERS)
-		ps->numbers[n] = false;
+	vm_numbers_drop(&ps->numbers, n);
+	pthread_mutex_unlock(&ps->lock);
+}
+
+void pods_number_hold(struct pods *ps, unsigned n, int gone, const char *who)
+{
+	log_warn("pods", "VM number %u stays taken until its process is gone: the VM of %s does not end", n, who);
+	pthread_mutex_lock(&ps->lock);
+	vm_numbers_hold(&ps->numbers, n, gone);
 	pthread_mutex_unlock(&ps->lock);
 }
 
@@ -178,7 +182,7 @@ static void admit(struct pods *ps, json_t *obj, bool is_static)
 		strcpy(p->shut_reason, "NodeShutdown");
 	}
 	if (p->vm_number)
-		ps->numbers[p->vm_number % VM_NUMBERS] = true;
+		vm_numbers_mark(&ps->numbers, p->vm_number);
 	if (start_worker(p)) {
 		log_error("pods", "no thread for pod %s/%s", p->ns, p->name);
 		pod_free(p);
@@ -303,7 +307,7 @@ static void mark_numbers(struct pods *ps, const char *dir)
 		own_json json_t *state = uid_ok(ent->d_name) ? read_state(dir, ent->d_name) : NULL;
 		json_int_t n = jpath_int(state, "vmNumber", 0);
 		if (n > 0 && n < VM_NUMBERS)
-			ps->numbers[n] = true;
+			vm_numbers_mark(&ps->numbers, (unsigned)n);
 	}
 }
 
@@ -459,5 +463,6 @@ void pods_close(struct pods *ps)
 		pod_free(p);
 	}
 	pthread_mutex_destroy(&ps->lock);
+	vm_numbers_fini(&ps->numbers);
 	free(ps);
 }

@@ -6,7 +6,7 @@
 #include <pthread.h>
 #include <stdbool.h>
 
-#define VM_NUMBERS 4096
+#include "vm_numbers.h"
 
 struct host;
 struct pod;
@@ -18,7 +18,7 @@ struct pods {
 	pthread_mutex_t lock;
 	struct pod *head;
 	struct k8s_informer *informer;
-	bool numbers[VM_NUMBERS];
+	struct vm_numbers numbers;
 	struct shutdown *shutdown;   // pods_shutdown.c; NULL: the host stays
 	bool synced;              // the API's list has been seen once
 };

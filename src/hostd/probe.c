@@ -25,6 +25,7 @@
 #define OUTPUT_KEEP 512
 #define BODY_MAX 10240
 #define GRPC_SERVING 1
+#define REDIRECTS_MAX 10
 
 /* A port number, or the name of one of the container's ports. 0: there is none. */
 static unsigned port_of(const struct probe_target *t, const json_t *port)
@@ -74,6 +75,14 @@ static int exec_result(int fd, uint64_t end_ns, char *said, size_t said_len, boo
 	}
 }
 
+static void say_timeout(char *const *argv, size_t argc, char *why, size_t why_len)
+{
+	own_buf struct buf words = BUF_INIT;
+	for (size_t i = 0; i < argc; i++)
+		buf_printf(&words, "%s%s", i ? " " : "", argv[i]);
+	snprintf(why, why_len, "command \"%s\" timed out", words.data ? words.data : "");
+}
+
 static int run_exec(const struct probe_target *t, const json_t *exec, uint32_t timeout_ms, char *why, size_t why_len)
 {
 	const json_t *command = json_object_get(exec, "command");
@@ -106,7 +115,7 @@ static int run_exec(const struct probe_target *t, const json_t *exec, uint32_t t
 	setsockopt(fd, SOL_SOCKET, SO_RCVTIMEO, &limit, sizeof(limit));
 	int code = exec_result(fd, end, said, sizeof(said), &timed_out);
 	if (timed_out)
-		snprintf(why, why_len, "command timed out after %us", (timeout_ms + 999) / 1000);
+		say_timeout(argv, argc, why, why_len);
 	else if (code < 0)
 		snprintf(why, why_len, "exec stream ended early");
 	else
@@ -142,6 +151,61 @@ static CURL *curl_new(const char *url, uint32_t timeout_ms, struct buf *body, ch
 	return c;
 }
 
+static const char *dial_problem(int problem)
+{
+	return problem == ETIMEDOUT ? "i/o timeout" : problem == ECONNREFUSED ? "connect: connection refused" :
+	       problem == EHOSTUNREACH ? "connect: no route to host" : strerror(problem);
+}
+
+/* Does it lead to the same host? Then it is followed; elsewhere counts as an answer. */
+static bool same_host(const char *url, const char *other)
+{
+	CURLU *a = curl_url(), *b = curl_url();
+	char *host_a = NULL, *host_b = NULL;
+	bool same = a && b && !curl_url_set(a, CURLUPART_URL, url, 0) && !curl_url_set(b, CURLUPART_URL, other, 0) &&
+		    !curl_url_get(a, CURLUPART_HOST, &host_a, 0) && !curl_url_get(b, CURLUPART_HOST, &host_b, 0) && !strcmp(host_a, host_b);
+	curl_free(host_a);
+	curl_free(host_b);
+	curl_url_cleanup(a);
+	curl_url_cleanup(b);
+	return same;
+}
+
+/* One GET after the other, until one leads nowhere on this host. *code: of the last answer; 0: there was none, and why. */
+static void get_final(CURL *c, const char *url, uint32_t timeout_ms, const char *error, long *code, char *why, size_t why_len)
+{
+	uint64_t end = clock_mono_ns() + timeout_ms * NS_PER_MS;
+	own_free char *at = strdup(url);
+	for (int i = 0; at && i < REDIRECTS_MAX; i++) {
+		uint64_t now = clock_mono_ns();
+		curl_easy_setopt(c, CURLOPT_URL, at);
+		curl_easy_setopt(c, CURLOPT_TIMEOUT_MS, now < end ? (long)((end - now) / NS_PER_MS) + 1 : 1L);
+		CURLcode rc = curl_easy_perform(c);
+		long problem = 0, status = 0;
+		char *next = NULL;
+		curl_easy_getinfo(c, CURLINFO_OS_ERRNO, &problem);
+		curl_easy_getinfo(c, CURLINFO_RESPONSE_CODE, &status);
+		curl_easy_getinfo(c, CURLINFO_REDIRECT_URL, &next);
+		if (rc == CURLE_OPERATION_TIMEDOUT)
+			snprintf(why, why_len, "Get \"%s\": context deadline exceeded (Client.Timeout exceeded while awaiting headers)", at);
+		else if (rc == CURLE_COULDNT_CONNECT && problem)
+			snprintf(why, why_len, "Get \"%s\": dial tcp %.*s: %s", at, (int)strcspn(strstr(at, "//") + 2, "/?"), strstr(at, "//") + 2,
+				 dial_problem((int)problem));
+		else if (rc)
+			snprintf(why, why_len, "Get \"%s\": %s", at, *error ? error : curl_easy_strerror(rc));
+		if (rc)
+			return;
+		if (!next || !same_host(url, next)) {
+			*code = status;
+			return;
+		}
+		char *copy = strdup(next);
+		free(at);
+		at = copy;
+	}
+	snprintf(why, why_len, "Get \"%s\": stopped after %d redirects", at ? at : url, REDIRECTS_MAX);
+}
+
 static int run_http(const struct probe_target *t, const json_t *get, uint32_t timeout_ms, char *why, size_t why_len)
 {
 	char url[2048], error[CURL_ERROR_SIZE];
@@ -163,16 +227,12 @@ static int run_http(const struct probe_target *t, const json_t *get, uint32_t ti
 		headers = curl_slist_append(headers, line);
 	}
 	curl_easy_setopt(c, CURLOPT_HTTPHEADER, headers);
-	CURLcode rc = curl_easy_perform(c);
-	curl_easy_getinfo(c, CURLINFO_RESPONSE_CODE, &code);
+	get_final(c, url, timeout_ms, error, &code, why, why_len);
 	curl_slist_free_all(headers);
 	curl_easy_cleanup(c);
-	if (rc != CURLE_OK)
-		snprintf(why, why_len, "Get \"%s\": %s", url, rc == CURLE_OPERATION_TIMEDOUT ?
-			 "context deadline exceeded (Client.Timeout exceeded while awaiting headers)" : *error ? error : curl_easy_strerror(rc));
-	else
+	if (code)
 		snprintf(why, why_len, "HTTP probe failed with statuscode: %ld", code);
-	return rc == CURLE_OK && code >= 200 && code < 400 ? 0 : 1;
+	return code >= 200 && code < 400 ? 0 : 1;
 }
 
 /* grpc.health.v1.Health/Check. The request: field 1, the service's name. The answer: field 1, a number, 1 is SERVING. */
@@ -241,8 +301,7 @@ static int run_tcp(const struct probe_target *t, const json_t *tcp, uint32_t tim
 		problem = errno;
 	}
 	if (problem)
-		snprintf(why, why_len, "dial tcp %s:%u: %s", host, port, problem == ETIMEDOUT ? "i/o timeout" : problem == ECONNREFUSED ?
-			 "connect: connection refused" : strerror(problem));
+		snprintf(why, why_len, "dial tcp %s:%u: %s", host, port, dial_problem(problem));
 	return problem ? 1 : 0;
 }
 

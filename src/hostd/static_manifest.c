@@ -15,6 +15,7 @@
 #include "base/jpath.h"
 #include "base/own.h"
 #include "k8s/kind.h"
+#include "k8s/pod_refs.h"
 #include "k8s/schema.h"
 #include "k8s/yaml_json.h"
 
@@ -27,28 +28,6 @@ const char *static_annotation(const json_t *pod, const char *key)
 	return text ? text : "";
 }
 
-/* "configMap" and the like, if one of them is a key of this value or of what is in it; NULL: none. */
-static const char *reference_in(const json_t *v)
-{
-	static const char *const keys[] = {"configMap", "configMapRef", "configMapKeyRef", "secret", "secretRef", "secretKeyRef", "secretName",
-					   "persistentVolumeClaim", "serviceAccountToken", "clusterTrustBundle", "ephemeral",
-					   "resourceClaims", NULL};
-	const char *key, *found = NULL;
-	json_t *child;
-	size_t i;
-	json_array_foreach((json_t *)v, i, child)
-		if ((found = reference_in(child)))
-			return found;
-	json_object_foreach((json_t *)v, key, child) {
-		for (i = 0; keys[i]; i++)
-			if (!strcmp(key, keys[i]))
-				return keys[i];
-		if ((found = reference_in(child)))
-			return found;
-	}
-	return NULL;
-}
-
 static int stands_alone(const json_t *pod, struct err *e)
 {
 	static const char *const parts[] = {"spec.volumes", "spec.containers", "spec.initContainers", "spec.resourceClaims"};
@@ -59,7 +38,7 @@ static int stands_alone(const json_t *pod, struct err *e)
 	if (json_array_size(jpath_get(pod, "spec.ephemeralContainers")))
 		return err_set(e, EINVAL, "spec.ephemeralContainers: a pod from a file cannot have any");
 	for (size_t i = 0; i < sizeof(parts) / sizeof(*parts); i++) {
-		const char *what = reference_in(jpath_get(pod, parts[i]));
+		const char *what = k8s_pod_reference(jpath_get(pod, parts[i]));
 		if (what)
 			return err_set(e, EINVAL, "%s: a pod from a file cannot use objects of the API (%s)", parts[i], what);
 	}

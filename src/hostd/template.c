@@ -17,6 +17,7 @@
 #include "base/jpath.h"
 #include "base/log.h"
 #include "base/own.h"
+#include "pods.h"
 #include "template_link.h"
 #include "vm.h"
 
@@ -339,12 +340,15 @@ static void *work(void *arg)
 // ---- beginning and end
 
 /* A build that an earlier hostd did not end: its VM runs on. */
-static void clear_half_made(const char *dir)
+static void clear_half_made(const struct host *h, const char *dir)
 {
 	own_free char *vm_dir = NULL;
 	if (asprintf(&vm_dir, "%s/vm", dir) < 0)
 		return;
-	vm_end_leftover(vm_dir);
+	int gone = -1;
+	uid_t uid = 0;
+	if (!vm_ended_leftover(vm_dir, &gone, &uid))
+		pods_number_hold(h->pods, uid - h->vm_uid_base, gone, "a template");
 	dir_remove(dir, NULL);
 }
 
@@ -367,7 +371,7 @@ static int read_folder(struct templates *ts, struct err *e)
 		if (!t) {
 			if (why.code)
 				log_warn("template", "removed: %s", why.text);
-			clear_half_made(path);
+			clear_half_made(ts->host, path);
 			continue;
 		}
 		t->stored = true;

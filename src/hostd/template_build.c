@@ -17,6 +17,7 @@
 #include "base/file.h"
 #include "base/jpath.h"
 #include "base/own.h"
+#include "pods.h"
 #include "template_image.h"
 #include "vm.h"
 
@@ -100,7 +101,7 @@ int template_build(const struct host *h, const struct template_wish *w, const ch
 	if (rc || state < 0)
 		return rc ? rc : state;
 	struct vm_config c = {.dir = vm_dir, .id = w->key, .name = "template", .vmx_path = h->vmx_path, .guest_dir = h->guest_dir,
-			      .engine = h->engine, .vcpus = w->vcpus, .memory_mib = w->memory_mib, .tap_fd = -1, .mac = "", .uid = w->uid,
+			      .engine = h->engine, .vcpus = w->vcpus, .memory_mib = w->memory_mib, .tap_fd = -1, .mac = "", .uid = h->vm_uid_base + w->number,
 			      .template = true, .cmdline = TEMPLATE_CMDLINE, .restore_state_fd = -1, .restore_memory_fd = -1};
 	progress(user, "boot");
 	rc = vm_start(&c, on_end, NULL, &vm, e);
@@ -110,8 +111,8 @@ int template_build(const struct host *h, const struct template_wish *w, const ch
 		progress(user, "save");
 		rc = vm_save(vm, state, memory, e);
 	}
-	if (vm)
-		vm_kill(vm);
+	if (vm && !vm_kill(vm))
+		pods_number_hold(h->pods, w->number, vm_gone_fd(vm), "a template");
 	vm_close(vm);
 	if (!rc) {
 		progress(user, "store");

@@ -139,6 +139,16 @@ static void every_input_counts(void **state)
 	assert_string_not_equal(first, other);
 	assert_int_equal(template_key(&k, &h, 1, 384, other, &e), 0);
 	assert_string_not_equal(first, other);
+	h.engine = "qemu";
+	assert_int_equal(template_key(&k, &h, 1, 256, other, &e), 0);
+	assert_string_not_equal(first, other);
+	h.engine = "kvm";
+	k.cpu[0] = k.cpu[0] == 'a' ? 'b' : 'a';        // digest of another processor's model and flags
+	assert_int_equal(template_key(&k, &h, 1, 256, other, &e), 0);
+	assert_string_not_equal(first, other);
+	k.cpu[0] = '\0';                               // looks again
+	assert_int_equal(template_key(&k, &h, 1, 256, other, &e), 0);
+	assert_string_equal(first, other);
 	for (int i = 0; i < 3; i++) {
 		assert_int_equal(file_replace(in(files[i]), "changed", 7, 0600, &e), 0);
 		assert_int_equal(template_key(&k, &h, 1, 256, other, &e), 0);

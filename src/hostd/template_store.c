@@ -111,7 +111,7 @@ static int make(struct templates *ts, const struct template *t, template_progres
 	unsigned number = pods_number_take(ts->host->pods);
 	if (!number)
 		return err_set(e, ENOSPC, "no VM number left on this host");
-	w.uid = ts->host->vm_uid_base + number;
+	w.number = number;
 	int rc = dir && asprintf(&work, "%s/.new-%.*s", ts->dir, TEMPLATE_NAME_LEN, t->key) >= 0 ? dir_remove(work, e) : err_sys(e, ENOMEM, "make a template");
 	if (!rc)
 		rc = template_build(ts->host, &w, work, &ts->quit, progress, user, e);

@@ -14,6 +14,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
+#include <sys/stat.h>
 #include <sys/syscall.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -253,6 +254,11 @@ bool vm_kill(struct vm *vm)
 	return ended;
 }
 
+int vm_gone_fd(const struct vm *vm)
+{
+	return vm->pidfd < 0 ? -1 : fcntl(vm->pidfd, F_DUPFD_CLOEXEC, 0);
+}
+
 int vm_become(struct vm *vm, const char *dir, vm_end_fn *on_end, void *user, struct err *e)
 {
 	char *new_dir = strdup(dir), *vsock_path = vm_path(dir, "vsock.sock");
@@ -306,7 +312,7 @@ void vm_close(struct vm *vm)
 
 static void nobody_asks(void *user) { (void)user; }
 
-void vm_end_leftover(const char *dir)
+bool vm_ended_leftover(const char *dir, int *gone, uid_t *uid)
 {
 	struct vm *vm = NULL;
 	int rc = vm_adopt(dir, NULL, nobody_asks, NULL, &vm, NULL);
@@ -316,9 +322,25 @@ void vm_end_leftover(const char *dir)
 		vm_cgroup_remove(group);
 	}
 	if (rc)
-		return;
-	vm_kill(vm);
+		return true;
+	bool ended = vm_kill(vm);
+	if (!ended) {
+		char proc[32];
+		struct stat st = {0};
+		snprintf(proc, sizeof(proc), "/proc/%d", vm->pid);
+		stat(proc, &st);
+		*gone = vm_gone_fd(vm);
+		*uid = st.st_uid;
+	}
 	vm_close(vm);
+	return ended;
+}
+
+void vm_end_leftover(const char *dir)
+{
+	own_fd int gone = -1;
+	uid_t uid;
+	vm_ended_leftover(dir, &gone, &uid);
 }
 
 /* The sentence of a log line, without time, level, program and subsystem. */

@@ -7,6 +7,7 @@
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
+#include <sys/types.h>
 
 #include "base/err.h"
 #include "vmx/proto/vmx_msg.h"
@@ -73,6 +74,8 @@ int vm_status(struct vm *vm, struct vmx_status *out, struct err *e);   // any th
 /* Pause it and write its state and memory (sparse); it stays paused. Takes seconds. */
 int vm_save(struct vm *vm, int state_fd, int memory_fd, struct err *e);
 void vm_end_leftover(const char *dir);   // a VM that an earlier hostd left in dir, if there is one
+/* The same. False: it was killed and is still there; *gone as of vm_gone_fd, and its user. */
+bool vm_ended_leftover(const char *dir, int *gone, uid_t *uid);
 /* Tell the VM that a disk has this size now. -EALREADY: it knows. */
 int vm_resize(struct vm *vm, const char *serial, uint64_t size_bytes, struct err *e);
 /* Ask the guest to do without so much memory; it takes its time (vmx_status says how far it is). -ENOTSUP: it has no balloon. */
@@ -91,6 +94,7 @@ const char *vm_vsock_path(const struct vm *vm);
 /* End the VM: kill at once. Waits until its process is gone (at most a few seconds, then SIGKILL). Whether it is: one that hangs in the
  * kernel still has its user, files and devices. Any thread. */
 bool vm_kill(struct vm *vm);
+int vm_gone_fd(const struct vm *vm);       // the caller's; readable when the VM's process is gone; -1: cannot be known
 
 /* Forget the VM (it goes on if alive). Waits for the watcher thread. NULL allowed. */
 void vm_close(struct vm *vm);

@@ -235,9 +235,10 @@ const struct k8s_kind k8s_kind_rows[] = {
 	  .storage = true, .subresources = LIST("status"), .status_subresource = true, .has_generation = true, PRINT(created_at),
 	  .set_defaults = k8s_defaults_crd, .validate = k8s_validate_crd, .prepare_create = k8s_create_crd,
 	  .warn = k8s_warn_crd },
-	{ TYPE("metrics.k8s.io", "v1beta1", metrics, NodeMetrics), .plural = "nodes", .singular = "", .verbs = LIST("get", "list") },
+	{ TYPE("metrics.k8s.io", "v1beta1", metrics, NodeMetrics), .plural = "nodes", .singular = "", .verbs = LIST("get", "list"),
+	  PRINT(nodemetrics) },
 	{ TYPE("metrics.k8s.io", "v1beta1", metrics, PodMetrics), .plural = "pods", .singular = "", .namespaced = true,
-	  .verbs = LIST("get", "list") },
+	  .verbs = LIST("get", "list"), PRINT(podmetrics) },
 };
 
 const size_t k8s_kind_row_count = sizeof(k8s_kind_rows) / sizeof(*k8s_kind_rows);

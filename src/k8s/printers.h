@@ -47,6 +47,8 @@ PRINTER(csr);
 PRINTER(lease);
 PRINTER(priorityclass);
 PRINTER(runtimeclass);
+PRINTER(nodemetrics);
+PRINTER(podmetrics);
 int k8s_cells_replicationcontroller(const json_t *obj, json_t *cells);   // columns: those of replicaset
 
 #undef PRINTER

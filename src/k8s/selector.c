@@ -47,6 +47,24 @@ void k8s_selector_free(struct k8s_selector *s)
 	free(s);
 }
 
+static int print_requirement(const struct requirement *r, struct buf *b)
+{
+	int e = buf_printf(b, "%d%zu:%s%zu", r->op, strlen(r->key), r->key, r->value_count);
+
+	for (size_t i = 0; i < r->value_count && !e; i++)
+		e = buf_printf(b, ",%zu:%s", strlen(r->values[i]), r->values[i]);
+	return e ? e : buf_puts(b, ";");
+}
+
+int k8s_selector_print(const struct k8s_selector *s, struct buf *b)
+{
+	int e = s ? buf_puts(b, s->nothing ? "no" : "s") : 0;
+
+	for (size_t i = 0; s && i < s->count && !e; i++)
+		e = print_requirement(&s->list[i], b);
+	return e;
+}
+
 static void own_selector_(struct k8s_selector **s) { k8s_selector_free(*s); }
 #define own_selector __attribute__((cleanup(own_selector_)))
 

@@ -6,6 +6,7 @@
 #include <jansson.h>
 #include <stdbool.h>
 
+#include "base/buf.h"
 #include "base/err.h"
 
 struct k8s_selector;
@@ -26,6 +27,8 @@ const char *k8s_field_selector_value(const struct k8s_selector *s, const char *f
 /* The fields it names, for checks of what a kind supports (k8s_kind.field_labels). */
 size_t k8s_field_selector_count(const struct k8s_selector *s);
 const char *k8s_field_selector_field(const struct k8s_selector *s, size_t i);   // NULL past the end
+/* A text that is the same for selectors that say the same in the same order, and for no others. NULL is fine. 0 or -ENOMEM. */
+int k8s_selector_print(const struct k8s_selector *s, struct buf *b);
 void k8s_selector_free(struct k8s_selector *s);
 
 #endif

@@ -106,9 +106,9 @@ int pager_claim(struct pager_vm *vm, uint64_t page, uint32_t max, struct pager_c
 	}
 	if (max > 1)
 		claim_around(c, max < PAGER_CLUSTER_MAX ? max : PAGER_CLUSTER_MAX);
-	c->backing_page = c->vad->backing_page;
-	int rc = claim_records(c, (uint32_t)page);
-	c->backing_page += c->page - c->vad->first;   // pages given back by the guest: the VAD of zeros, where all are alike
+	c->backing_page = c->vad->backing_page - c->vad->first;   // pages given back by the guest: the VAD of zeros, where all are alike
+	int rc = claim_records(c, (uint32_t)page);     // without any record, the claim is given back, and with it the VAD
+	c->backing_page += c->page;
 	return rc;
 }
 

@@ -194,6 +194,17 @@ static int map_locked(struct pager_vm *vm, uint64_t first, uint64_t pages, struc
 	return 0;
 }
 
+/* Of the leaf tables that a range that is gone lies in, those that nothing is mapped in any more. */
+static void give_back_tables(struct pager_vm *vm, uint64_t first, uint64_t pages)
+{
+	struct vm_control *c = vm->control;
+	for (uint64_t i = first >> LEAF_BITS; i <= (first + pages - 1) >> LEAF_BITS; i++) {
+		uint32_t at = vad_at(c, i << LEAF_BITS);
+		if (at == c->vads || c->vad[at]->first >= (i + 1) << LEAF_BITS)
+			table_empty(vm->leaf[i], leaf_size(vm, i));
+	}
+}
+
 static int unmap_locked(struct pager_vm *vm, uint64_t first, uint64_t pages, struct err *e)
 {
 	struct vm_control *c = vm->control;
@@ -207,6 +218,7 @@ static int unmap_locked(struct pager_vm *vm, uint64_t first, uint64_t pages, str
 	if (to < c->vads)
 		memmove(c->vad + from, c->vad + to, (c->vads - to) * sizeof(struct vad *));
 	c->vads -= to - from;
+	give_back_tables(vm, first, pages);
 	return 0;
 }
 

@@ -105,15 +105,10 @@ void pager_usage(struct pager *p, struct pager_usage *u)
 	*u = (struct pager_usage){ .frames_used = pool_used(&p->frames), .frames = p->max_frames - 1, .vads = p->used_vads,
 		.vms = p->used_vms };
 	pthread_mutex_unlock(&p->lock);
+	u->table_bytes = tables_bytes(p->tables);
 }
 
 // ---- VMs ----
-
-static size_t leaf_size(const struct pager_vm *vm, size_t i)
-{
-	uint64_t rest = vm->pages - ((uint64_t)i << LEAF_BITS);
-	return (rest < LEAF_ENTRIES ? rest : LEAF_ENTRIES) * sizeof(pager_entry);
-}
 
 static size_t leaves(const struct pager_vm *vm)
 {

@@ -194,6 +194,7 @@ struct pager_usage {
 	uint64_t frames_used;            // records, prototypes included
 	uint64_t frames;                 // all there are
 	uint64_t vads, vms;
+	uint64_t table_bytes;            // page tables of all VMs; 0 when there is none
 };
 void pager_usage(struct pager *p, struct pager_usage *u);
 

@@ -157,6 +157,13 @@ static inline struct vad *walk(const struct pager_vm *vm, uint64_t page, struct 
 	return walk_frame(vm, entry, t)->vad;
 }
 
+/* Of the i-th leaf table, in bytes. */
+static inline size_t leaf_size(const struct pager_vm *vm, size_t i)
+{
+	uint64_t rest = vm->pages - ((uint64_t)i << LEAF_BITS);
+	return (rest < LEAF_ENTRIES ? rest : LEAF_ENTRIES) * sizeof(pager_entry);
+}
+
 // ---- vad.c ----
 /* A VAD and its twin with a prototype record; b is counted. -ENOMEM, -ENOSPC. */
 int vad_new(struct pager_vm *vm, uint32_t first, uint32_t pages, struct backing *b, uint64_t backing_page, struct vad **v,
@@ -168,6 +175,10 @@ int tables_new(struct tables **t, struct err *e);
 void tables_free(struct tables *t);
 void *table_new(struct tables *t, size_t size);                // zeroed; size: up to 2 MiB; NULL: no memory. Any thread
 void table_free(struct tables *t, void *table, size_t size);   // NULL: nothing
+/* All of its entries are PAGER_NONE: give its memory back, if others do not share it. It stays usable, also by walks at this moment, which
+ * read PAGER_NONE before and after. */
+void table_empty(void *table, size_t size);
+uint64_t tables_bytes(struct tables *t);                       // address space that they take
 
 // ---- Memory; the tests let each of these fail. ----
 void *pager_alloc(size_t size);                                // zeroed, 64-byte aligned

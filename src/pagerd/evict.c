@@ -20,7 +20,11 @@
 #include "prda/metrics.h"
 #include "pressure.h"
 
-enum { RUN = 32 };
+enum {
+	RUN = 32,
+	RUNS_IN_VAIN = 16,           // in a row: the store is full, or nearly, and others wait; the hand goes on from there the next time
+};
+#define STAYS UINT32_MAX
 
 PRDA_DEFINE_COUNTER(evictions, "bulkhead_pager_evictions_total", "pages put into the store and taken out of guests");
 PRDA_DEFINE_COUNTER(dropped, "bulkhead_pager_dropped_total", "pages taken out of guests that could be had again without the store");
@@ -28,7 +32,7 @@ PRDA_DEFINE_GAUGE(resident_pages, "bulkhead_pager_resident_pages", "pages of all
 
 struct run {
 	struct pager_claim claim[RUN];
-	uint32_t handle[RUN];        // 0: dropped, its VAD has the same bytes
+	uint32_t handle[RUN];        // 0: dropped, its VAD has the same bytes; STAYS: the store has no room for it
 	uint32_t first, count;
 };
 
@@ -44,35 +48,54 @@ static int protect(struct guest *guest, uint32_t first, uint32_t count, bool on)
 	return rc;
 }
 
-/* How many of the run's pages, from its first, are safe elsewhere. */
-static uint32_t save(struct guests *g, struct guest *guest, struct run *r)
+/* The handle of a page that is safe elsewhere, or STAYS. */
+static uint32_t save(struct guests *g, struct guest *guest, const struct pager_claim *c)
 {
 	unsigned char page[PAGER_PAGE];
-	for (uint32_t i = 0; i < r->count; i++) {
-		struct pager_claim *c = &r->claim[i];
-		if (pread(guest->memfd, page, sizeof(page), (off_t)c->page * PAGER_PAGE) != PAGER_PAGE)
-			return i;
-		r->handle[i] = 0;
-		if (c->backing->ops->same && c->backing->ops->same(c->backing, c->backing_page, page))
-			continue;
-		if (store_put(g->store, guest->key, c->page, page, &r->handle[i]))
-			return i;
+	uint32_t handle = 0;
+	if (pread(guest->memfd, page, sizeof(page), (off_t)c->page * PAGER_PAGE) != PAGER_PAGE)
+		return STAYS;
+	if (c->backing->ops->same && c->backing->ops->same(c->backing, c->backing_page, page))
+		return 0;
+	return store_put(g->store, guest->key, c->page, page, &handle) ? STAYS : handle;
+}
+
+/* Take pages from..to out of the guest's memory; all of them are safe elsewhere. */
+static void punch(struct guests *g, struct guest *guest, struct run *r, uint32_t from, uint32_t to)
+{
+	if (from == to || !fallocate(guest->memfd, FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE, (off_t)(r->first + from) * PAGER_PAGE,
+			(off_t)(to - from) * PAGER_PAGE))
+		return;
+	for (uint32_t i = from; i < to; i++) {
+		if (r->handle[i])
+			store_release(g->store, r->handle[i]);
+		r->handle[i] = STAYS;
 	}
-	return r->count;
+}
+
+/* Those of a protected run that can go, go. */
+static void take_out(struct guests *g, struct guest *guest, struct run *r)
+{
+	uint32_t from = 0;
+	for (uint32_t i = 0; i < r->count; i++) {
+		r->handle[i] = save(g, guest, &r->claim[i]);
+		if (r->handle[i] == STAYS) {
+			punch(g, guest, r, from, i);
+			from = i + 1;
+		}
+	}
+	punch(g, guest, r, from, r->count);
 }
 
 static uint64_t evict_run(struct guests *g, struct guest *guest, struct run *r)
 {
-	uint32_t saved = protect(guest, r->first, r->count, true) ? 0 : save(g, guest, r);
-	if (saved && fallocate(guest->memfd, FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE, (off_t)r->first * PAGER_PAGE,
-			(off_t)saved * PAGER_PAGE)) {
-		for (uint32_t i = 0; i < saved; i++)
-			if (r->handle[i])
-				store_release(g->store, r->handle[i]);
-		saved = 0;
-	}
+	uint64_t gone = 0;
+	memset(r->handle, 0xff, sizeof(r->handle));            // STAYS
+	if (!protect(guest, r->first, r->count, true))
+		take_out(g, guest, r);
 	for (uint32_t i = 0; i < r->count; i++) {
-		if (i >= saved) {
+		gone += r->handle[i] != STAYS;
+		if (r->handle[i] == STAYS) {
 			pager_evict_cancel(&r->claim[i]);
 		} else if (r->handle[i]) {
 			pager_evicted(&r->claim[i], r->handle[i]);
@@ -86,7 +109,7 @@ static uint64_t evict_run(struct guests *g, struct guest *guest, struct run *r)
 	}
 	if (protect(guest, r->first, r->count, false))
 		guest_wake(guest, r->first, r->count);         // who runs into it again has it lifted by the fault
-	return saved;
+	return gone;
 }
 
 static uint16_t now_ticks(void) { return (uint16_t)(clock_mono_ns() / (NS_PER_S / 10)); }
@@ -106,6 +129,7 @@ uint64_t evict_pages(struct guests *g, struct guest *guest, uint64_t pages)
 {
 	static const int ages[] = { 100, 10, 0 };              // tenths of a second
 	uint64_t all = pager_vm_pages(guest->vm), gone = 0;
+	uint32_t in_vain = 0;
 	struct run *r = malloc(sizeof(*r));
 	if (!r)
 		return 0;
@@ -118,7 +142,8 @@ uint64_t evict_pages(struct guests *g, struct guest *guest, uint64_t pages)
 			gone += went;
 			seen += step;
 			guest->hand = (uint32_t)((guest->hand + step) % all);
-			if (r->count && !went)                 // the store is full, or the guest is gone
+			in_vain = went || !r->count ? 0 : in_vain + 1;
+			if (in_vain == RUNS_IN_VAIN)
 				pages = 0;
 		}
 	}
@@ -240,6 +265,16 @@ static uint64_t survey(struct guests *g, struct guest **fattest)
 		}
 	}
 	return sum;
+}
+
+uint64_t evict_fattest(struct guests *g, uint64_t pages)
+{
+	struct guest *fattest;
+	survey(g, &fattest);
+	uint64_t gone = fattest ? evict_pages(g, fattest, pages) : 0;
+	if (fattest)
+		guest_put(g, fattest);
+	return gone;
 }
 
 /* At most so much at once: then another may be the fattest. */

@@ -87,7 +87,7 @@ static void below_its_limit(void **state)
 	union any reply;
 	attach(&w);
 	guest_go(&w.guest[0]);
-	memcpy(l.vm, vm_id, 16);
+	memcpy(l.vm, w.id, 16);
 	assert_int_equal(call(&w, &l, sizeof(l), NULL, 0, &reply), 0);
 	for (uint64_t i = 0; i < HALF; i += 4)
 		assert_int_equal(guest_ask(&w.guest[0], 'w', i), i + 1);
@@ -164,7 +164,7 @@ static void bad_input(void **state)
 	assert_int_equal(call(&w, &a, sizeof(a), NULL, 0, &reply), EPROTO);
 	struct pager_range r = { .head.type = PAGER_MSG_DISCARD, .length = 1 };
 	assert_int_equal(call(&w, &r, sizeof(r), NULL, 0, &reply), ENOENT);
-	memcpy(r.vm, vm_id, 16);
+	memcpy(r.vm, w.id, 16);
 	assert_int_equal(call(&w, &r, sizeof(r), NULL, 0, &reply), EINVAL);
 	r.length = UINT64_MAX & ~4095ull;
 	assert_int_equal(call(&w, &r, sizeof(r), NULL, 0, &reply), EINVAL);

@@ -168,7 +168,7 @@ static void killed_and_started_again(void **state)
 		for (int i = 0; i < kills % 4; i++)
 			range(&w, PAGER_MSG_EVICT, 0, 300 * PAGER_PAGE);
 		struct pager_range r = { .head = { PAGER_MSG_VERSION, PAGER_MSG_EVICT, 1 }, .length = BYTES };
-		memcpy(r.vm, vm_id, 16);
+		memcpy(r.vm, w.id, 16);
 		usock_send(w.sock, &r, sizeof(r), NULL, 0);
 		usleep((useconds_t)(kills * 977 % 15000));
 		pagerd_end(&w, SIGKILL);
@@ -237,7 +237,7 @@ static bool provoke(struct world *w, uint32_t type, uint64_t offset, uint64_t le
 	struct pager_range r = { .head = { PAGER_MSG_VERSION, type, 7 }, .offset = offset, .length = length };
 	union any reply;
 	size_t none = 0;
-	memcpy(r.vm, vm_id, 16);
+	memcpy(r.vm, w->id, 16);
 	return !usock_send(w->sock, &r, sizeof(r), NULL, 0) && usock_recv(w->sock, &reply, sizeof(reply), NULL, &none) > 0;
 }
 

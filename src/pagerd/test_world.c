@@ -93,8 +93,12 @@ void pagerd_spawn(struct world *w, const char *codec)
 		const char *program = getenv("PAGERD"), *shim = getenv("FAIL_PRELOAD");
 		if (shim)
 			setenv("LD_PRELOAD", shim, 1);
-		execl(program, "bulkhead-pagerd", "--control", w->control, "--store", w->store, "--store-mib", "64", "--frames-mib",
-			"64", "--readers", "3", "--codec", codec, "--metrics", w->metrics, (char *)NULL);
+		char store[16], memory[16], frames[16];
+		snprintf(store, sizeof(store), "%u", w->sizes->store_mib ? w->sizes->store_mib : 64);
+		snprintf(memory, sizeof(memory), "%u", w->sizes->memory_mib);
+		snprintf(frames, sizeof(frames), "%u", w->sizes->frames_mib ? w->sizes->frames_mib : 64);
+		execl(program, "bulkhead-pagerd", "--control", w->control, "--store", w->store, "--store-mib", store, "--frames-mib", frames,
+			"--memory-mib", memory, "--readers", "3", "--codec", codec, "--metrics", w->metrics, (char *)NULL);
 		_exit(127);
 	}
 }
@@ -139,12 +143,10 @@ int call(struct world *w, void *msg, size_t len, const int *fds, size_t nfds, un
 	return 0;
 }
 
-const uint8_t vm_id[16] = "pagerd test vm";
-
 struct pager_attach attach_msg(const struct world *w)
 {
 	struct pager_attach a = { .head.type = PAGER_MSG_ATTACH, .memory_bytes = BYTES, .memfd = 0, .maps = w->guests, .vads = 2 };
-	memcpy(a.vm, vm_id, 16);
+	memcpy(a.vm, w->id, 16);
 	for (uint32_t i = 0; i < w->guests; i++)
 		a.map[i] = (struct pager_map){ .address = w->guest[i].address, .length = BYTES, .fd = 2 + i };
 	a.vad[0] = (struct pager_vad){ .kind = PAGER_VAD_ZERO, .pages = HALF };
@@ -169,7 +171,7 @@ uint64_t range(struct world *w, uint32_t type, uint64_t offset, uint64_t length)
 {
 	struct pager_range r = { .head.type = type, .offset = offset, .length = length };
 	union any reply;
-	memcpy(r.vm, vm_id, 16);
+	memcpy(r.vm, w->id, 16);
 	assert_int_equal(call(w, &r, sizeof(r), NULL, 0, &reply), 0);
 	return reply.done.pages;
 }
@@ -204,7 +206,7 @@ struct pager_stats stats(struct world *w)
 {
 	struct pager_vm_ref r = { .head.type = PAGER_MSG_STATS };
 	union any reply;
-	memcpy(r.vm, vm_id, 16);
+	memcpy(r.vm, w->id, 16);
 	assert_int_equal(call(w, &r, sizeof(r), NULL, 0, &reply), 0);
 	return reply.stats;
 }
@@ -230,9 +232,9 @@ static int template_image(void)
 	return fd;
 }
 
-struct world open_world(uint32_t guests, guest_fn *fn, const char *codec)
+struct world open_world_of(uint32_t guests, guest_fn *fn, const char *codec, const struct world_sizes *sizes)
 {
-	struct world w = { .guests = guests };
+	struct world w = { .guests = guests, .id = "pagerd test vm", .sizes = sizes };
 	snprintf(w.dir, sizeof(w.dir), "/tmp/bh-pagerd-test-XXXXXX");
 	assert_non_null(mkdtemp(w.dir));
 	snprintf(w.control, sizeof(w.control), "%s/control", w.dir);
@@ -245,6 +247,32 @@ struct world open_world(uint32_t guests, guest_fn *fn, const char *codec)
 		w.guest[i] = guest_start(w.memfd, (int)i, fn);
 	pagerd_start(&w, codec);
 	return w;
+}
+
+struct world open_world(uint32_t guests, guest_fn *fn, const char *codec)
+{
+	static const struct world_sizes usual;
+	return open_world_of(guests, fn, codec, &usual);
+}
+
+struct world join_world(const struct world *first, uint8_t number, guest_fn *fn, int side)
+{
+	struct world w = *first;
+	w.id[15] = number;
+	w.guests = 1;
+	w.memfd = memfd_create("guest", MFD_CLOEXEC | MFD_ALLOW_SEALING);
+	assert_int_equal(ftruncate(w.memfd, BYTES), 0);
+	w.guest[0] = guest_start(w.memfd, side, fn);
+	return w;
+}
+
+void leave_world(struct world *w)
+{
+	struct pager_vm_ref r = { .head.type = PAGER_MSG_DETACH };
+	union any reply;
+	memcpy(r.vm, w->id, 16);
+	assert_int_equal(call(w, &r, sizeof(r), NULL, 0, &reply), 0);
+	close(w->memfd);
 }
 
 void close_world(struct world *w)
@@ -263,7 +291,7 @@ void detached(struct world *w)
 	struct pager_vm_ref r = { .head.type = PAGER_MSG_DETACH };
 	struct pager_msg h = { .type = PAGER_MSG_HOST };
 	union any reply;
-	memcpy(r.vm, vm_id, 16);
+	memcpy(r.vm, w->id, 16);
 	assert_int_equal(call(w, &r, sizeof(r), NULL, 0, &reply), 0);
 	assert_int_equal(call(w, &r, sizeof(r), NULL, 0, &reply), ENOENT);
 	assert_int_equal(call(w, &h, sizeof(h), NULL, 0, &reply), 0);

@@ -43,14 +43,20 @@ struct world {
 	int memfd, image;
 	struct process guest[2];
 	uint32_t guests;
+	uint8_t id[16];                                // of the VM
+	const struct world_sizes *sizes;
 };
+
+struct world_sizes { uint32_t store_mib, memory_mib, frames_mib; };   // what pagerd is told; 0: 64, no limit, 64
 
 union any { struct pager_msg head; struct pager_stats stats; struct pager_done done; struct pager_host host; struct pager_error error; };
 
-extern const uint8_t vm_id[16];
-
 /* The program is at $PAGERD. The first half of a guest's memory is zeros, the second comes from an image. */
 struct world open_world(uint32_t guests, guest_fn *fn, const char *codec);
+struct world open_world_of(uint32_t guests, guest_fn *fn, const char *codec, const struct world_sizes *sizes);
+/* Another VM of one guest, served by the same pagerd; before any guest is told to go. It has memory of its own. */
+struct world join_world(const struct world *w, uint8_t number, guest_fn *fn, int side);
+void leave_world(struct world *w);                     // detached, and its memory is gone; its guest has ended
 void close_world(struct world *w);
 void pagerd_spawn(struct world *w, const char *codec);
 void pagerd_start(struct world *w, const char *codec);

@@ -97,10 +97,9 @@ static void *run_simulated(void *arg)
 	PRDA_SECTION(n, "incq " PRDA_HERE_("0"), (), (), fail());
 	assert_int_equal(ctrl.request, 0);
 	assert_int_equal(yielded, 2);
-	assert_int_equal(prda_sum(n), 3);
 #endif
 	prda_region_stats(r, &s);
-	assert_true(s.delayed >= 2);
+	assert_int_equal(prda_sum(n), s.delayed);
 	assert_int_equal(s.yields, yielded);
 	assert_int_equal(s.locked, 0);
 	prda_region_close(r);

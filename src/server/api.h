@@ -48,5 +48,8 @@ json_t *api_object(const struct k8s_kind *k, struct obj *o);
 void api_reply_object(struct request *r, const struct k8s_kind *k, unsigned code, struct obj *o);
 /* metadata only, as PartialObjectMetadata. New reference. */
 json_t *api_partial(const json_t *obj, const char *version);
+/* Items as a Table of a's version. */
+json_t *api_table(const struct request *r, const struct k8s_kind *k, const json_t *items, uint64_t rv, const char *continue_token,
+		  const struct accept *a);
 
 #endif

@@ -45,15 +45,22 @@ static json_t *row(const struct k8s_kind *k, const json_t *about, const json_t *
 	if (jpath_get(about, "metadata.labels"))
 		jpath_set(out, "metadata.labels", json_incref(jpath_get(about, "metadata.labels")));
 	json_object_update(out, from);
+	json_t *notes = json_object_get(out, "annotations");
+	if (notes)
+		jpath_set(out, "metadata.annotations", json_incref(notes));
+	json_object_del(out, "annotations");
 	return out;
 }
 
-static void reply_one(struct request *r, const struct k8s_kind *k, const json_t *known)
+static void reply_one(struct request *r, const struct k8s_kind *k, const json_t *known, const struct accept *a)
 {
 	own_json json_t *about = subject(r, k, r->route.ns, r->route.name);
 	json_t *out = about ? row(k, about, known) : NULL;
 
-	if (out)
+	own_json json_t *items = out && a->form == ACCEPT_TABLE ? json_pack("[o]", out) : NULL;
+	if (items)
+		reply_json(r, 200, api_table(r, k, items, 0, NULL, a));
+	else if (out)
 		reply_json(r, 200, out);
 	else
 		reply_status(r, status_not_found(&(struct k8s_kind){ .group = k->group, .plural = k->plural }, r->route.name));
@@ -82,7 +89,7 @@ static json_t *list_rows(struct request *r, const struct k8s_kind *k, const json
 	return json_pack("{s:s,s:s,s:{},s:o}", "kind", k->list_kind, "apiVersion", API_VERSION, "metadata", "items", items);
 }
 
-static void reply_list(struct request *r, const struct k8s_kind *k, const json_t *known)
+static void reply_list(struct request *r, const struct k8s_kind *k, const json_t *known, const struct accept *a)
 {
 	struct k8s_selector *labels, *fields;
 	const char *name;
@@ -92,7 +99,8 @@ static void reply_list(struct request *r, const struct k8s_kind *k, const json_t
 		reply_status(r, s);
 		return;
 	}
-	reply_json(r, 200, list_rows(r, k, known, labels, fields));
+	own_json json_t *list = list_rows(r, k, known, labels, fields);
+	reply_json(r, 200, a->form == ACCEPT_TABLE ? api_table(r, k, json_object_get(list, "items"), 0, NULL, a) : json_incref(list));
 	k8s_selector_free(labels);
 	k8s_selector_free(fields);
 }
@@ -100,13 +108,16 @@ static void reply_list(struct request *r, const struct k8s_kind *k, const json_t
 static void reply_known(struct request *r, const json_t *known)
 {
 	const struct k8s_kind *k = k8s_kind_find(r->route.group, r->route.version, r->route.resource);
+	struct accept a;
 
+	if (!api_accept(r, &a))
+		return;
 	if (r->srv->stopping)
 		reply_status(r, status_new(503, "ServiceUnavailable", "the server is shutting down"));
 	else if (*r->route.name)
-		reply_one(r, k, known);
+		reply_one(r, k, known, &a);
 	else
-		reply_list(r, k, known);
+		reply_list(r, k, known, &a);
 }
 
 /* Whatever there is by now. */

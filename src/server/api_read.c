@@ -41,8 +41,8 @@ static const char *table_include(const struct request *r)
 	return include && *include ? include : "Metadata";
 }
 
-static json_t *table_of(const struct request *r, const struct k8s_kind *k, const json_t *items, uint64_t rv,
-			const char *continue_token, const struct accept *a)
+json_t *api_table(const struct request *r, const struct k8s_kind *k, const json_t *items, uint64_t rv,
+		  const char *continue_token, const struct accept *a)
 {
 	char version[32], api_version[64];
 	json_t *t;
@@ -70,7 +70,7 @@ void api_reply_object(struct request *r, const struct k8s_kind *k, unsigned code
 	j = api_object(k, o);
 	if (a.form == ACCEPT_TABLE) {
 		items = json_pack("[O]", j);
-		reply_json(r, code, table_of(r, k, items, o->rv, NULL, &a));
+		reply_json(r, code, api_table(r, k, items, o->rv, NULL, &a));
 	} else {
 		reply_json(r, code, a.form == ACCEPT_PARTIAL ? api_partial(j, a.version) : json_incref(j));
 	}
@@ -406,7 +406,7 @@ static void reply_parsed(struct request *r, const struct k8s_kind *k, struct sto
 		}
 	}
 	if (a->form == ACCEPT_TABLE) {
-		json_t *t = table_of(r, k, items, l->rv, token, a);
+		json_t *t = api_table(r, k, items, l->rv, token, a);
 		if (token && l->remaining)
 			jpath_set(t, "metadata.remainingItemCount", json_integer(l->remaining));
 		reply_json(r, 200, t);

@@ -1,5 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
-// watch over HTTP: a chunked answer of {"type":...,"object":...} lines, its connection suspended while nothing happens.
+// watch over HTTP: a chunked answer of {"type":...,"object":...} lines. What there is at the start goes as any answer does. When
+// there is nothing more to say the connection leaves libmicrohttpd for the pump (pump.h), where it costs nothing while nothing
+// happens; or, where that cannot be (before TLS 1.3, HTTP/1.0), it is suspended.
 #include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -12,7 +14,9 @@
 #include "k8s/custom.h"
 #include "k8s/selector.h"
 #include "server/api.h"
+#include "server/audit.h"
 #include "server/list_options.h"
+#include "server/pump.h"
 #include "server/registry.h"
 #include "server/status.h"
 #include "server/watch.h"
@@ -33,7 +37,9 @@ struct line {
 
 struct http_watch {
 	struct watch *watch;
-	struct request *request;      // lives as long as the connection is suspended
+	struct request *request;      // NULL once the connection has left
+	struct pump_conn *conn;       // then: where it is
+	struct audit_event *audit;    // and what is said of it at its end
 	const struct k8s_kind *kind;  // held
 	struct accept accept;
 	char include[16];
@@ -168,7 +174,10 @@ static void wake(void *user)
 {
 	struct http_watch *w = user;
 
-	request_wake(w->request);
+	if (w->conn)
+		pump_wake(w->conn);
+	else
+		request_wake(w->request);
 }
 
 /* The next line, if there is one. */
@@ -177,7 +186,8 @@ static enum watch_result fetch(struct http_watch *w)
 	struct watch_event e;
 	enum watch_result r = watch_next(w->watch, &e);
 
-	w->request->follows = !watch_is_starting(w->watch);
+	if (w->request)
+		w->request->follows = !watch_is_starting(w->watch);
 	switch (r) {
 	case WATCH_EVENT:
 		set_event(w, &e);
@@ -199,34 +209,90 @@ static enum watch_result fetch(struct http_watch *w)
 	return r;
 }
 
-static ssize_t watch_read(void *cls, uint64_t pos, char *out, size_t max)
+/* What there is, up to max bytes. over_now: and nothing comes any more. */
+static size_t write_lines(struct http_watch *w, char *out, size_t max, bool *over_now)
 {
-	struct http_watch *w = cls;
 	size_t done = 0;
 
-	(void)pos;
 	for (;;) {
 		if (w->line.active)
 			done += line_write(&w->line, out + done, max - done);
-		if (done == max || w->line.active)
-			return done;
-		if (w->over)
-			return done ? (ssize_t)done : MHD_CONTENT_READER_END_OF_STREAM;
-		if (fetch(w) != WATCH_IDLE)
-			continue;
-		if (done || watch_arm(w->watch, suspend))
+		*over_now = w->over && !w->line.active && !done;
+		if (done == max || w->line.active || w->over || fetch(w) == WATCH_IDLE)
 			return done;
 	}
 }
 
-static void watch_free_http(void *cls)
+static void http_watch_free(void *user)
 {
-	struct http_watch *w = cls;
+	struct http_watch *w = user;
 
 	watch_close(w->watch);
 	line_done(&w->line);
 	k8s_custom_release(w->kind);
+	audit_finish(w->audit);
 	free(w);
+}
+
+/* --- in the pump --- */
+
+static ssize_t pump_read(void *user, char *out, size_t max)
+{
+	struct http_watch *w = user;
+	bool over;
+	size_t n;
+
+	do
+		n = write_lines(w, out, max, &over);
+	while (!n && !over && !watch_arm(w->watch, NULL));
+	return over ? PUMP_END : (ssize_t)n;
+}
+
+static const struct pump_source pump_source = { .read = pump_read, .free = http_watch_free };
+
+/* --- in libmicrohttpd --- */
+
+/* Nothing is left to say now. False: the connection stays. */
+static bool leave(struct http_watch *w)
+{
+	struct pump_conn *c = watch_is_starting(w->watch) ? NULL : request_leave(w->request);
+
+	if (!c)
+		return false;
+	watch_forget_hangup(w->watch);
+	w->audit = audit_detach(w->request);
+	w->request = NULL;
+	w->conn = c;
+	return true;
+}
+
+static ssize_t watch_read(void *cls, uint64_t pos, char *out, size_t max)
+{
+	struct http_watch *w = cls;
+
+	(void)pos;
+	for (;;) {
+		bool over;
+		size_t n = write_lines(w, out, max, &over);
+		if (over)
+			return MHD_CONTENT_READER_END_OF_STREAM;
+		if (n)
+			return n;
+		if (leave(w))
+			return MHD_CONTENT_READER_END_WITH_ERROR;
+		if (watch_arm(w->watch, suspend))
+			return 0;
+	}
+}
+
+static void watch_read_over(void *cls)
+{
+	struct http_watch *w = cls;
+
+	if (w->conn)
+		pump_begin(w->conn, &pump_source, w);
+	else
+		http_watch_free(w);
 }
 
 /* --- opening --- */
@@ -331,5 +397,7 @@ void api_watch(struct request *r, const struct k8s_kind *k)
 		reply_open_error(r, e);
 		return;
 	}
-	reply_stream(r, 200, "application/json", 0, watch_read, watch_free_http, w);
+	reply_stream(r, 200, "application/json", 0, watch_read, watch_read_over, w);
+	if (r->response)
+		MHD_add_response_header(r->response, "Connection", "close");   // what has left does not come back
 }

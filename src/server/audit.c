@@ -32,6 +32,7 @@ struct audit_event {
 	uint64_t received_ns;
 	char id[37];
 	json_t *user, *impersonated, *status, *request, *response;
+	json_t *last;                 // written when the answer is over, made before its request went; or NULL
 	char *name;                   // of what was made
 	char decision[8], reason[REASON_MAX];
 };
@@ -260,25 +261,52 @@ static json_t *response_status(const struct request *r, const struct audit_event
 	return s;
 }
 
-void audit_end(struct request *r)
+static json_t *last_event(struct request *r, const struct audit_event *v)
 {
-	struct audit_event *v = r->audit;
-	json_t *j;
+	json_t *j = v->choice.stages & AUDIT_COMPLETE ? make_event(r, v, "ResponseComplete") : NULL;
 
-	if (!v)
-		return;
-	if (v->choice.stages & AUDIT_COMPLETE && (j = make_event(r, v, "ResponseComplete"))) {
+	if (j)
 		json_object_set_new(j, "responseStatus", response_status(r, v));
-		if (v->response)
-			json_object_set(j, "responseObject", v->response);
-		write_event(v, j);
-	}
+	if (j && v->response)
+		json_object_set(j, "responseObject", v->response);
+	return j;
+}
+
+static void event_free(struct audit_event *v)
+{
 	json_decref(v->user);
 	json_decref(v->impersonated);
 	json_decref(v->status);
 	json_decref(v->request);
 	json_decref(v->response);
+	json_decref(v->last);
 	free(v->name);
 	free(v);
-	r->audit = NULL;
+}
+
+void audit_end(struct request *r)
+{
+	if (!r->audit)
+		return;
+	write_event(r->audit, last_event(r, r->audit));
+	event_free(take(r->audit));
+}
+
+struct audit_event *audit_detach(struct request *r)
+{
+	if (r->audit)
+		r->audit->last = last_event(r, r->audit);
+	return take(r->audit);
+}
+
+void audit_finish(struct audit_event *v)
+{
+	char now[CLOCK_TEXT_MAX];
+
+	if (!v)
+		return;
+	if (v->last)
+		json_object_set_new(v->last, "stageTimestamp", json_string(clock_text(clock_real_ns(), 6, now)));
+	write_event(v, take(v->last));
+	event_free(v);
 }

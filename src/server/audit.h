@@ -12,6 +12,7 @@
 #include "server/audit_log.h"
 
 struct audit;
+struct audit_event;
 struct request;
 struct obj;
 
@@ -36,5 +37,9 @@ void audit_object(struct request *r, struct obj *o);                        // t
 void audit_text(struct request *r, const char *text, size_t len);           // the answer is this JSON
 void audit_started(struct request *r);                                      // the answer goes on for long
 void audit_end(struct request *r);                                          // it is over; forgets it
+
+/* The answer goes on without its request. audit_finish says that it is over; NULL is fine. */
+struct audit_event *audit_detach(struct request *r);
+void audit_finish(struct audit_event *v);
 
 #endif

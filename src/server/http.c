@@ -279,9 +279,9 @@ static enum MHD_Result on_request(void *cls, struct MHD_Connection *conn, const 
 
 	(void)conn;
 	(void)url;
-	(void)version;
 	if (!r)
 		return MHD_NO;
+	r->chunked = !strcmp(version, MHD_HTTP_VERSION_1_1);
 	if (*len) {
 		if (!r->admitted)
 			return MHD_NO;

@@ -27,6 +27,7 @@
 #include "server/leader.h"
 #include "server/metrics.h"
 #include "server/pki.h"
+#include "server/pump.h"
 #include "server/rbac.h"
 #include "server/recorder.h"
 #include "server/server.h"
@@ -34,6 +35,8 @@
 #include "server/store.h"
 #include "server/streams.h"
 #include "server/watch.h"
+
+#define PUMP_THREADS 2   // write to watchers
 
 static const char usage[] =
 	"Usage: bulkhead-server --root DIR [OPTION]...\n"
@@ -260,6 +263,7 @@ static void stop_serving(struct server *srv, struct http *http, struct http *pod
 	metrics_stop(srv->metrics);
 	fair_stop(srv->fair);
 	streams_stop(srv->streams);
+	pump_stop(srv->pump);
 	while (srv->suspended) {
 		watch_set_end_all(store_watches(srv->store));
 		usleep(1000);
@@ -268,6 +272,7 @@ static void stop_serving(struct server *srv, struct http *http, struct http *pod
 		http_stop(http);
 	if (pod_http)
 		http_stop(pod_http);
+	pump_free(srv->pump);
 	streams_free(srv->streams);
 	metrics_free(srv->metrics);
 	fair_free(srv->fair);
@@ -289,6 +294,8 @@ static int serve(struct server *srv, const struct options *o, const sigset_t *si
 		r = recorder_start(srv, &srv->recorder, e);
 	if (!r)
 		r = streams_start(srv->root, &srv->streams, e);
+	if (!r)
+		r = pump_start(PUMP_THREADS, &srv->suspended, &srv->pump, e);
 	if (!r)
 		r = metrics_start(srv, &srv->metrics, e);
 	if (!r)

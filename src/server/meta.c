@@ -49,8 +49,11 @@ static json_t *check_type(const struct k8s_kind *k, json_t *obj)
 	snprintf(want, sizeof want, *k->group ? "%s/%s" : "%s%s", k->group, k->version);
 	if (version && strcmp(version, want))
 		return status_bad_request("the API version in the data (%s) does not match the expected API version (%s)", version, want);
+	if (kind && strcmp(kind, k->kind) && k8s_kind_by_name(want, kind))
+		return status_bad_request("%s in version \"%s\" cannot be handled as a %s", kind, want, k->kind);
 	if (kind && strcmp(kind, k->kind))
-		return status_bad_request("the kind in the data (%s) does not match the expected kind (%s)", kind, k->kind);
+		return status_bad_request("%s in version \"%s\" cannot be handled as a %s: no kind \"%s\" is registered for version \"%s\"", kind,
+					  want, k->kind, kind, want);
 	json_object_set_new(obj, "apiVersion", json_string(want));
 	json_object_set_new(obj, "kind", json_string(k->kind));
 	return NULL;

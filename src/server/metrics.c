@@ -19,6 +19,7 @@
 #include "base/own.h"
 #include "k8s/client.h"
 #include "server/map.h"
+#include "server/metrics_memory.h"
 #include "server/registry.h"
 #include "server/request.h"
 
@@ -107,13 +108,25 @@ static long long rate(struct metrics *m, const char *key, uint64_t now, uint64_t
 	return out;
 }
 
-static json_t *usage(long long cpu, long long memory)
+/* about: of a node or container in its summary. */
+static json_t *usage(long long cpu, const json_t *about)
 {
-	char c[32], b[32];
+	char c[32], b[32], w[32];
+	long long swap = jpath_int(about, "swap.swapUsageBytes", -1);
 
 	snprintf(c, sizeof c, "%lldn", cpu);
-	snprintf(b, sizeof b, "%lldKi", memory >> 10);
-	return json_pack("{s:s,s:s}", "cpu", c, "memory", b);
+	snprintf(b, sizeof b, "%lldKi", jpath_int(about, "memory.workingSetBytes", 0) >> 10);
+	snprintf(w, sizeof w, "%lldKi", swap >> 10);
+	return json_pack("{s:s,s:s,s:s*}", "cpu", c, "memory", b, "swap", swap < 0 ? NULL : w);
+}
+
+/* What the VMs' memory is; see metrics_memory.h. */
+static void annotate(json_t *out, const struct metrics_memory *m)
+{
+	json_t *said = metrics_memory_annotations(m);
+
+	if (said)
+		json_object_set_new(out, "annotations", said);
 }
 
 static json_t *stamped(uint64_t window_ns)
@@ -128,6 +141,7 @@ static void take_pod(struct metrics *m, const json_t *p, uint64_t now, json_t *p
 {
 	const char *ns = jpath_str(p, "podRef.namespace", ""), *name = jpath_str(p, "podRef.name", "");
 	json_t *containers = json_array(), *c;
+	struct metrics_memory memory = { 0 };
 	uint64_t window = 0;
 	bool complete = true;
 	char key[600];
@@ -138,11 +152,13 @@ static void take_pod(struct metrics *m, const json_t *p, uint64_t now, json_t *p
 		long long cpu = rate(m, key, now, (uint64_t)jpath_int(c, "cpu.usageCoreNanoSeconds", 0), &window);
 		complete &= cpu >= 0;
 		json_array_append_new(containers, json_pack("{s:s,s:o}", "name", jpath_str(c, "name", ""), "usage",
-							    usage(cpu, jpath_int(c, "memory.workingSetBytes", 0))));
+							    usage(cpu, c)));
 	}
 	if (complete && json_array_size(containers)) {
 		json_t *out = stamped(window);
 		json_object_set(out, "containers", containers);
+		metrics_memory_add(&memory, p);
+		annotate(out, &memory);
 		snprintf(key, sizeof key, "%.63s/%.253s", ns, name);
 		json_object_set_new(pods, key, out);
 	}
@@ -154,6 +170,7 @@ static void read_node(struct metrics *m, const json_t *node, json_t *nodes, json
 	struct k8s_client *c = client_of(m, node);
 	const char *name = jpath_str(node, "metadata.name", "");
 	own_json json_t *summary = NULL;
+	struct metrics_memory memory = { 0 };
 	struct err e = ERR_INIT;
 	uint64_t window = 0;
 	char key[300];
@@ -169,7 +186,10 @@ static void read_node(struct metrics *m, const json_t *node, json_t *nodes, json
 	long long cpu = rate(m, key, now, (uint64_t)jpath_int(summary, "node.cpu.usageCoreNanoSeconds", 0), &window);
 	if (cpu >= 0) {
 		json_t *out = stamped(window);
-		json_object_set_new(out, "usage", usage(cpu, jpath_int(summary, "node.memory.workingSetBytes", 0)));
+		json_object_set_new(out, "usage", usage(cpu, json_object_get(summary, "node")));
+		json_array_foreach(json_object_get(summary, "pods"), i, p)
+			metrics_memory_add(&memory, p);
+		annotate(out, &memory);
 		json_object_set_new(nodes, name, out);
 	}
 	json_array_foreach(json_object_get(summary, "pods"), i, p)

@@ -15,7 +15,7 @@ int metrics_start(struct server *srv, struct metrics **m, struct err *e);
 void metrics_stop(struct metrics *m);     // wakes whoever waits; NULL is fine
 void metrics_free(struct metrics *m);     // when no request is left; NULL is fine
 
-/* {"nodes": {name: {timestamp, window, usage}}, "pods": {"ns/name": {timestamp, window, containers}}} as it is known, new
+/* {"nodes": {name: {timestamp, window, usage, annotations}}, "pods": {"ns/name": {timestamp, window, containers, annotations}}} as it is known, new
  * reference; NULL: nothing recent. Asks for more of it. */
 json_t *metrics_recent(struct metrics *m);
 

@@ -16,11 +16,12 @@
 #include "server/metrics.h"
 #include "server/test_place.h"
 
-/* A node's kubelet: half a processor and 64 MiB, of one pod; another pod without a container says nothing. */
+/* A node's kubelet: half a processor and 64 MiB, of one pod, whose VM has 5 MiB compressed; one in an ordinary kubelet's words; another without
+ * a container says nothing. */
 static enum MHD_Result summary(void *cls, struct MHD_Connection *conn, const char *url, const char *method, const char *version,
 			       const char *data, size_t *len, void **context)
 {
-	char text[512];
+	char text[2048];
 	struct MHD_Response *m;
 	enum MHD_Result r;
 	unsigned long long used = clock_mono_ns() / 2;
@@ -28,7 +29,12 @@ static enum MHD_Result summary(void *cls, struct MHD_Connection *conn, const cha
 	(void)cls, (void)method, (void)version, (void)data, (void)len, (void)context;
 	snprintf(text, sizeof text, "{\"node\":{\"cpu\":{\"usageCoreNanoSeconds\":%llu},\"memory\":{\"workingSetBytes\":1048576}},\"pods\":[{"
 		 "\"podRef\":{\"namespace\":\"ns\",\"name\":\"p\"},\"containers\":[{\"name\":\"c\",\"cpu\":{\"usageCoreNanoSeconds\":%llu},"
-		 "\"memory\":{\"workingSetBytes\":67108864}}]},{\"podRef\":{\"namespace\":\"ns\",\"name\":\"empty\"},\"containers\":[]}]}", used, used);
+		 "\"memory\":{\"workingSetBytes\":67108864},\"swap\":{\"swapUsageBytes\":5242880}}],\"bulkheadMemory\":{\"residentBytes\":104857600,"
+		 "\"sharedBytes\":2097152,\"compressedBytes\":5242880,\"balloonedBytes\":-7}},{\"podRef\":{\"namespace\":\"ns\",\"name\":\"q\"},"
+		 "\"containers\":[{\"name\":\"c\",\"cpu\":{\"usageCoreNanoSeconds\":1},\"memory\":{\"workingSetBytes\":1024}}]},"
+		 "{\"podRef\":{\"namespace\":\"ns\",\"name\":\"r\"},\"containers\":[{\"name\":\"c\",\"cpu\":{\"usageCoreNanoSeconds\":1},"
+		 "\"memory\":{\"workingSetBytes\":1024}}],\"bulkheadMemory\":{\"residentBytes\":1048576}},"
+		 "{\"podRef\":{\"namespace\":\"ns\",\"name\":\"empty\"},\"containers\":[]}]}", used, used);
 	m = MHD_create_response_from_buffer(strlen(text), text, MHD_RESPMEM_MUST_COPY);
 	r = MHD_queue_response(conn, strcmp(url, "/stats/summary") ? 404 : 200, m);
 	MHD_destroy_response(m);
@@ -75,7 +81,19 @@ static void differences_of_readings(void **state)
 	assert_string_equal(jpath_str(used, "memory", ""), "65536Ki");
 	assert_true(strtod(jpath_str(pod, "window", ""), NULL) > 1.0);
 	assert_null(json_object_get(json_object_get(known, "pods"), "ns/empty"));
-	assert_non_null(json_object_get(json_object_get(known, "nodes"), "n"));
+	assert_string_equal(jpath_str(used, "swap", ""), "5120Ki");
+	const json_t *vm = json_object_get(pod, "annotations");
+	assert_string_equal(json_string_value(json_object_get(vm, "bulkhead.dev/resident")), "102400Ki");
+	assert_string_equal(json_string_value(json_object_get(vm, "bulkhead.dev/shared")), "2048Ki");
+	assert_string_equal(json_string_value(json_object_get(vm, "bulkhead.dev/compressed")), "5120Ki");
+	assert_string_equal(json_string_value(json_object_get(vm, "bulkhead.dev/ballooned")), "0Ki");   // nonsense counts as nothing
+	const json_t *plain = json_object_get(json_object_get(known, "pods"), "ns/q");
+	assert_non_null(plain);
+	assert_null(json_object_get(plain, "annotations"));
+	assert_null(jpath_get(json_array_get(json_object_get(plain, "containers"), 0), "usage.swap"));
+	const json_t *whole = json_object_get(json_object_get(known, "nodes"), "n");
+	assert_non_null(whole);
+	assert_string_equal(json_string_value(json_object_get(json_object_get(whole, "annotations"), "bulkhead.dev/resident")), "103424Ki");
 	metrics_stop(m);
 	metrics_free(m);
 	MHD_stop_daemon(kubelet);

@@ -6,6 +6,7 @@
 
 #include "base/jpath.h"
 #include "base/own.h"
+#include "k8s/pod_refs.h"
 #include "server/registry.h"
 #include "server/status.h"
 #include "server/store.h"
@@ -227,29 +228,6 @@ static json_t *refuse(const struct identity *who, const struct k8s_kind *k, cons
 	return status_forbidden(k, jpath_str(obj, "metadata.name", ""), why);
 }
 
-/* A key of the pod's that makes its node read another object, or ask a token for an account; NULL: none. */
-static const char *reference_in(const json_t *v)
-{
-	static const char *const keys[] = { "secret", "secretName", "secretRef", "secretKeyRef", "nodePublishSecretRef", "imagePullSecrets", "configMap",
-		"configMapRef", "configMapKeyRef", "persistentVolumeClaim", "claimName", "ephemeral", "serviceAccountName", "serviceAccount",
-		"serviceAccountToken", "clusterTrustBundle" };
-	const char *key, *found = NULL;
-	json_t *child;
-	size_t i;
-
-	json_array_foreach((json_t *)v, i, child)
-		if ((found = reference_in(child)))
-			return found;
-	json_object_foreach((json_t *)v, key, child) {
-		for (i = 0; i < sizeof keys / sizeof *keys; i++)
-			if (!strcmp(key, keys[i]) && !(json_is_string(child) && !*json_string_value(child)))
-				return keys[i];
-		if ((found = reference_in(child)))
-			return found;
-	}
-	return NULL;
-}
-
 json_t *node_auth_admit(const struct identity *who, const struct k8s_kind *k, const json_t *obj, bool is_new)
 {
 	const char *name = jpath_str(obj, "metadata.name", "");
@@ -269,7 +247,7 @@ json_t *node_auth_admit(const struct identity *who, const struct k8s_kind *k, co
 		return NULL;
 	if (!json_object_get(jpath_get(obj, "metadata.annotations"), "kubernetes.io/config.mirror"))
 		return refuse(who, k, obj, "can only create mirror pods, of pods from files of its host");
-	const char *key = reference_in(json_object_get(obj, "spec"));
+	const char *key = k8s_pod_reference(json_object_get(obj, "spec"));
 	if (key) {
 		snprintf(what, sizeof what, "cannot create a mirror pod that refers to other objects (%s)", key);
 		return refuse(who, k, obj, what);

@@ -10,6 +10,7 @@
 #include "server/fair.h"
 #include "server/gzip.h"
 #include "server/negotiate.h"
+#include "server/pump.h"
 #include "server/status.h"
 #include "server/tls_push.h"
 
@@ -38,6 +39,18 @@ void request_wake(struct request *r)
 
 	MHD_resume_connection(r->conn);
 	atomic_fetch_sub(&srv->suspended, 1);
+}
+
+struct pump_conn *request_leave(struct request *r)
+{
+	const union MHD_ConnectionInfo *fd = MHD_get_connection_info(r->conn, MHD_CONNECTION_INFO_CONNECTION_FD);
+	const union MHD_ConnectionInfo *tls = MHD_get_connection_info(r->conn, MHD_CONNECTION_INFO_GNUTLS_SESSION);
+	struct pump_conn *c;
+
+	// With MHD_USE_TURBO (http.c) a connection that ends is closed without a word: here, that is its descriptor, not the socket.
+	if (!r->chunked || !fd || !tls || pump_take(r->srv->pump, tls->tls_session, fd->connect_fd, &c))
+		return NULL;
+	return c;
 }
 
 static void set_reply(struct request *r, unsigned code, const char *type, struct MHD_Response *response)

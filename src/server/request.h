@@ -19,6 +19,7 @@
 #define REQUEST_BODY_MAX (3u << 20)
 
 struct audit_event;
+struct pump_conn;
 struct tls_push;
 
 struct request {
@@ -32,6 +33,7 @@ struct request {
 	struct buf body;
 	size_t body_seen;                    // bytes of body that came, kept or not
 	bool started, admitted, complete;    // headers seen; allowed; body seen
+	bool chunked;                        // the client takes answers in chunks (HTTP/1.1)
 	bool follows;                        // its work is done, it goes on while there is something to follow
 	char *uri;
 
@@ -53,6 +55,10 @@ void request_suspend(struct request *r, void (*resume)(struct request *r));
 void request_wake(struct request *r);   // any thread, once per suspension
 /* The same for the body of an answer: its reader returns 0 after request_pause, and is called again after request_wake. */
 void request_pause(struct request *r);
+/* Or its reader returns MHD_CONTENT_READER_END_WITH_ERROR after this one: the request ends, its connection is pump.h's, and the
+ * answer goes on with pump_begin, to be called when the reader is freed. What it has returned before must be all of the answer that
+ * there is now. NULL: that cannot be done. */
+struct pump_conn *request_leave(struct request *r);
 
 /* Replies; each sets r->response once. Stolen arguments are freed on failure too. */
 void reply_json(struct request *r, unsigned code, json_t *j);                          // steals j

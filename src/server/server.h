@@ -15,6 +15,7 @@ struct rbac;
 struct metrics;
 struct audit;
 struct fair;
+struct pump;
 
 struct server {
 	const char *root;             // folder of everything
@@ -28,6 +29,7 @@ struct server {
 	const char *endpoint;         // where pods reach this server, "ADDR:PORT"; NULL: nowhere
 	struct store *store;
 	struct streams *streams;      // connections to nodes
+	struct pump *pump;            // watches that have nothing old to say any more
 	struct recorder *recorder;
 	struct jwt_key *token_key;    // signs tokens of service accounts
 	struct rbac *rbac;            // who may do what

@@ -195,7 +195,7 @@ static bool event_is_on(const struct event *e, const char *node)
 	return obj_is_on(e->obj, node) || (e->prev && obj_is_on(e->prev, node));
 }
 
-int store_history(struct store *st, const char *prefix, const char *node, uint64_t after, struct event *out, int max,
+int store_history(struct store *st, const char *prefix, const char *node, uint64_t after, bool before, struct event *out, int max,
 		  uint64_t *seen)
 {
 	size_t len = strlen(prefix), pos;
@@ -217,8 +217,7 @@ int store_history(struct store *st, const char *prefix, const char *node, uint64
 		}
 		out[n] = *e;
 		obj_ref(e->obj);
-		obj_ref(e->prev);
-		n++;
+		out[n++].prev = before ? obj_ref(e->prev) : NULL;
 	}
 	pthread_rwlock_unlock(&st->lock);
 	return n;

@@ -122,8 +122,8 @@ struct event {
 
 /* Copy events after rv `after` whose keys start with prefix, at most max, with references, into out; *seen: the
  * resourceVersion up to which history was looked through. node: only those of pods that are or were on it; NULL: all.
- * Returns how many, or -EKEYEXPIRED. */
-int store_history(struct store *st, const char *prefix, const char *node, uint64_t after, struct event *out, int max,
+ * before: with the states before them (else prev is NULL). Returns how many, or -EKEYEXPIRED. */
+int store_history(struct store *st, const char *prefix, const char *node, uint64_t after, bool before, struct event *out, int max,
 		  uint64_t *seen);
 
 #endif

@@ -196,7 +196,7 @@ static void test_history_is_bounded(void **state)
 	put(st, "t/a/x", 0, 0, &rv);
 	for (int i = 1; i < 20; i++)
 		put(st, "t/a/x", i, rv, &rv);
-	assert_int_equal(store_history(st, "t/", NULL, rv - 3, e, 4, &seen), 3);
+	assert_int_equal(store_history(st, "t/", NULL, rv - 3, true, e, 4, &seen), 3);
 	for (int i = 0; i < 3; i++) {
 		assert_int_equal(e[i].type, EVENT_MODIFIED);
 		assert_int_equal(e[i].rv, rv - 2 + i);
@@ -204,7 +204,7 @@ static void test_history_is_bounded(void **state)
 		obj_unref(e[i].obj);
 		obj_unref(e[i].prev);
 	}
-	assert_int_equal(store_history(st, "u/", NULL, rv - 3, e, 4, &seen), 0);
+	assert_int_equal(store_history(st, "u/", NULL, rv - 3, true, e, 4, &seen), 0);
 	assert_int_equal(seen, rv);
 	store_close(st);
 }

@@ -5,47 +5,8 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "base/jtext.h"
 #include "base/own.h"
 #include "server/watch_internal.h"
-
-/* --- what passes the filter --- */
-
-static const json_t *parsed_labels(struct watch_parsed *p)
-{
-	if (!p->known)
-		p->labels = jtext_get(obj_text(p->obj), p->obj->text_len, "metadata.labels");
-	p->known = true;
-	return p->labels;
-}
-
-static bool key_matches(const struct watch *w, const char *key)
-{
-	return w->exact ? !strcmp(key, w->prefix) : !strncmp(key, w->prefix, w->prefix_len);
-}
-
-static bool matches(const struct watch *w, struct watch_parsed *p)
-{
-	if (!p->obj)
-		return false;
-	if (w->node && !obj_is_on(p->obj, w->node))
-		return false;
-	return (!w->labels || k8s_label_selector_match(w->labels, parsed_labels(p))) &&
-	       (!w->fields || k8s_field_selector_match_text(w->fields, obj_text(p->obj), p->obj->text_len));
-}
-
-/* What the change means to this watch; -1: nothing. */
-static int event_type(const struct watch *w, int type, struct watch_parsed *now, struct watch_parsed *before)
-{
-	bool is = type != EVENT_DELETED && matches(w, now), was = matches(w, before);
-
-	return is && was ? EVENT_MODIFIED : is ? EVENT_ADDED : was ? EVENT_DELETED : -1;
-}
-
-bool watch_concerns(const struct watch *w, const struct event *e, struct watch_parsed *now, struct watch_parsed *before)
-{
-	return key_matches(w, obj_key(e->obj)) && event_type(w, e->type, now, before) >= 0;
-}
 
 /* --- reading --- */
 
@@ -53,7 +14,7 @@ static bool next_initial(struct watch *w, struct watch_event *out)
 {
 	while (w->initial_pos < w->initial_count) {
 		struct watch_parsed p = { .obj = w->initial[w->initial_pos] };
-		bool match = key_matches(w, obj_key(p.obj)) && matches(w, &p);
+		bool match = watch_filter_matches(w->filter, &p);
 		json_decref(p.labels);
 		if (match) {
 			*out = (struct watch_event){ .type = EVENT_ADDED, .obj = w->initial[w->initial_pos++] };
@@ -67,21 +28,12 @@ static bool next_initial(struct watch *w, struct watch_event *out)
 	return false;
 }
 
-static void set_ended(struct watch *w)
-{
-	struct watch_set *s = store_watches(w->st);
-
-	pthread_mutex_lock(&s->lock);
-	w->ended = true;
-	pthread_mutex_unlock(&s->lock);
-}
-
 /* Turn a change into what this watch sees of it. */
 static bool next_fetched(struct watch *w, struct watch_event *out)
 {
 	struct event *e = &w->fetched[w->fetched_pos++];
 	struct watch_parsed now = { .obj = e->obj }, before = { .obj = e->prev };
-	int type = !w->exact || !strcmp(obj_key(e->obj), w->prefix) ? event_type(w, e->type, &now, &before) : -1;
+	int type = watch_filter_event(w->filter, e->type, &now, &before);
 
 	json_decref(now.labels);
 	json_decref(before.labels);
@@ -94,45 +46,41 @@ static bool next_fetched(struct watch *w, struct watch_event *out)
 	obj_unref(e->obj);
 	obj_unref(e->prev);
 	if (type >= 0 && !out->obj)
-		set_ended(w);   // out of memory: no gap is allowed
+		w->ended = true;   // out of memory: no gap is allowed
 	return type >= 0 && out->obj;
 }
 
-static bool take_flag(struct watch_set *s, bool *flag)
-{
-	bool was;
-
-	pthread_mutex_lock(&s->lock);
-	was = *flag;
-	*flag = false;
-	pthread_mutex_unlock(&s->lock);
-	return was;
-}
-
 /* From here on the reader has the watch to itself, until it arms it. */
-static bool begin_reading(struct watch_set *s, struct watch *w)
+static void begin_reading(struct watch_set *s, struct watch *w)
 {
-	bool ended;
-
+	if (w->reading)
+		return;
 	pthread_mutex_lock(&s->lock);
-	w->armed = false;
-	ended = w->ended;
+	watch_disarm(w);
 	pthread_mutex_unlock(&s->lock);
-	return !ended;
+	w->reading = true;
 }
 
-static void set_pos(struct watch_set *s, struct watch *w, uint64_t rv)
+/* More from the history. Returns how many events there are, or a negative errno. */
+static int fetch(struct watch *w)
 {
-	pthread_mutex_lock(&s->lock);
-	w->pos = rv;
-	pthread_mutex_unlock(&s->lock);
+	const struct watch_filter *f = w->filter;
+	int n;
+
+	if (w->fetched_rv > w->pos)
+		w->pos = w->fetched_rv;
+	n = store_history(w->st, f->prefix, f->node, w->pos, watch_filter_selects(f), w->fetched, WATCH_FETCH_MAX, &w->fetched_rv);
+	w->fetched_pos = 0;
+	w->fetched_count = n > 0 ? n : 0;
+	return n;
 }
 
 enum watch_result watch_next(struct watch *w, struct watch_event *out)
 {
 	struct watch_set *s = store_watches(w->st);
 
-	if (!begin_reading(s, w))
+	begin_reading(s, w);
+	if (w->ended)
 		return WATCH_END;
 	if (w->initial && next_initial(w, out))
 		return WATCH_EVENT;
@@ -141,24 +89,17 @@ enum watch_result watch_next(struct watch *w, struct watch_event *out)
 		*out = (struct watch_event){ .rv = w->pos };
 		return WATCH_SYNCED;
 	}
-	for (;;) {
-		int n;
+	for (int n = 1; n;) {
 		while (w->fetched_pos < w->fetched_count)
 			if (next_fetched(w, out))
 				return WATCH_EVENT;
-		if (w->fetched_rv > w->pos)
-			set_pos(s, w, w->fetched_rv);
-		n = store_history(w->st, w->prefix, w->node, w->pos, w->fetched, WATCH_FETCH_MAX, &w->fetched_rv);
+		n = fetch(w);
 		if (n < 0)
 			return WATCH_GONE;
-		w->fetched_pos = 0;
-		w->fetched_count = n;
-		if (!n)
-			break;
 	}
-	set_pos(s, w, w->fetched_rv);
+	w->pos = w->fetched_rv;
 	*out = (struct watch_event){ .rv = w->fetched_rv };
-	return take_flag(s, &w->bookmark_due) ? WATCH_BOOKMARK : WATCH_IDLE;
+	return atomic_exchange(&w->bookmark_due, false) ? WATCH_BOOKMARK : WATCH_IDLE;
 }
 
 bool watch_is_starting(const struct watch *w)
@@ -177,7 +118,9 @@ bool watch_arm(struct watch *w, void (*suspend)(void *user))
 	if (arm) {
 		if (suspend)
 			suspend(w->user);
+		w->reading = false;
 		w->armed = true;
+		w->filter->armed++;
 	}
 	pthread_mutex_unlock(&s->lock);
 	return arm;
@@ -194,18 +137,7 @@ static void watch_free(struct watch *w)
 		obj_unref(w->fetched[i].prev);
 	}
 	free(w->initial);
-	k8s_selector_free(w->labels);
-	k8s_selector_free(w->fields);
-	free(w->prefix);
 	free(w);
-}
-
-/* The one node whose pods it asks for. */
-static const char *node_of(const struct watch *w)
-{
-	const char *node = w->fields ? k8s_field_selector_value(w->fields, "spec.nodeName") : NULL;
-
-	return node && !strncmp(w->prefix, "pods/", 5) && obj_node_name(node) ? node : NULL;
 }
 
 static int start_position(struct store *st, const struct watch_opts *o, struct watch *w)
@@ -220,14 +152,12 @@ static int start_position(struct store *st, const struct watch_opts *o, struct w
 		if (o->rv > w->start_rv)
 			return -ERANGE;
 		w->pos = o->rv;
-		r = store_history(st, w->prefix, w->node, o->rv, &e, 1, &seen);   // is it still there?
-		if (r > 0) {
+		r = store_history(st, w->filter->prefix, w->filter->node, o->rv, false, &e, 1, &seen);   // is it still there?
+		if (r > 0)
 			obj_unref(e.obj);
-			obj_unref(e.prev);
-		}
 		return r < 0 ? r : 0;
 	}
-	r = w->node ? store_list_node(st, w->node, &l) : store_list(st, w->prefix, NULL, 0, 0, &l);
+	r = w->filter->node ? store_list_node(st, w->filter->node, &l) : store_list(st, w->filter->prefix, NULL, 0, 0, &l);
 	if (r)
 		return r;
 	w->pos = w->fetched_rv = l.rv;
@@ -238,23 +168,19 @@ static int start_position(struct store *st, const struct watch_opts *o, struct w
 
 int watch_open(struct store *st, const struct watch_opts *o, struct watch **out)
 {
-	struct watch *w = calloc(1, sizeof *w);
-	int r = -ENOMEM;
+	struct watch_filter *filter = watch_filter_new(o);
+	struct watch *w = filter ? calloc(1, sizeof *w) : NULL;
+	int r;
 
 	if (!w) {
-		k8s_selector_free(o->labels);
-		k8s_selector_free(o->fields);
+		watch_filter_free(filter);
 		return -ENOMEM;
 	}
-	*w = (struct watch){ .st = st, .labels = o->labels, .fields = o->fields, .exact = o->exact, .bookmarks = o->bookmarks,
-			     .initial_end = o->initial && o->initial_end, .hangup_fd = o->hangup_fd, .wake = o->wake,
-			     .user = o->user, .prefix = strdup(o->prefix) };
-	if (w->prefix) {
-		w->prefix_len = strlen(w->prefix);
-		w->node = node_of(w);
-		r = start_position(st, o, w);
-	}
+	*w = (struct watch){ .st = st, .filter = filter, .bookmarks = o->bookmarks, .initial_end = o->initial && o->initial_end,
+			     .hangup_fd = o->hangup_fd, .wake = o->wake, .user = o->user, .reading = true };
+	r = start_position(st, o, w);
 	if (r) {
+		watch_filter_free(filter);
 		watch_free(w);
 		return r;
 	}

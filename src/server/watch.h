@@ -50,6 +50,9 @@ bool watch_is_starting(const struct watch *w);
  * Returns false when something has come in the meantime: call watch_next again. */
 bool watch_arm(struct watch *w, void (*suspend)(void *user));
 
+/* hangup_fd is somebody else's business from now on. */
+void watch_forget_hangup(struct watch *w);
+
 /* The store's side. */
 struct watch_set *watch_set_new(struct store *st);
 void watch_set_free(struct watch_set *s);

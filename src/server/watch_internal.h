@@ -3,30 +3,24 @@
 #ifndef BH_SERVER_WATCH_INTERNAL_H
 #define BH_SERVER_WATCH_INTERNAL_H
 
-#include <jansson.h>
 #include <pthread.h>
+#include <stdatomic.h>
 
-#include "server/watch.h"
+#include "server/watch_filter.h"
 
 #define WATCH_FETCH_MAX 16          // events copied from the history at a time
-#define WATCH_RESOURCE_GROUPS 64    // lists of watches: by resource,
-#define WATCH_EVERYTHING WATCH_RESOURCE_GROUPS   // of everything,
-#define WATCH_NAME_GROUPS 1024      // and of one object or one node's pods, by key or node
-#define WATCH_GROUPS (WATCH_RESOURCE_GROUPS + 1 + WATCH_NAME_GROUPS)
 
 struct watch {
 	struct store *st;
-	struct watch *prev, *next;       // in its group
-	char *prefix;
-	size_t prefix_len;
-	struct k8s_selector *labels, *fields;
-	const char *node;                // of pods: only those on this node (what fields says); NULL: any
-	bool exact, bookmarks, initial_end;
+	struct watch_filter *filter;     // shared with others of the set
+	bool bookmarks, initial_end;
 	int hangup_fd;
 	void (*wake)(void *user);
 	void *user;
 	uint64_t id;
 
+	// The reader's.
+	bool reading;                    // it is not armed, and the reader knows
 	struct obj **initial;            // not delivered yet: [initial_pos, initial_count)
 	size_t initial_pos, initial_count;
 	struct event fetched[WATCH_FETCH_MAX]; // from the history, not delivered yet
@@ -34,9 +28,13 @@ struct watch {
 	uint64_t fetched_rv;             // history has been looked through up to here
 	uint64_t start_rv;               // what there was at the start, when that is from the history: up to here
 
+	uint64_t pos;                    // everything up to here is delivered or does not concern this watch; the reader's while it
+	                                 // is reading, else under the set's lock
+	_Atomic bool bookmark_due, ended;     // set under the set's lock
+
 	// Under the set's lock.
-	uint64_t pos;                    // everything up to here is delivered or does not concern this watch
-	bool armed, bookmark_due, ended;
+	struct watch *prev, *next;       // of its filter
+	bool armed;
 	uint64_t bookmark_ns, deadline_ns;
 };
 
@@ -44,7 +42,7 @@ struct watch {
 struct watch_set {
 	struct store *st;
 	pthread_mutex_t lock;
-	struct watch *groups[WATCH_GROUPS];
+	struct watch_filter *groups[WATCH_GROUPS];
 	size_t count;
 	uint64_t next_id;
 	uint64_t published;              // changes up to here have been offered to the armed watches
@@ -54,13 +52,14 @@ struct watch_set {
 	bool stopping;
 };
 
-/* An object with its labels, parsed at most once for all watches that look at it. */
-struct watch_parsed { struct obj *obj; json_t *labels; bool known; };
+static inline void watch_disarm(struct watch *w)   // with the set's lock held
+{
+	w->filter->armed -= w->armed;
+	w->armed = false;
+}
 
-/* Does the change mean anything to this watch? */
-bool watch_concerns(const struct watch *w, const struct event *e, struct watch_parsed *now, struct watch_parsed *before);
-
+/* w->filter is handed over to the set, or replaced by the one that others have. */
 void watch_set_add(struct watch_set *s, struct watch *w, uint64_t timeout_ns);
-void watch_set_remove(struct watch_set *s, struct watch *w);
+void watch_set_remove(struct watch_set *s, struct watch *w);   // with its filter, if no other watch has it
 
 #endif

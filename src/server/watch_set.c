@@ -1,9 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
-// All watches of a store, in lists by what they look at: who is woken by a change, by time, by a hang-up.
+// All watches of a store, by what they look at: who is woken by a change, by time, by a hang-up.
 #include <errno.h>
 #include <pthread.h>
 #include <stdlib.h>
-#include <string.h>
 #include <sys/epoll.h>
 #include <sys/eventfd.h>
 #include <unistd.h>
@@ -18,73 +17,41 @@
 static void wake(struct watch *w)
 {
 	if (w->armed) {
-		w->armed = false;
+		watch_disarm(w);
 		w->wake(w->user);
 	}
 }
 
-static unsigned hash(const char *text, char until)
+/* Those who look through it are to look at e. */
+static void tell(struct watch_filter *f, const struct event *e)
 {
-	unsigned h = 5381;
-
-	for (; *text && *text != until; text++)
-		h = h * 33 + (unsigned char)*text;
-	return h;
-}
-
-static unsigned resource_group(const char *key)
-{
-	return *key ? hash(key, '/') % WATCH_RESOURCE_GROUPS : WATCH_EVERYTHING;
-}
-
-static unsigned name_group(const char *name)
-{
-	return WATCH_EVERYTHING + 1 + hash(name, '\0') % WATCH_NAME_GROUPS;
-}
-
-static unsigned group_of(const struct watch *w)
-{
-	return w->exact ? name_group(w->prefix) : w->node ? name_group(w->node) : resource_group(w->prefix);
-}
-
-static void offer(struct watch *group, const struct event *e, struct watch_parsed *now, struct watch_parsed *before)
-{
-	for (struct watch *w = group; w; w = w->next)
-		if (w->armed && w->pos < e->rv && watch_concerns(w, e, now, before)) {
+	for (struct watch *w = f->members; w && f->armed; w = w->next)
+		if (w->armed && w->pos < e->rv) {
 			w->pos = e->rv - 1;
 			wake(w);
 		}
 }
 
-/* Those that look at the object, at the node where it is and at the one where it was. */
-static void offer_by_name(struct watch_set *s, const struct event *e, struct watch_parsed *now, struct watch_parsed *before)
+static void offer(struct watch_set *s, const struct event *e)
 {
-	char node[OBJ_NODE_MAX];
-	unsigned key = name_group(obj_key(e->obj)), is = key, was = key;
+	struct watch_parsed now = { .obj = e->obj }, before = { .obj = e->prev };
+	unsigned groups[WATCH_GROUPS_OF_EVENT];
+	int n = watch_filter_groups(e, groups);
 
-	offer(s->groups[key], e, now, before);
-	if (e->obj->node_len)
-		is = name_group(obj_node(e->obj, node));
-	if (e->prev && e->prev->node_len)
-		was = name_group(obj_node(e->prev, node));
-	if (is != key)
-		offer(s->groups[is], e, now, before);
-	if (was != key && was != is)
-		offer(s->groups[was], e, now, before);
+	for (int i = 0; i < n; i++)
+		for (struct watch_filter *f = s->groups[groups[i]]; f; f = f->next)
+			if (f->armed && watch_filter_event(f, e->type, &now, &before) >= 0)
+				tell(f, e);
+	json_decref(now.labels);
+	json_decref(before.labels);
 }
 
 void watch_publish(struct watch_set *s, const struct event *events, size_t count)
 {
 	pthread_mutex_lock(&s->lock);
 	for (size_t i = 0; i < count; i++) {
-		const struct event *e = &events[i];
-		struct watch_parsed now = { .obj = e->obj }, before = { .obj = e->prev };
-		offer(s->groups[resource_group(obj_key(e->obj))], e, &now, &before);
-		offer(s->groups[WATCH_EVERYTHING], e, &now, &before);
-		offer_by_name(s, e, &now, &before);
-		json_decref(now.labels);
-		json_decref(before.labels);
-		s->published = e->rv;
+		offer(s, &events[i]);
+		s->published = events[i].rv;
 	}
 	pthread_mutex_unlock(&s->lock);
 }
@@ -97,37 +64,50 @@ static void end(struct watch *w)
 	wake(w);
 }
 
-static void end_by_id(struct watch_set *s, uint64_t id)
+/* Do something with every watch. */
+static void each(struct watch_set *s, void (*what)(struct watch *w, void *arg), void *arg)
 {
 	for (int g = 0; g < WATCH_GROUPS; g++)
-		for (struct watch *w = s->groups[g]; w; w = w->next)
-			if (w->id == id)
-				end(w);
+		for (struct watch_filter *f = s->groups[g]; f; f = f->next)
+			for (struct watch *w = f->members; w; w = w->next)
+				what(w, arg);
+}
+
+static void end_if_named(struct watch *w, void *id)
+{
+	if (w->id == *(const uint64_t *)id)
+		end(w);
+}
+
+struct sweep { uint64_t now, next, published; };
+
+static void wake_if_due(struct watch *w, void *arg)
+{
+	struct sweep *t = arg;
+
+	if (w->deadline_ns && w->deadline_ns <= t->now && !w->ended)
+		end(w);
+	if (w->bookmark_ns && w->bookmark_ns <= t->now) {
+		// An armed watch has nothing outstanding: it is as far as we are.
+		if (w->armed && w->pos < t->published)
+			w->pos = t->published;
+		w->bookmark_ns = t->now + BOOKMARK_NS;
+		w->bookmark_due = true;
+		wake(w);
+	}
+	if (w->deadline_ns && !w->ended && w->deadline_ns < t->next)
+		t->next = w->deadline_ns;
+	if (w->bookmark_ns && w->bookmark_ns < t->next)
+		t->next = w->bookmark_ns;
 }
 
 /* Wake what is due. Returns the time of the next one. */
 static uint64_t sweep(struct watch_set *s, uint64_t now)
 {
-	uint64_t next = UINT64_MAX;
+	struct sweep t = { .now = now, .next = UINT64_MAX, .published = s->published };
 
-	for (int g = 0; g < WATCH_GROUPS; g++)
-		for (struct watch *w = s->groups[g]; w; w = w->next) {
-			if (w->deadline_ns && w->deadline_ns <= now && !w->ended)
-				end(w);
-			if (w->bookmark_ns && w->bookmark_ns <= now) {
-				// An armed watch has nothing outstanding: it is as far as we are.
-				if (w->armed && w->pos < s->published)
-					w->pos = s->published;
-				w->bookmark_ns = now + BOOKMARK_NS;
-				w->bookmark_due = true;
-				wake(w);
-			}
-			if (w->deadline_ns && !w->ended && w->deadline_ns < next)
-				next = w->deadline_ns;
-			if (w->bookmark_ns && w->bookmark_ns < next)
-				next = w->bookmark_ns;
-		}
-	return next;
+	each(s, wake_if_due, &t);
+	return t.next;
 }
 
 /* Milliseconds until `next`, at least a second: timers may come late, and then many at once. */
@@ -150,7 +130,7 @@ static void *timer_main(void *arg)
 		pthread_mutex_lock(&s->lock);
 		for (int i = 0; i < n; i++)
 			if (ev[i].data.u64)
-				end_by_id(s, ev[i].data.u64);
+				each(s, end_if_named, &ev[i].data.u64);
 			else if (read(s->event_fd, &kicks, sizeof kicks) < 0)
 				kicks = 0;
 		s->due_ns = sweep(s, now);
@@ -173,18 +153,34 @@ static void kick_timer(struct watch_set *s)
 
 /* --- members --- */
 
+/* The filter of the set that looks at the same as f: f itself, if there is none. */
+static struct watch_filter *join(struct watch_set *s, struct watch_filter *f)
+{
+	struct watch_filter **group = &s->groups[f->group];
+
+	for (struct watch_filter *there = *group; there; there = there->next)
+		if (watch_filter_same(there, f))
+			return there;
+	f->next = *group;
+	if (f->next)
+		f->next->prev = f;
+	*group = f;
+	return f;
+}
+
 void watch_set_add(struct watch_set *s, struct watch *w, uint64_t timeout_ns)
 {
-	struct watch **group = &s->groups[group_of(w)];
+	struct watch_filter *own = w->filter;
 	uint64_t now = clock_mono_ns();
 	bool kick;
 
 	pthread_mutex_lock(&s->lock);
 	w->id = ++s->next_id;
-	w->next = *group;
+	w->filter = join(s, own);
+	w->next = w->filter->members;
 	if (w->next)
 		w->next->prev = w;
-	*group = w;
+	w->filter->members = w;
 	s->count++;
 	if (w->bookmarks)
 		w->bookmark_ns = now + BOOKMARK_NS;
@@ -192,6 +188,8 @@ void watch_set_add(struct watch_set *s, struct watch *w, uint64_t timeout_ns)
 		w->deadline_ns = now + timeout_ns;
 	kick = (w->bookmark_ns && w->bookmark_ns < s->due_ns) || (w->deadline_ns && w->deadline_ns < s->due_ns);
 	pthread_mutex_unlock(&s->lock);
+	if (w->filter != own)
+		watch_filter_free(own);
 	if (w->hangup_fd >= 0) {
 		struct epoll_event ev = { .events = EPOLLRDHUP | EPOLLONESHOT, .data.u64 = w->id };
 		epoll_ctl(s->epoll_fd, EPOLL_CTL_ADD, w->hangup_fd, &ev);
@@ -200,17 +198,37 @@ void watch_set_add(struct watch_set *s, struct watch *w, uint64_t timeout_ns)
 		kick_timer(s);
 }
 
-void watch_set_remove(struct watch_set *s, struct watch *w)
+void watch_forget_hangup(struct watch *w)
 {
 	if (w->hangup_fd >= 0)
-		epoll_ctl(s->epoll_fd, EPOLL_CTL_DEL, w->hangup_fd, NULL);
+		epoll_ctl(store_watches(w->st)->epoll_fd, EPOLL_CTL_DEL, w->hangup_fd, NULL);
+	w->hangup_fd = -1;
+}
+
+static void leave(struct watch_set *s, struct watch_filter *f)
+{
+	if (f->prev)
+		f->prev->next = f->next;
+	else
+		s->groups[f->group] = f->next;
+	if (f->next)
+		f->next->prev = f->prev;
+	watch_filter_free(f);
+}
+
+void watch_set_remove(struct watch_set *s, struct watch *w)
+{
+	watch_forget_hangup(w);
 	pthread_mutex_lock(&s->lock);
+	watch_disarm(w);
 	if (w->prev)
 		w->prev->next = w->next;
 	else
-		s->groups[group_of(w)] = w->next;
+		w->filter->members = w->next;
 	if (w->next)
 		w->next->prev = w->prev;
+	if (!w->filter->members)
+		leave(s, w->filter);
 	s->count--;
 	pthread_mutex_unlock(&s->lock);
 }
@@ -225,22 +243,30 @@ size_t watch_set_count(struct watch_set *s)
 	return n;
 }
 
+static void end_any(struct watch *w, void *arg)
+{
+	(void)arg;
+	end(w);
+}
+
 void watch_set_end_all(struct watch_set *s)
 {
 	pthread_mutex_lock(&s->lock);
-	for (int g = 0; g < WATCH_GROUPS; g++)
-		for (struct watch *w = s->groups[g]; w; w = w->next)
-			end(w);
+	each(s, end_any, NULL);
 	pthread_mutex_unlock(&s->lock);
+}
+
+static void wake_any(struct watch *w, void *arg)
+{
+	(void)arg;
+	wake(w);
 }
 
 void watch_set_wake_all(struct watch_set *s, uint64_t rv)
 {
 	pthread_mutex_lock(&s->lock);
 	s->published = rv;
-	for (int g = 0; g < WATCH_GROUPS; g++)
-		for (struct watch *w = s->groups[g]; w; w = w->next)
-			wake(w);
+	each(s, wake_any, NULL);
 	pthread_mutex_unlock(&s->lock);
 }
 

@@ -264,6 +264,65 @@ static void test_wakes_only_for_its_own(void **state)
 	watch_close(w);
 }
 
+/* A watch that is armed and counts its own wake-ups. */
+static struct watch *open_armed(struct store *st, const char *prefix, const char *selector, _Atomic int *own)
+{
+	struct watch_opts o = { .prefix = prefix, .hangup_fd = -1, .wake = count_wake, .user = own, .rv = store_rv(st) };
+	struct watch_event e;
+	struct watch *w;
+
+	assert_int_equal(selector ? k8s_label_selector_parse(selector, &o.labels, NULL) : 0, 0);
+	assert_int_equal(watch_open(st, &o, &w), 0);
+	for (int i = 0; watch_next(w, &e) == WATCH_IDLE && !watch_arm(w, NULL); i++)
+		assert_true(i < 1000000);
+	return w;
+}
+
+static void await_wakes(_Atomic int *own, int count)
+{
+	for (int i = 0; i < 20000 && *own < count; i++)
+		usleep(100);
+	assert_int_equal(*own, count);
+}
+
+/* Watches that look at the same, at another namespace, at other labels: who of them is woken, and when one of them goes. */
+static void test_shared_filters(void **state)
+{
+	enum { SAME_1, SAME_2, OTHER_LABEL, OTHER_SPACE, ALL, WATCHES };
+	static const char *const looks[WATCHES][2] = { { "t/a/", "l=x" }, { "t/a/", "l=x" }, { "t/a/", "l=y" }, { "t/b/", NULL }, { "t/", NULL } };
+	static const int first[WATCHES] = { 1, 1, 0, 0, 1 }, second[WATCHES] = { 1, 2, 0, 0, 2 }, third[WATCHES] = { 1, 2, 0, 1, 3 };
+	struct store *st = *state;
+	_Atomic int own[WATCHES] = { 0 };
+	struct watch *w[WATCHES];
+
+	for (int i = 0; i < WATCHES; i++)
+		w[i] = open_armed(st, looks[i][0], looks[i][1], &own[i]);
+	put(st, "t/a/1", "x");
+	for (int i = 0; i < WATCHES; i++)
+		await_wakes(&own[i], first[i]);
+	expect(w[SAME_1], EVENT_ADDED, "t/a/1", 0);
+	watch_close(w[SAME_1]);
+	for (int i = SAME_2; i <= ALL; i += ALL - SAME_2) {
+		expect(w[i], EVENT_ADDED, "t/a/1", 0);
+		expect_nothing(w[i]);
+		assert_true(watch_arm(w[i], NULL));
+	}
+	put(st, "t/a/1", "z");   // the one with labels loses it
+	for (int i = 0; i < WATCHES; i++)
+		await_wakes(&own[i], second[i]);
+	expect(w[SAME_2], EVENT_DELETED, "t/a/1", 0);
+	expect(w[ALL], EVENT_MODIFIED, "t/a/1", 0);
+	expect_nothing(w[ALL]);
+	assert_true(watch_arm(w[ALL], NULL));
+	put(st, "t/b/1", "x");
+	for (int i = 0; i < WATCHES; i++)
+		await_wakes(&own[i], third[i]);
+	expect(w[OTHER_SPACE], EVENT_ADDED, "t/b/1", 0);
+	for (int i = SAME_2; i < WATCHES; i++)
+		watch_close(w[i]);
+	assert_int_equal(watch_set_count(store_watches(st)), 0);
+}
+
 static struct watch *open_node(struct store *st, const char *prefix, const char *selector, bool initial)
 {
 	struct k8s_selector *fields = NULL;
@@ -404,7 +463,7 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		WITH_STORE(test_order), WITH_STORE(test_from_the_past), WITH_STORE(test_initial), WITH_STORE(test_selectors),
-		WITH_STORE(test_wakes_only_for_its_own), WITH_STORE(test_pods_of_a_node),
+		WITH_STORE(test_wakes_only_for_its_own), WITH_STORE(test_shared_filters), WITH_STORE(test_pods_of_a_node),
 		WITH_STORE(test_one_object), WITH_STORE(test_too_slow), WITH_STORE(test_ends),
 	};
 

@@ -103,7 +103,7 @@ debug_tour() {   # debug_tour KUBECTL
 	pod old 'command: [sleep, "1000"]'
 	run $K alpha debug old --image=bulkhead.example/busybox:latest
 	[ "$status" -ne 0 ]
-	[[ $output == *"error updating ephemeral containers"* ]]
+	[[ $output == *'error updating ephemeral containers: EphemeralContainers in version "v1" cannot be handled as a Pod: no kind "EphemeralContainers" is registered'* ]]
 	[ -z "$($K get pod old -o jsonpath='{.spec.ephemeralContainers}')" ]
 	$K delete pod old --wait=false
 }

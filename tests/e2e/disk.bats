@@ -79,6 +79,12 @@ random() { head -c "$2" /dev/urandom >"$1"; }
 	echo wrong >k3
 	run bulkhead-disk export c.bhd o.raw
 	[ "$status" = 1 ]; [[ "$output" = *"wrong key"* ]]
+	echo four >k4
+	bulkhead-disk import a.raw e.bhd --filter encrypt:key-command="cat $T/k4",iterations=1000
+	bulkhead-disk export e.bhd o.raw; cmp a.raw o.raw
+	rm k4
+	run bulkhead-disk export e.bhd o.raw
+	[ "$status" = 1 ]; [[ "$output" = *"filter 'encrypt'"* ]]
 }
 
 @test "flatten, commit, rebase and resize keep the bytes" {
@@ -179,8 +185,15 @@ random() { head -c "$2" /dev/urandom >"$1"; }
 	jq '.parent.id="00000000-0000-4000-8000-000000000000"' ok.json >b.bhd; says "is another disk"
 	jq '.filters+=[{"type":"nosuch"}]' ok.json >b.bhd; says "no filter 'nosuch'"
 	cp ok.json b.bhd
+	bulkhead-disk clone b.bhd d.bhd
+	jq '.parent.path="d.bhd"' ok.json >b.bhd; says "its own ancestor"   # b on d on b
+	cp ok.json b.bhd; rm d.*
+	cp b.map ok.map; truncate -s 10 b.map; says "the map file is not one"; mv ok.map b.map
+	mv b.data ok.data; says "cannot open 'b.data'"; mv ok.data b.data
 	printf XX | dd of=b.map bs=1 seek=4100 conv=notrunc status=none; says "sector 0 of the map file is damaged"
 	run bulkhead-disk check b.bhd; [ "$status" = 3 ]
+	truncate -s 4096 a.data; run bulkhead-disk check a.bhd
+	[ "$status" = 3 ]; [[ "$output" = *"shorter than the disk"* ]]
 	run bulkhead-disk create c.bhd --size 1M --filter encrypt:key-file=/nonexistent --filter nosuch
 	[ "$status" = 1 ]; [ ! -e c.bhd ]; [ ! -e c.data ]
 }
@@ -278,9 +291,12 @@ random() { head -c "$2" /dev/urandom >"$1"; }
 @test "a plug-in works, and bad ones are refused with a sentence" {
 	local src="$BATS_TEST_DIRNAME/../.."
 	make -s -C "$src/examples/filters" INCLUDE="$src/include" clean
-	cp "$src/examples/filters/"{invert.c,Makefile} .
+	cp "$src/examples/filters/"{invert.c,pass.c,Makefile} .
 	make -s INCLUDE="$src/include"
 	export BULKHEAD_FILTER_PATH="$T"
+	bulkhead-disk create p.bhd --size 1M --filter pass --filter pass:name=again
+	serve p p.bhd; qemu-io -f raw -c 'write -P 5 4k 64k' -c 'discard 8k 4k' -c 'flush' -c 'read -P 5 16k 8k' "nbd:unix:$T/p"; stop
+	bulkhead-disk check p.bhd
 	bulkhead-disk create a.bhd --size 1M --filter invert
 	serve s a.bhd; qemu-io -f raw -c 'write -P 0x0f 0 64k' -c 'write -z 64k 64k' -c 'read -P 0x0f 0 64k' "nbd:unix:$T/s"; stop
 	qemu-io -f raw -r -c 'read -P 0xf0 0 64k' -c 'read -P 0xff 64k 64k' a.data
@@ -308,4 +324,49 @@ random() { head -c "$2" /dev/urandom >"$1"; }
 	done
 	bulkhead-disk export d64.bhd o.raw
 	cmp model.raw o.raw
+}
+
+@test "every command answers in JSON, long ones tell how far they are" {
+	random a.raw 25165824
+	json() { bulkhead-disk "$@" -o json 2>err | jq -se 'length == 1' >/dev/null && [ ! -s err ] || { echo "$*: $(cat err)"; return 1; }; }
+	json create z.bhd --size 4M; json import a.raw base.bhd; json clone base.bhd b.bhd
+	json info b.bhd; json map b.bhd; json diff b.bhd; json check b.bhd; json resize b.bhd 25M
+	json filter types; json filter add b.bhd stats; json filter add b.bhd throttle:iops=5; json filter set b.bhd throttle iops=1000000
+	json filter ls b.bhd; json filter rm b.bhd throttle; json stats b.bhd
+	json rebase b.bhd base.bhd; json flatten b.bhd; json export b.bhd o.raw; json remove b.bhd z.bhd
+	bulkhead-disk clone base.bhd c.bhd; json commit c.bhd --yes
+	shows() { # what: with a terminal, a line that is written again and again
+		script -qec "bulkhead-disk $*" /dev/null </dev/null >said; tr '\r' '\n' <said | grep -Eqx "$1: +[0-9]+ %"
+		tr '\r' '\n' <said | grep -q "^$1: done" || { cat said; return 1; }
+	}
+	shows import a.raw slow.bhd --filter delay:read=120ms,write=120ms
+	shows export slow.bhd o.raw; cmp a.raw o.raw
+	bulkhead-disk filter set slow.bhd delay read=15ms write=15ms   # these ask for one piece after another
+	bulkhead-disk clone slow.bhd f.bhd; shows flatten f.bhd
+	bulkhead-disk clone slow.bhd r.bhd; bulkhead-disk import a.raw own.bhd
+	shows rebase r.bhd own.bhd
+	bulkhead-disk clone slow.bhd w.bhd
+	serve s w.bhd; qemu-io -f raw -c 'write -P 3 0 20M' "nbd:unix:$T/s" >/dev/null; stop
+	shows commit w.bhd --yes
+	bulkhead-disk export slow.bhd o.raw; qemu-io -f raw -r -c 'read -P 3 0 20M' o.raw
+}
+
+@test "every command, filter and setting is in its man page" {
+	local src="$BATS_TEST_DIRNAME/../../src/disk" c o f n=0
+	for c in $(bulkhead-disk --help | awk 'NR > 2 && NF > 2 && $1 != "usage:" && /^  / { print $1 }'); do
+		grep -q "^\.SS $c" "$src/bulkhead-disk.1" || { echo "no $c"; return 1; }
+		n=$((n + 1))
+		for o in $(bulkhead-disk "$c" --help | grep -oE '^  --[a-z-]+' | grep -v -- --help); do
+			sed 's/\\-/-/g' "$src/bulkhead-disk.1" | sed -n "/^\.SS $c/,/^\.SS/p" | grep -q -- "$o" || { echo "no $c $o"; return 1; }
+		done
+	done
+	[ $n -ge 15 ]
+	bulkhead-disk filter types -o json >types
+	[ "$(jq length types)" -ge 12 ]
+	for f in $(jq -r '.[].name' types); do
+		for o in $(jq -r ".[] | select(.name == \"$f\") | .settings | keys[]" types); do
+			sed 's/\\-/-/g' "$src/filters/$f/bulkhead-filter-$f.7" | grep -qw -- "$o" || { echo "no $f $o"; return 1; }
+		done
+		[ -e "$src/filters/$f/bulkhead-filter-$f.7" ]
+	done
 }

@@ -88,7 +88,31 @@ toucher() { pod "$1" 'exec /tools/toucher 220'; }
 	at=https://$($K get node -o jsonpath='{.items[0].status.addresses[0].address}:{.items[0].status.daemonEndpoints.kubeletEndpoint.Port}')
 	stats=$(curl -s -m 20 --cacert "$ROOT/pki/ca.crt" --cert "$ROOT/pki/kubelet-client.crt" --key "$ROOT/pki/kubelet-client.key" "$at/stats/summary")
 	jq -e '.pods[] | select(.podRef.name == "one") | .memory.workingSetBytes > 200000000
-		and (.bulkheadMemory | .balloonedBytes >= 150000000 and .residentBytes > 0 and .compressedBytes > 0 and has("sharedBytes"))' <<<"$stats"
+		and (.bulkheadMemory | .balloonedBytes >= 150000000 and .residentBytes > 0 and .compressedBytes > 0 and has("sharedBytes"))
+		and .containers[0].swap.swapUsageBytes == .bulkheadMemory.compressedBytes' <<<"$stats"
+	jq -e '.node.swap.swapUsageBytes == ([.pods[].swap.swapUsageBytes] | add)' <<<"$stats"
+	curl -s -m 20 --cacert "$ROOT/pki/ca.crt" --cert "$ROOT/pki/kubelet-client.crt" --key "$ROOT/pki/kubelet-client.key" "$at/metrics/resource" |
+		grep -Eq '^container_swap_usage_bytes[{]container="main",namespace="default",pod="one"[}] [1-9][0-9]{6,}$'
+}
+
+# Each kubectl: 1.20 and 1.32 show what they always do, 1.36 what is compressed as swap.
+shown_by() {   # shown_by KUBECTL
+	local kubectl=$CLIENTS/$1
+	[ -x "$kubectl" ] || return 0
+	table() { "$kubectl" get podmetrics one --no-headers | tee "$BATS_TEST_TMPDIR/one" | awk '{exit !($4 + 0 > 0 && $6 + 0 > 0 && $7 + 0 >= 150)}'; }
+	wait_for 60 table
+	"$kubectl" top pod one --no-headers | grep -Eq '^one +[0-9]+m +2[0-9][0-9]Mi *$'
+	[ "$1" != kubectl-sid ] || wait_for 60 swap_is_compressed "$kubectl"
+	"$kubectl" get podmetrics
+	"$kubectl" get nodemetrics
+}
+swap_is_compressed() {   # both from the same reading of the node, sooner or later
+	[ "$("$1" top pod one --show-swap --no-headers | awk '{print $4}')" = "$("$1" get podmetrics one --no-headers | awk '{print $6}')" ]
+}
+
+@test "kubectl shows what is resident, shared, compressed and ballooned" {
+	for k in kubectl-1.20 kubectl-1.32 kubectl-sid; do shown_by $k; done
+	! [ -x "$CLIENTS/kubectl-sid" ] || "$CLIENTS/kubectl-sid" top pod --show-swap
 }
 
 @test "who has reserved its memory, and who hardly uses any, is not starved by those who flood" {

@@ -33,6 +33,7 @@ setup_file() {
 	    env:
 	    - {name: COLOUR, valueFrom: {configMapKeyRef: {name: settings, key: colour}}}
 	    - {name: BOTH, value: "$(COLOUR)-$(K_token)"}
+	    - {name: FROM_IMAGE, value: "$(PATH)"}
 	    - {name: size, value: "8"}
 	    - {name: TOKEN, valueFrom: {secretKeyRef: {name: keys, key: token}}}
 	    - {name: ABSENT, valueFrom: {secretKeyRef: {name: keys, key: nothing, optional: true}}}
@@ -88,6 +89,40 @@ setup_file() {
 	      - secret: {name: keys}
 	      - downwardAPI: {items: [{path: labels, fieldRef: {fieldPath: metadata.labels}}, {path: memory, resourceFieldRef: {containerName: main, resource: limits.memory}}]}
 	      - serviceAccountToken: {path: jwt, audience: someone, expirationSeconds: 600}
+	---
+	apiVersion: v1
+	kind: Pod
+	metadata: {name: odd}
+	spec:
+	  restartPolicy: Never
+	  setHostnameAsFQDN: true
+	  subdomain: crew
+	  securityContext: {supplementalGroups: [77], runAsUser: 1, runAsGroup: 8, sysctls: [{name: kernel.msgmax, value: "4096"}, {name: vm.max_map_count, value: "77777"}]}
+	  containers:
+	  - name: main
+	    image: bulkhead.example/busybox:latest
+	    imagePullPolicy: IfNotPresent
+	    env: [{name: POD, valueFrom: {fieldRef: {fieldPath: metadata.name}}}]
+	    command: [sh, -c, 'id -u; id -g; id -G; hostname; echo $HOSTNAME; cat /proc/sys/kernel/msgmax /proc/sys/vm/max_map_count; touch /mine/x; cd /all; ls -d of/*/x']
+	    volumeMounts: [{name: v, mountPath: /mine, subPathExpr: "of/$(POD)"}, {name: v, mountPath: /all}]
+	  volumes: [{name: v, emptyDir: {}}]
+	END
+	refused nonroot 'securityContext: {runAsNonRoot: true}'
+	refused root 'securityContext: {runAsNonRoot: true, runAsUser: 0}'
+	refused path 'volumeMounts: [{name: v, mountPath: /v, subPathExpr: "a/$(NOBODY)"}]' 'volumes: [{name: v, emptyDir: {}}]'
+	refused sysctl 'tty: false' 'securityContext: {sysctls: [{name: kernel.of_nobody, value: "1"}]}'
+	refused apparmor 'securityContext: {appArmorProfile: {type: RuntimeDefault}}'
+	refused long 'tty: false' "setHostnameAsFQDN: true, subdomain: crew, hostname: h$(printf '%062d' 0)"
+	refused late 'tty: false' 'activeDeadlineSeconds: 4, terminationGracePeriodSeconds: 1'
+}
+
+refused() {   # refused NAME CONTAINER-FIELDS [POD-FIELDS]
+	$K apply --validate=false -f - <<-END
+	apiVersion: v1
+	kind: Pod
+	metadata: {name: $1}
+	spec: {restartPolicy: Never, ${3:+$3,} containers: [{name: main, image: "bulkhead.example/busybox:latest", imagePullPolicy: IfNotPresent,
+	  command: [sleep, "1000"], $2}]}
 	END
 }
 
@@ -119,6 +154,7 @@ simple() {   # simple NAME [POD-FIELDS]
 	has K_token=s3cret
 	has COLOUR=green
 	has BOTH=green-s3cret
+	has 'FROM_IMAGE=$(PATH)'      # names of the image are none of the pod's
 	has TOKEN=s3cret
 	! grep -q ^ABSENT "$BATS_TEST_TMPDIR/env" || return 1
 	has POD=env
@@ -159,9 +195,37 @@ simple() {   # simple NAME [POD-FIELDS]
 	[ "$($in cat /all/memory)" = 67108864 ]
 	[ "$($in stat -L -c %a /all/deep/colour)" = 400 ]
 	[ "$($in stat -L -c %a /all/labels)" = 440 ]
-	$in cat /all/jwt | cut -d. -f2 | tr _- /+ | base64 -d 2>/dev/null > "$BATS_TEST_TMPDIR/jwt" || true   # without its padding
-	jq -e '.aud == ["someone"] and .["kubernetes.io"].pod.name == "projected" and .exp - .iat <= 607' < "$BATS_TEST_TMPDIR/jwt"
+	$in cat /all/jwt > "$BATS_TEST_TMPDIR/jwt"
+	jq -Re 'split(".")[1] | gsub("-"; "+") | gsub("_"; "/") | . + "==="[:(4 - length % 4) % 4] | @base64d | fromjson |
+		.aud == ["someone"] and .["kubernetes.io"].pod.name == "projected" and .exp - .iat <= 607' < "$BATS_TEST_TMPDIR/jwt"
 	$in sh -c '! echo x > /all/labels'
+}
+
+config_error() {   # config_error POD MESSAGE: its container waits for it
+	wait_for 90 waiting_is "$1" CreateContainerConfigError
+	local said; said=$($K get pod "$1" -o jsonpath='{.status.containerStatuses[0].state.waiting.message}')
+	[[ $said == $2 ]] || { echo "$1: $said" >&2; return 1; }
+}
+
+@test "who it runs as, its whole name, system controls of the VM's kernel, a sub path made of variables" {
+	wait_for 90 phase_is odd Succeeded
+	[ "$($K logs odd)" = $'1\n8\n8 77\nodd.crew.default.svc.cluster.local\nodd.crew.default.svc.cluster.local\n4096\n77777\nof/odd/x' ]
+}
+
+@test "what cannot be as the pod wants it is said in a kubelet's words" {
+	config_error nonroot 'container has runAsNonRoot and image will run as root (pod: "nonroot_default('*')", container: main)'
+	config_error root "container's runAsUser breaks non-root policy (pod: \"root_default("*')", container: main)'
+	config_error path 'missing value for NOBODY'
+	run -1 refused both 'volumeMounts: [{name: v, mountPath: /v, mountPropagation: Bidirectional}]' 'volumes: [{name: v, emptyDir: {}}]'
+	[[ $output == *'Bidirectional mount propagation is available only to privileged containers'* ]]
+	wait_for 60 event_says sysctl "Failed to create pod sandbox: set sysctl kernel/of_nobody to '1': No such file or directory"
+	wait_for 60 event_says long 'failed to construct FQDN from pod hostname and cluster domain, FQDN h0*.crew.default.svc.cluster.local is too long'
+	wait_for 60 phase_is apparmor Failed
+	[ "$($K get pod apparmor -o jsonpath='{.status.reason}: {.status.message}')" = 'AppArmor: Cannot enforce AppArmor: AppArmor is not enabled on the host' ]
+	wait_for 60 phase_is late Failed
+	[ "$($K get pod late -o jsonpath='{.status.reason}')" = DeadlineExceeded ]
+	wait_for 60 event_says late 'Pod was active on the node longer than the specified deadline'
+	$K delete pod nonroot root path sysctl apparmor long late odd --wait=false
 }
 
 @test "the class of runtime decides on the engine, and says what it costs" {

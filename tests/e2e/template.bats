@@ -1,6 +1,6 @@
 #!/usr/bin/env bats
 # Pods that start as clones of a template: what they share, what they must not share, and templates that are no good.
-# TEMPLATE_CLONES: how many clones start at once (4; the nightly run takes 10).
+# TEMPLATE_CLONES: how many clones start at once (10).
 
 load lib
 load clones
@@ -124,7 +124,7 @@ samples_are() { [ "$(templates 'select(.vcpus == 1) | .samples')" = "$1" ]; }
 has_log() { $K logs "$1" | grep -q "$2"; }
 
 @test "clones share no secret, and each is a machine of its own" {
-	n=${TEMPLATE_CLONES:-4}
+	n=${TEMPLATE_CLONES:-10}
 	for i in $(seq "$n"); do clone_pod "c$i" & done
 	wait
 	for i in $(seq "$n"); do
@@ -138,6 +138,61 @@ has_log() { $K logs "$1" | grep -q "$2"; }
 	hostd_killed
 	wait_for 60 pod_in c1 true
 	[ "$(pod_in c1 'cat /proc/sys/kernel/random/boot_id')" = "$id" ]
+}
+
+# What programs make secrets from, with the host's own: OpenSSL's keys and TLS randoms, and those of busybox.
+key_pod() {   # NAME
+	$K apply -f - <<-END
+	apiVersion: v1
+	kind: Pod
+	metadata: {name: $1}
+	spec:
+	  restartPolicy: Never
+	  terminationGracePeriodSeconds: 1
+	  volumes: [{name: host, hostPath: {path: /usr, type: Directory}}]
+	  containers:
+	  - name: main
+	    image: bulkhead.example/busybox:latest
+	    imagePullPolicy: IfNotPresent
+	    volumeMounts: [{name: host, mountPath: /host, readOnly: true}]
+	    command:
+	    - sh
+	    - -c
+	    - |
+	      export OPENSSL_CONF=/dev/null
+	      libs=/host/lib/x86_64-linux-gnu
+	      ssl() { \$libs/ld-linux-x86-64.so.2 --library-path \$libs /host/bin/openssl "\$@"; }
+	      hello() {   # the random of the ClientHello that a command sends
+	        nc -l -p 4433 >/tmp/hello & server=\$!
+	        sleep 0.5; "\$@" >/dev/null 2>&1 </dev/null & client=\$!
+	        for i in \$(seq 300); do [ "\$(stat -c %s /tmp/hello)" -lt 43 ] || break; sleep 0.1; done
+	        kill \$client \$server 2>/dev/null; wait
+	        head -c 43 /tmp/hello | tail -c 32 | hexdump -v -e '1/1 "%02x"'; echo
+	      }
+	      ssl genpkey -algorithm ed25519 | ssl pkey -pubout -outform DER | sha256sum
+	      ssl genpkey -algorithm EC -pkeyopt ec_paramgen_curve:P-256 | ssl pkey -pubout -outform DER | sha256sum
+	      hello ssl s_client -connect 127.0.0.1:4433
+	      hello wget -q -O /dev/null https://127.0.0.1:4433/
+	      mkpasswd -m sha512 secret
+	      grep -o '^.*stack' /proc/self/maps
+	      echo done
+	      sleep 1000
+	END
+}
+made_keys() { [ "$($K logs "$1" | tail -1)" = done ]; }
+
+@test "keys, TLS randoms and salts made first thing in clones are all different" {
+	for i in 1 2 3; do key_pod "k$i" & done
+	wait
+	for i in 1 2 3; do
+		wait_for 240 made_keys "k$i"
+		[ "$(start_of "k$i")" = template ]
+	done
+	for line in 1 2 3 4 5 6; do
+		[ "$(for i in 1 2 3; do $K logs "k$i" | sed -n ${line}p; done | sort -u | grep -c .)" = 3 ]
+	done
+	$K logs k1
+	[ "$($K logs k1 | sed -n 1,4p | awk '{print length($1)}' | xargs)" = "64 64 64 64" ]
 }
 
 @test "a template that was altered, cut or robbed of a file is refused, and made again" {
@@ -228,6 +283,34 @@ vm_of() { bh vm ls -o json | jq -e -r ".vms[] | select(.pod == \"$1\" and .pid >
 	run bh template frob
 	[ "$status" = 2 ]
 }
+
+@test "a template is made anew when the guest it was made of changes, and the old one goes" {
+	bh down
+	cp -r "$(dirname "$(readlink -f "$BIN/bulkhead")")" "$ROOT/own-bin"
+	cp -r "$BIN/../guest" "$ROOT/guest"
+	mv "$ROOT/own-bin" "$ROOT/bin"
+	"$ROOT/bin/bulkhead" up --root "$ROOT" --waiting 0
+	wait_for 120 ready                          # same bytes, another place: the same template
+	was=$(templates .name)
+	logged "template: read name=${was:0:12}"
+	for input in initramfs.cpio vmlinux; do
+		was=$(templates .name)
+		head -c 512 /dev/zero >>"$ROOT/guest/$input"   # the guest is the same, its bytes are not
+		busybox_pod "old-$input" Never 'sleep 1000'
+		running "old-$input"
+		[ "$(start_of "old-$input")" = boot ]   # there is none of this guest yet
+		wait_for 120 another_than "$was"
+		wait_for 60 logged "removed name=${was:0:12}: what it was made of has changed"
+		[ "$(ls -d "$ROOT"/templates/[0-9a-f]* | wc -l)" = 1 ]
+		busybox_pod "new-$input" Never 'sleep 1000'
+		running "new-$input"
+		[ "$(start_of "new-$input")" = template ]
+		$K delete pod "old-$input" "new-$input" --wait=false
+	done
+	bh down
+	bh up --waiting 0
+}
+another_than() { ready && [ "$(templates .name)" != "$1" ]; }
 
 @test "with --templates off every VM is booted" {
 	bh down

@@ -87,6 +87,73 @@ more_than() { [ "$(value "$1")" -gt "$2" ]; }
 	[[ "$output" == *bulkhead_pager_faults_total{program=\"pagerd\"* ]]
 }
 
+# The VM's memory beside what kubectl top shows, by each kubectl; compressed and ballooned memory is in overcommit.bats.
+pair() {
+	$K apply -f - <<-END
+	apiVersion: v1
+	kind: Pod
+	metadata: {name: pair}
+	spec:
+	  restartPolicy: Never
+	  terminationGracePeriodSeconds: 1
+	  containers:
+	  - {name: a, image: "bulkhead.example/busybox:latest", imagePullPolicy: IfNotPresent, command: [sleep, "3600"]}
+	  - name: b
+	    image: bulkhead.example/busybox:latest
+	    imagePullPolicy: IfNotPresent
+	    command: [sh, -c, "dd if=/dev/zero of=/dev/shm/twenty bs=1M count=20; sleep 3600"]
+	END
+	wait_for 120 phase_is pair Running
+}
+
+# A pod is the sum of its containers, the VM's memory not among them.
+sums() {
+	$K get --raw /apis/metrics.k8s.io/v1beta1/namespaces/default/pods/pair |
+		jq -e '[.containers[].usage | keys | join(" ")] == ["cpu memory swap", "cpu memory swap"]' || return
+	local containers pod
+	containers=$($K top pod pair --containers --no-headers | awk '{n++; m += $4} END {print n, m}')
+	pod=$($K top pod pair --no-headers | awk '{print $3 + 0}')
+	[[ $containers == "2 "* ]] && [ "$pod" -ge 20 ] && [ $((pod - ${containers#2 })) -ge 0 ] && [ $((pod - ${containers#2 })) -le 1 ]
+}
+
+# What vm ls says, give or take what working guests do meanwhile; and the node has the sum.
+near() {
+	local there
+	there=$("$BIN/bulkhead" vm ls --root "$ROOT" -o json | jq '[.vms[] | select(.pod == "io" or .pod == "pair") | .residentBytes] | add')
+	$K get podmetrics io pair --no-headers |
+		awk -v there=$((there >> 20)) '{r += $4} END {exit !(NR == 2 && r > there - 40 && r < there + 40)}' || return
+	[ "$($K get podmetrics --no-headers | awk '{r += $4} END {print r}')" -le "$($K get nodemetrics --no-headers | awk '{print $4 + 4}')" ]
+}
+
+measured() {   # measured KUBECTL
+	K=$CLIENTS/$1
+	[ -x "$K" ] || skip "$1 is not here"
+	$K get pod pair >/dev/null 2>&1 || pair
+	for p in io pair; do
+		wait_for 120 eval "$K top pod $p --no-headers 2>/dev/null | grep -Eq '^$p +[0-9]+m +[0-9]+Mi *$'"
+	done
+	wait_for 60 sums
+	wait_for 90 near
+	for table in pod node; do
+		$K get ${table}metrics >"$BATS_TEST_TMPDIR/$table"
+		cat "$BATS_TEST_TMPDIR/$table"
+		head -1 "$BATS_TEST_TMPDIR/$table" | grep -Eq '^NAME +CPU +MEMORY +RESIDENT +SHARED +COMPRESSED +BALLOONED +WINDOW *$'
+	done
+	grep -Eq '^io +[0-9]+m +[0-9]+Mi +[1-9][0-9]*Mi +[0-9]+Mi +[0-9]+Mi +[0-9]+Mi +[0-9.]+s *$' "$BATS_TEST_TMPDIR/pod"
+	[[ "$($K get podmetrics io -o jsonpath='{.metadata.annotations.bulkhead\.dev/resident}')" =~ ^[1-9][0-9]*Ki$ ]]
+	run $K get podmetrics none
+	[ "$status" = 1 ]
+	[[ $output == *NotFound* ]]
+	if [ "$1" = kubectl-sid ]; then
+		$K top pod io --show-swap | tee /dev/stderr | grep -Eq '^io +[0-9]+m +[0-9]+Mi +[0-9]+Mi'
+		$K top node --show-swap | tee /dev/stderr | grep -q 'SWAP(bytes)'
+	fi
+}
+
+@test "kubectl 1.20: what a pod's VM holds" { measured kubectl-1.20; }
+@test "kubectl 1.32: what a pod's VM holds" { measured kubectl-1.32; }
+@test "kubectl 1.36: what a pod's VM holds" { measured kubectl-sid; }
+
 @test "a killed vmx: what it left is recognised and removed" {
 	local pid link
 	link=$(ls "$ROOT"/run/metrics/vmx@default_io.*.prda)

@@ -124,6 +124,37 @@ no_shares() { [ "$(shares)" = 0 ]; }
 	wait_for 60 no_shares
 }
 
+@test "what a privileged container mounts below a volume, others of the pod see as they asked to" {
+	$K apply -f - <<-'END'
+	apiVersion: v1
+	kind: Pod
+	metadata: {name: mounts}
+	spec:
+	  terminationGracePeriodSeconds: 1
+	  volumes: [{name: v, emptyDir: {}}, {name: m, emptyDir: {medium: Memory}}]
+	  containers:
+	  - &c {name: none, image: "bulkhead.example/busybox:latest", imagePullPolicy: IfNotPresent,
+	    command: [sh, -c, "trap 'exit 1' TERM; while :; do sleep 0.2; done"], securityContext: {privileged: true}, volumeMounts: [{name: v, mountPath: /v}, {name: m, mountPath: /m}]}
+	  - {<<: *c, name: sees, volumeMounts: [{name: v, mountPath: /v, mountPropagation: HostToContainer}, {name: m, mountPath: /m, mountPropagation: HostToContainer}]}
+	  - {<<: *c, name: both, volumeMounts: [{name: v, mountPath: /v, mountPropagation: Bidirectional}, {name: m, mountPath: /m, mountPropagation: Bidirectional}]}
+	END
+	wait_for 120 phase_is mounts Running
+	in_() { $K exec mounts -c "$1" -- sh -c "$2"; }
+	in_ both 'mkdir /v/a /v/b /m/c; mount -t tmpfs none /v/a; mount -t tmpfs none /m/c; echo one > /v/a/f; echo two > /m/c/f'
+	[ "$(in_ sees 'cat /v/a/f /m/c/f')" = $'one\ntwo' ]
+	[ -z "$(in_ none 'ls /v/a /m/c | grep f')" ]
+	in_ sees 'mount -t tmpfs none /v/b; touch /v/b/own'
+	[ -z "$(in_ both 'ls /v/b')" ]
+	in_ both 'umount /v/a'
+	[ -z "$(in_ sees 'ls /v/a')" ]
+	# One that starts anew finds what is mounted.
+	in_ sees 'kill 1'
+	restarted() { [ "$($K get pod mounts -o json | jq '.status.containerStatuses[] | select(.name == "sees" and .ready) | .restartCount')" = 1 ]; }
+	wait_for 60 restarted
+	[ "$(in_ sees 'cat /m/c/f')" = two ]
+	$K delete pod mounts --wait=false
+}
+
 @test "an image is a volume" {
 	pod image 'ls /nginx/usr/sbin/nginx; touch /nginx/x || echo read-only; ls /conf' \
 		'{name: i, image: {reference: "bulkhead.example/nginx:latest", pullPolicy: IfNotPresent}}' \

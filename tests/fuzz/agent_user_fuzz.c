@@ -19,7 +19,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	}
 	struct user u;
 	struct err e;
-	if (!user_find_in(text[1], text[2], text[0], &u, &e) && (u.uid > 0x7fffffff || u.groups_count > USER_GROUPS_MAX))
+	if (!user_find_in(text[1], text[2], text[0], true, &u, &e) && (u.uid > 0x7fffffff || u.groups_count > USER_GROUPS_MAX))
 		abort();
 	for (int i = 0; i < 3; i++)
 		free(text[i]);

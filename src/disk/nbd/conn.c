@@ -77,7 +77,7 @@ static bool next_is_there(void *arg)
 {
 	struct nbd_conn *c = arg;
 
-	return c->leaving || receive(c);
+	return receive(c) || c->leaving;   // it may be this very look that finds the client gone
 }
 
 /* A client that sends one request at a time sends the next as soon as it has the answer: see base/spin.h. */

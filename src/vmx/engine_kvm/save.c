@@ -9,7 +9,7 @@
 
 #include "base/own.h"
 #include "virtio/mmio.h"
-#include "vmx/engine_kvm/x86_64/layout.h"
+#include "vmx/engine_kvm/arch.h"
 
 static int no_memory(struct err *e) { return err_set(e, ENOMEM, "no memory"); }
 

@@ -12,12 +12,16 @@
 
 #define BUCKETS 32
 
+struct op_counts {
+	_Atomic uint64_t count, errors, bytes, ns;
+	_Atomic uint64_t latency[BUCKETS];   // [i]: 2^i ns and more
+	_Atomic uint64_t size[BUCKETS];      // [i]: 2^i bytes and more
+};
+
 struct counts {
 	struct counts *next;
-	_Atomic uint64_t ops[IOF_OPS], errors[IOF_OPS], bytes[IOF_OPS], ns[IOF_OPS];
-	_Atomic uint64_t latency[IOF_OPS][BUCKETS];   // [i]: 2^i ns and more
-	_Atomic uint64_t size[IOF_OPS][BUCKETS];      // [i]: 2^i bytes and more
 	_Atomic uint64_t depth, depth_max;
+	struct op_counts op[IOF_OPS];
 };
 
 struct stats { pthread_mutex_t lock; struct counts *all; };   // counts outlive their queues
@@ -91,15 +95,16 @@ static void stats_done(struct iof_req *c, int result)
 {
 	struct iof_req *r = c->user;
 	struct counts *k = (struct counts *)c->data[0];
+	struct op_counts *o = &k->op[r->op];
 	uint64_t ns = now_ns() - c->data[1];
 
 	iof_free(c);
-	add(&k->ops[r->op], 1);
-	add(&k->bytes[r->op], r->len);
-	add(&k->ns[r->op], ns);
-	add(&k->latency[r->op][log2_of(ns)], 1);
-	add(&k->size[r->op][log2_of(r->len)], 1);
-	if (result < 0) add(&k->errors[r->op], 1);
+	add(&o->count, 1);
+	add(&o->bytes, r->len);
+	add(&o->ns, ns);
+	add(&o->latency[log2_of(ns)], 1);
+	add(&o->size[log2_of(r->len)], 1);
+	if (result < 0) add(&o->errors, 1);
 	add(&k->depth, (uint64_t)-1);
 	r->done(r, result);
 }
@@ -118,8 +123,8 @@ static void stats_request(struct iof_layer *l, struct iof_req *r)
 	c->user = r;
 	c->data[0] = (uintptr_t)k;
 	c->data[1] = now_ns();
-	add(&k->depth, 1);
-	depth = atomic_load_explicit(&k->depth, memory_order_relaxed);
+	depth = atomic_load_explicit(&k->depth, memory_order_relaxed) + 1;
+	atomic_store_explicit(&k->depth, depth, memory_order_relaxed);
 	if (depth > atomic_load_explicit(&k->depth_max, memory_order_relaxed)) atomic_store_explicit(&k->depth_max, depth, memory_order_relaxed);
 	iof_pass(l, c);
 }
@@ -141,8 +146,8 @@ static void stats_emit(struct iof_layer *l, void (*emit)(void *, const char *, u
 	pthread_mutex_lock(&t->lock);
 	for (int op = 0; op < IOF_OPS; op++) {
 		const struct { const char *what; size_t field; } fields[] = {
-			{ "count", offsetof(struct counts, ops[op]) }, { "errors", offsetof(struct counts, errors[op]) },
-			{ "bytes", offsetof(struct counts, bytes[op]) }, { "ns", offsetof(struct counts, ns[op]) },
+			{ "count", offsetof(struct counts, op[op].count) }, { "errors", offsetof(struct counts, op[op].errors) },
+			{ "bytes", offsetof(struct counts, op[op].bytes) }, { "ns", offsetof(struct counts, op[op].ns) },
 		};
 
 		for (int i = 0; i < 4; i++) {
@@ -150,12 +155,12 @@ static void stats_emit(struct iof_layer *l, void (*emit)(void *, const char *, u
 			emit(user, key, sum(t, fields[i].field));
 		}
 		for (int b = 0; b < BUCKETS; b++) {
-			n = sum(t, offsetof(struct counts, latency[op][b]));
+			n = sum(t, offsetof(struct counts, op[op].latency[b]));
 			snprintf(key, sizeof(key), "%s_latency_ge_%llu_ns", op_names[op], 1ull << b);
 			if (n) emit(user, key, n);
 		}
 		for (int b = 0; b < BUCKETS; b++) {
-			n = sum(t, offsetof(struct counts, size[op][b]));
+			n = sum(t, offsetof(struct counts, op[op].size[b]));
 			snprintf(key, sizeof(key), "%s_size_ge_%llu_bytes", op_names[op], 1ull << b);
 			if (n) emit(user, key, n);
 		}

@@ -3,6 +3,7 @@
 // request waits until the clock, less the burst, is not ahead of the time.
 #include <errno.h>
 #include <pthread.h>
+#include <stdatomic.h>
 #include <stdlib.h>
 #include <time.h>
 
@@ -14,6 +15,7 @@ static const char *const keys[LIMITS] = { "iops", "read-iops", "write-iops", "bp
 
 struct throttle {
 	pthread_mutex_t lock;
+	_Atomic bool limited;            // there is any limit
 	double ns_per_unit[LIMITS];      // 0: no limit
 	double clock[LIMITS];            // when the next request is due, ns
 	double burst_ns;
@@ -39,6 +41,7 @@ static int throttle_set(struct iof_layer *l, const struct iof_settings *s, struc
 	struct throttle *t = iof_state(l);
 	uint64_t limit[LIMITS], burst;
 	int rc = iof->setting_ns(s, "burst", 100000000, &burst, e);
+	bool limited = false;
 
 	for (int i = 0; i < LIMITS && rc == 0; i++) rc = iof->setting_size(s, keys[i], 0, &limit[i], e);
 	if (rc < 0) return rc;
@@ -46,7 +49,9 @@ static int throttle_set(struct iof_layer *l, const struct iof_settings *s, struc
 	for (int i = 0; i < LIMITS; i++) {
 		t->ns_per_unit[i] = limit[i] ? 1e9 / (double)limit[i] : 0;
 		t->clock[i] = 0;
+		limited |= limit[i] != 0;
 	}
+	atomic_store_explicit(&t->limited, limited, memory_order_relaxed);
 	t->burst_ns = (double)burst;
 	pthread_mutex_unlock(&t->lock);
 	return 0;
@@ -87,9 +92,8 @@ static double take(struct throttle *t, int i, double units, double now)
 	return wait;
 }
 
-static void throttle_request(struct iof_layer *l, struct iof_req *r)
+static void limit_request(struct iof_layer *l, struct throttle *t, struct iof_req *r)
 {
-	struct throttle *t = iof_state(l);
 	bool write = r->op != IOF_READ;
 	double now = (double)now_ns(), wait = 0, w;
 	const struct { int limit; double units; } share[] = {
@@ -110,12 +114,25 @@ static void throttle_request(struct iof_layer *l, struct iof_req *r)
 	else iof_pass(l, r);
 }
 
-static void throttle_stats(struct iof_layer *l, void (*emit)(void *, const char *, uint64_t), void *user)
+static void throttle_request(struct iof_layer *l, struct iof_req *r)
 {
 	struct throttle *t = iof_state(l);
 
-	emit(user, "delayed", t->delayed);
-	emit(user, "delayed_ns", t->delayed_ns);
+	if (atomic_load_explicit(&t->limited, memory_order_relaxed)) limit_request(l, t, r);
+	else iof_pass(l, r);
+}
+
+static void throttle_stats(struct iof_layer *l, void (*emit)(void *, const char *, uint64_t), void *user)
+{
+	struct throttle *t = iof_state(l);
+	uint64_t delayed, ns;
+
+	pthread_mutex_lock(&t->lock);
+	delayed = t->delayed;
+	ns = t->delayed_ns;
+	pthread_mutex_unlock(&t->lock);
+	emit(user, "delayed", delayed);
+	emit(user, "delayed_ns", ns);
 }
 
 const struct iof_filter throttle_filter = {

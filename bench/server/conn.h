@@ -18,6 +18,9 @@ struct pool {
 	gnutls_certificate_credentials_t cred;
 	int epoll_fd;
 	int open;                // connections
+	char *wire;              // what has come and GnuTLS has not taken: [wire_pos, wire_len), of the connection that is read now
+	size_t wire_pos, wire_len;
+	bool wire_dry;           // its socket is not asked again now
 };
 
 struct conn {

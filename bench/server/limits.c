@@ -122,13 +122,18 @@ static void tell_calls(struct conn *c, const char *when, unsigned serial)
 	uint64_t took[200];
 	char body[512], name[64];
 
+	double cpu;
+
 	tell_gets(c, when);
+	cpu = cpu_s();
 	for (int i = 0; i < 200; i++) {
 		snprintf(name, sizeof name, "call-%u-%d", serial, i);
 		put_object(body, sizeof body, name, 64);
 		took[i] = call(c, "POST", PATH, body);
 	}
+	cpu = cpu_s() - cpu;
 	tell("create", when, took, 200);
+	printf("create %s: server CPU %.0f us each\n", when, cpu * 1e6 / 200);
 }
 
 /* --- watches --- */

@@ -45,6 +45,8 @@ const struct k8s_kind *k8s_custom_stored(const struct k8s_kind *k);
 int k8s_custom_decode(const struct k8s_kind *k, json_t *obj, json_t *unknown, struct err *e);
 /* Checks an object against its schema: types, enums, ranges, patterns, anyOf and the like. CEL rules are not run. */
 void k8s_custom_validate(const struct k8s_kind *k, const json_t *obj, struct k8s_errors *e);
+/* What x-kubernetes-validations say of a change, as far as they are run (custom_rules.c). */
+void k8s_custom_rules(const struct k8s_kind *k, const json_t *obj, const json_t *old, struct k8s_errors *e);
 /* Columns as in a Table's columnDefinitions (new reference), and the cells. */
 json_t *k8s_custom_columns(const struct k8s_kind *k);
 int k8s_custom_cells(const struct k8s_kind *k, const json_t *obj, json_t *cells);

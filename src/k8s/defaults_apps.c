@@ -19,7 +19,7 @@ static json_t *workload_spec(json_t *obj)
 	json_t *spec = json_object_get(obj, "spec");
 	if (!json_is_object(spec))
 		return NULL;
-	k8s_default_pod_spec(jpath_get(spec, "template.spec"));
+	k8s_default_pod_spec(object_at(object_at(spec, "template"), "spec"));
 	return spec;
 }
 

@@ -99,6 +99,7 @@ void k8s_defaults_limitrange(json_t *obj);
 void k8s_defaults_crd(json_t *obj);
 void k8s_create_persistentvolumeclaim(json_t *obj);
 void k8s_create_crd(json_t *obj);
+void k8s_warn_crd(const json_t *obj, json_t *texts);
 void k8s_validate_crd(const json_t *obj, const json_t *old, struct k8s_errors *e);
 void k8s_validate_persistentvolumeclaim(const json_t *obj, const json_t *old, struct k8s_errors *e);
 void k8s_validate_persistentvolume(const json_t *obj, const json_t *old, struct k8s_errors *e);
@@ -114,7 +115,9 @@ void k8s_validate_clusterrolebinding(const json_t *obj, const json_t *old, struc
 void k8s_validate_csr(const json_t *obj, const json_t *old, struct k8s_errors *e);
 void k8s_validate_ingress(const json_t *obj, const json_t *old, struct k8s_errors *e);
 void k8s_validate_ingressclass(const json_t *obj, const json_t *old, struct k8s_errors *e);
+void k8s_warn_networkpolicy(const json_t *obj, json_t *texts);
 void k8s_validate_networkpolicy(const json_t *obj, const json_t *old, struct k8s_errors *e);
+void k8s_validate_endpoints(const json_t *obj, const json_t *old, struct k8s_errors *e);
 void k8s_validate_endpointslice(const json_t *obj, const json_t *old, struct k8s_errors *e);
 void k8s_validate_priorityclass(const json_t *obj, const json_t *old, struct k8s_errors *e);
 void k8s_validate_runtimeclass(const json_t *obj, const json_t *old, struct k8s_errors *e);

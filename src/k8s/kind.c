@@ -147,10 +147,25 @@ bool k8s_kind_has_subresource(const struct k8s_kind *k, const char *name)
 	return listed(k->subresources, name);
 }
 
+/* Definitions name fields as ".spec.color". */
+static bool custom_selectable(const struct k8s_kind *k, const char *field)
+{
+	size_t i;
+	json_t *f;
+	if (!k->custom)
+		return false;
+	json_array_foreach(json_object_get(k8s_custom_version(k), "selectableFields"), i, f) {
+		const char *path = jpath_str(f, "jsonPath", "");
+		if (path[0] == '.' && !strcmp(path + 1, field))
+			return true;
+	}
+	return false;
+}
+
 bool k8s_kind_field_selectable(const struct k8s_kind *k, const char *field)
 {
 	return !strcmp(field, "metadata.name") || (k->namespaced && !strcmp(field, "metadata.namespace")) ||
-	       listed(k->field_labels, field);
+	       listed(k->field_labels, field) || custom_selectable(k, field);
 }
 
 const struct k8s_subresource *k8s_subresource_find(const char *name)

@@ -53,6 +53,7 @@ struct k8s_kind {
 	void (*prepare_create)(json_t *obj);                        // drop what a client may not set (status); NULL. Needs
 	                                                            // metadata.uid to be set (Job)
 	void (*prepare_update)(json_t *obj, const json_t *old);
+	void (*warn)(const json_t *obj, json_t *texts);             // append sentences for the client (Warning headers); NULL
 };
 
 const struct k8s_kind *k8s_kinds(size_t *count);                 // the built-in rows

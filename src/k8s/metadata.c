@@ -132,6 +132,8 @@ void k8s_validate(const struct k8s_kind *k, const json_t *obj, const json_t *old
 		k8s_validate_metadata(k, obj, e);
 	if (k->custom)
 		k8s_custom_validate(k, obj, e);
+	if (k->custom && old)
+		k8s_custom_rules(k, obj, old, e);
 	if (k->validate)
 		k->validate(obj, old, e);
 }

@@ -163,6 +163,12 @@ static void check_policy_port(const struct k8s_path *at, const json_t *port, str
 		k8s_invalid(e, PATH(at, "endPort"), end, "must be greater than or equal to `port`");
 }
 
+void k8s_warn_networkpolicy(const json_t *obj, json_t *texts)
+{
+	(void)obj;
+	json_array_append_new(texts, json_string("NetworkPolicies are kept but not enforced by Bulkhead: the traffic of pods is not filtered"));
+}
+
 void k8s_validate_networkpolicy(const json_t *obj, const json_t *old, struct k8s_errors *e)
 {
 	static const char *const lists[][2] = {{"ingress", "from"}, {"egress", "to"}};
@@ -187,7 +193,43 @@ void k8s_validate_networkpolicy(const json_t *obj, const json_t *old, struct k8s
 		k8s_check_enum(e, PATH_AT(PATH(path, "policyTypes"), i), jpath_str(v, "", ""), types, true);
 }
 
-/* ---- EndpointSlice ---- */
+/* ---- Endpoints, EndpointSlice ---- */
+
+static void check_endpoint_ports(const struct k8s_path *path, const json_t *ports, struct k8s_errors *e)
+{
+	static const char *const protocols[] = {"SCTP", "TCP", "UDP", NULL};
+	size_t i;
+	json_t *port;
+	json_array_foreach((json_t *)ports, i, port) {
+		const struct k8s_path *at = PATH_AT(path, i);
+		const char *name = jpath_str(port, "name", "");
+		own_json json_t *none = json_integer(0);
+		if (*name)
+			k8s_check_rule(e, PATH(at, "name"), name, k8s_check_dns_label);
+		else if (json_array_size(ports) > 1)
+			k8s_required(e, PATH(at, "name"), NULL);
+		k8s_check_port(e, PATH(at, "port"), json_object_get(port, "port") ? json_object_get(port, "port") : none);
+		k8s_check_enum(e, PATH(at, "protocol"), jpath_str(port, "protocol", ""), protocols, true);
+	}
+}
+
+void k8s_validate_endpoints(const json_t *obj, const json_t *old, struct k8s_errors *e)
+{
+	static const char *const lists[] = {"addresses", "notReadyAddresses"};
+	size_t i, a;
+	json_t *subset, *address;
+	(void)old;
+	json_array_foreach(json_object_get(obj, "subsets"), i, subset) {
+		const struct k8s_path *at = PATH_AT(PATH_ROOT("subsets"), i);
+		if (!json_array_size(json_object_get(subset, lists[0])) && !json_array_size(json_object_get(subset, lists[1])))
+			k8s_required(e, at, "must specify `addresses` or `notReadyAddresses`");
+		for (int l = 0; l < 2; l++)
+			json_array_foreach(json_object_get(subset, lists[l]), a, address)
+				k8s_check_rule(e, PATH(PATH_AT(PATH(at, lists[l]), a), "ip"), jpath_str(address, "ip", ""), k8s_check_ip);
+		check_endpoint_ports(PATH(at, "ports"), json_object_get(subset, "ports"), e);
+	}
+}
+
 
 void k8s_validate_endpointslice(const json_t *obj, const json_t *old, struct k8s_errors *e)
 {

@@ -130,7 +130,8 @@ void k8s_validate_priorityclass(const json_t *obj, const json_t *old, struct k8s
 	const char *name = jpath_str(obj, "metadata.name", "");
 	bool system = !strcmp(name, "system-cluster-critical") || !strcmp(name, "system-node-critical");
 	if (!strncmp(name, "system-", 7) && !system)
-		k8s_forbidden(e, PATH(PATH_ROOT("metadata"), "name"), "priority class names with 'system-' prefix are reserved for system use only");
+		k8s_forbidden(e, PATH(PATH_ROOT("metadata"), "name"), "priority class names with 'system-' prefix are reserved for system use only. error: "
+			      "%s is not a known system priority class", name);
 	else if (!system && jpath_int(obj, "value", 0) > USER_PRIORITY_MAX)
 		k8s_forbidden(e, PATH_ROOT("value"), "maximum allowed value of a user defined priority is %lld", USER_PRIORITY_MAX);
 	k8s_check_enum(e, PATH_ROOT("preemptionPolicy"), jpath_str(obj, "preemptionPolicy", ""), policies, false);
@@ -147,14 +148,35 @@ void k8s_validate_runtimeclass(const json_t *obj, const json_t *old, struct k8s_
 		k8s_check_immutable(e, PATH_ROOT("handler"), json_object_get(obj, "handler"), json_object_get(old, "handler"));
 }
 
+static const char *const counted[] = {"configmaps", "persistentvolumeclaims", "pods", "replicationcontrollers", "resourcequotas", "secrets",
+	"services", "services.loadbalancers", "services.nodeports", NULL};
+static const char *const in_quota[] = {"configmaps", "cpu", "ephemeral-storage", "limits.cpu", "limits.ephemeral-storage", "limits.memory",
+	"memory", "persistentvolumeclaims", "pods", "replicationcontrollers", "requests.cpu", "requests.ephemeral-storage", "requests.memory",
+	"requests.storage", "resourcequotas", "secrets", "services", "services.loadbalancers", "services.nodeports", NULL};
+
+static bool quota_resource(const char *name, const char *const *names)
+{
+	while (*names && strcmp(*names, name))
+		names++;
+	return *names != NULL;
+}
+
 static void check_amounts(const struct k8s_path *path, const json_t *amounts, struct k8s_errors *e)
 {
 	const char *name;
 	json_t *v;
 	json_object_foreach((json_t *)amounts, name, v) {
+		long long milli = k8s_quantity_milli(v, 0);
 		k8s_check_rule(e, PATH_KEY(path, name), name, k8s_check_qualified_name);
-		if (k8s_quantity_milli(v, 0) < 0)
+		if (!strchr(name, '/') && strncmp(name, "hugepages-", 10) && strncmp(name, "requests.hugepages-", 19) &&
+		    !quota_resource(name, in_quota)) {
+			k8s_invalid_str(e, PATH_KEY(path, name), name, "must be a standard resource type or fully qualified");
+			k8s_invalid_str(e, PATH_KEY(path, name), name, "must be a standard resource for quota");
+		}
+		if (milli < 0)
 			k8s_invalid(e, PATH_KEY(path, name), v, "must be greater than or equal to 0");
+		if (quota_resource(name, counted) && milli % 1000)
+			k8s_invalid(e, PATH_KEY(path, name), v, "must be an integer");
 	}
 }
 

@@ -9,6 +9,7 @@
 #include "k8s/custom.h"
 #include "k8s/quantity.h"
 #include "server/admit_account.h"
+#include "server/admit_runtime_class.h"
 #include "server/limit_range.h"
 #include "server/meta.h"
 #include "server/registry.h"
@@ -120,25 +121,23 @@ static json_t *set_priority(struct server *srv, const struct k8s_kind *k, const 
 	return NULL;
 }
 
-static json_t *set_runtime_class(struct server *srv, const struct k8s_kind *k, const json_t *obj, json_t *spec)
+/* At most one class is the default. */
+static json_t *admit_priority_class(struct server *srv, const struct k8s_kind *k, const json_t *obj)
 {
-	const char *name = jpath_str(spec, "runtimeClassName", "");
-	const struct k8s_kind *rc = k8s_kind_find("node.k8s.io", "v1", "runtimeclasses");
-	char key[REG_KEY_MAX], why[512];
-	own_json json_t *class = NULL;
-	json_t *overhead;
+	const char *name = jpath_str(obj, "metadata.name", "");
+	own_json json_t *there = jpath_bool(obj, "globalDefault", false) ? find_priority(srv, "") : NULL;
+	char why[512];
 
-	if (!*name || !rc)
+	if (!there || !strcmp(jpath_str(there, "metadata.name", ""), name))
 		return NULL;
-	class = load(srv, reg_key(rc, "", name, key));
-	if (!class) {
-		snprintf(why, sizeof why, "pod rejected: RuntimeClass \"%.250s\" not found", name);
-		return status_forbidden(k, jpath_str(obj, "metadata.name", ""), why);
-	}
-	overhead = jpath_get(class, "overhead.podFixed");
-	if (overhead)
-		json_object_set_new(spec, "overhead", json_deep_copy(overhead));
-	return NULL;
+	snprintf(why, sizeof why, "PriorityClass %.250s is already marked as default. Only one default can exist",
+		 jpath_str(there, "metadata.name", ""));
+	return status_forbidden(k, name, why);
+}
+
+static bool is_priority_class(const struct k8s_kind *k)
+{
+	return !strcmp(k->plural, "priorityclasses") && !strcmp(k->group, "scheduling.k8s.io");
 }
 
 static json_t *admit_pod(struct server *srv, const struct k8s_kind *k, json_t *obj)
@@ -152,7 +151,7 @@ static json_t *admit_pod(struct server *srv, const struct k8s_kind *k, json_t *o
 	if (!s)
 		s = set_priority(srv, k, obj, spec);
 	if (!s)
-		s = set_runtime_class(srv, k, obj, spec);
+		s = admit_runtime_class(srv, k, obj);
 	return s ? s : limit_range_admit(srv, k, obj);
 }
 
@@ -242,6 +241,8 @@ json_t *admit_create(struct server *srv, const struct k8s_kind *k, json_t *obj)
 		admit_claim(srv, obj);
 		return limit_range_admit(srv, k, obj);
 	}
+	if (is_priority_class(k))
+		return admit_priority_class(srv, k, obj);
 	if (!strcmp(k->plural, "namespaces") && !*k->group)
 		admit_namespace(obj);
 	if (!strcmp(k->plural, "nodes") && !*k->group)
@@ -255,6 +256,8 @@ json_t *admit_update(struct server *srv, const struct k8s_kind *k, json_t *obj, 
 {
 	if (!strcmp(k->plural, "services") && !*k->group)
 		return service_alloc(srv, k, obj, cur);
+	if (is_priority_class(k))
+		return admit_priority_class(srv, k, obj);
 	return k == volume_claim_kind() ? admit_claim_update(srv, k, obj, cur) : NULL;
 }
 

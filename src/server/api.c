@@ -81,7 +81,7 @@ static const struct {
 
 static void serve_object(struct request *r, const struct k8s_kind *k)
 {
-	if (!*r->route.name && api_review(r, k))
+	if (!*r->route.name && (api_review(r, k) || api_bind(r, k)))
 		return;
 	for (size_t i = 0; i < sizeof verbs / sizeof *verbs; i++)
 		if (!strcmp(verbs[i].verb, r->route.verb)) {

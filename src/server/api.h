@@ -35,6 +35,8 @@ void api_delete_collection(struct request *r, const struct k8s_kind *k);
 /* What a collection request selects: from labelSelector, fieldSelector. Returns NULL or a Status. On success the caller
  * owns both selectors (NULL: none). *name: set when the fields ask for exactly one name (borrowed from *fields). */
 struct k8s_selector;
+/* ?limit=: 0 when there is none, or a negative one. NULL or a Status. */
+json_t *api_limit(const struct request *r, uint64_t *limit);
 json_t *api_selectors(const struct request *r, const struct k8s_kind *k, struct k8s_selector **labels,
 		      struct k8s_selector **fields, const char **name);
 /* The form the client accepts. False: a 406 reply is set. */

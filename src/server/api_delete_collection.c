@@ -122,10 +122,13 @@ static json_t *collect(struct request *r, struct collection *c)
 	struct k8s_selector *labels, *fields;
 	char prefix[REG_KEY_MAX];
 	const char *name;
-	size_t kept = 0;
-	json_t *s = api_selectors(r, c->kind, &labels, &fields, &name);
 	int e;
+	size_t kept = 0;
+	uint64_t limit = 0;
+	json_t *s = api_limit(r, &limit);
 
+	if (!s)
+		s = api_selectors(r, c->kind, &labels, &fields, &name);
 	if (s)
 		return s;
 	reg_prefix(c->kind, *r->route.ns ? r->route.ns : NULL, prefix);
@@ -140,6 +143,8 @@ static json_t *collect(struct request *r, struct collection *c)
 	}
 	if (!e)
 		c->list.count = kept;
+	while (limit && c->list.count > limit)
+		obj_unref(c->list.objs[--c->list.count]);
 	k8s_selector_free(labels);
 	k8s_selector_free(fields);
 	return e ? status_errno(e) : NULL;

@@ -179,13 +179,28 @@ static json_t *expired(void)
 			  "You can start a new list without the continue parameter.");
 }
 
+json_t *api_limit(const struct request *r, uint64_t *limit)
+{
+	const char *text = route_param(&r->route, "limit");
+	long long n;
+	char *end;
+
+	*limit = 0;
+	if (!text || !*text)
+		return NULL;
+	n = strtoll(text, &end, 10);
+	if (*end)
+		return status_bad_request("limit: must be a number, not \"%.32s\"", text);
+	*limit = n > 0 ? (uint64_t)n : 0;
+	return NULL;
+}
+
 static json_t *parse_query(struct request *r, const struct k8s_kind *k, struct list_query *q)
 {
-	const char *limit = route_param(&r->route, "limit"), *token = route_param(&r->route, "continue");
+	const char *token = route_param(&r->route, "continue");
 	const char *match = route_param(&r->route, "resourceVersionMatch");
 	uint64_t rv = 0;
 	json_t *s = list_options_check(&r->route);
-	char *end;
 
 	if (!s)
 		s = check_rv(r, &rv);
@@ -194,12 +209,9 @@ static json_t *parse_query(struct request *r, const struct k8s_kind *k, struct l
 	if (s)
 		return s;
 	reg_prefix(k, k->namespaced && *r->route.ns ? r->route.ns : NULL, q->prefix);
-	if (limit && *limit) {
-		long long n = strtoll(limit, &end, 10);
-		q->limit = n > 0 ? n : 0;
-		if (*end)
-			return status_bad_request("limit: must be a number, not \"%.32s\"", limit);
-	}
+	s = api_limit(r, &q->limit);
+	if (s)
+		return s;
 	if (token && *token) {
 		int e = page_token_parse(token, q->prefix, &q->rv, &q->after);
 		return e == -EINVAL ? status_bad_request("continue key is not valid: %.64s", token) : e ? status_errno(e) : NULL;

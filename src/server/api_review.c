@@ -28,6 +28,17 @@ static json_t *user_info(const struct identity *who)
 	return info;
 }
 
+/* The review is not as it must be. */
+static json_t *wrong(const struct request *r, const char *field, const char *text)
+{
+	const char *group = r->route.group;
+	json_t *s = status_new(422, "Invalid", ".%s \"\" is invalid: %s: %s", group, field, text);
+
+	status_cause(s, "FieldValueInvalid", text, field);
+	json_object_set_new(json_object_get(s, "details"), "group", json_string(group));
+	return s;
+}
+
 /* --- who --- */
 
 static json_t *review_token(struct request *r, json_t *review)
@@ -38,7 +49,7 @@ static json_t *review_token(struct request *r, json_t *review)
 			service_token_identity(r->srv, token, audiences, &accepted, &why);
 
 	if (!*token)
-		return status_bad_request("spec.token: Required value: token is required for TokenReview in authentication");
+		return status_bad_request("token is required for TokenReview in authentication");
 	if (who)
 		json_object_set_new(review, "status", json_pack("{s:b,s:o,s:o*}", "authenticated", 1, "user", user_info(who), "audiences",
 								accepted));
@@ -56,13 +67,14 @@ static json_t *review_self(struct request *r, json_t *review)
 
 /* --- what they may --- */
 
-static json_t *parse_ask(const json_t *spec, struct auth_ask *a)
+static json_t *parse_ask(const struct request *r, const json_t *spec, struct auth_ask *a)
 {
 	json_t *resource = json_object_get(spec, "resourceAttributes"), *other = json_object_get(spec, "nonResourceAttributes");
 	const json_t *from = resource ? resource : other;
 
 	if (!resource == !other)
-		return status_bad_request("exactly one of nonResourceAttributes or resourceAttributes must be specified");
+		return wrong(r, "spec.resourceAttributes", "Invalid value: \"null\": exactly one of "
+			     "nonResourceAttributes or resourceAttributes must be specified");
 	*a = (struct auth_ask){ .verb = jpath_str(from, "verb", ""), .group = jpath_str(from, "group", ""),
 				.resource = jpath_str(from, "resource", ""), .subresource = jpath_str(from, "subresource", ""),
 				.ns = jpath_str(from, "namespace", ""), .name = jpath_str(from, "name", ""),
@@ -73,7 +85,7 @@ static json_t *parse_ask(const json_t *spec, struct auth_ask *a)
 static json_t *answer_access(struct request *r, json_t *review, const struct identity *who)
 {
 	struct auth_ask a;
-	json_t *s = parse_ask(json_object_get(review, "spec"), &a);
+	json_t *s = parse_ask(r, json_object_get(review, "spec"), &a);
 
 	if (!s)
 		json_object_set_new(review, "status", json_pack("{s:b}", "allowed", auth_allowed(r->srv, who, &a)));
@@ -96,7 +108,7 @@ static json_t *review_access(struct request *r, json_t *review)
 		if (n < 63 && json_is_string(g))
 			names[n++] = json_string_value(g);
 	if (!*jpath_str(spec, "user", "") && !n)
-		return status_bad_request("at least one of user or group must be specified");
+		return wrong(r, "spec.user", "Invalid value: \"\": at least one of user or group must be specified");
 	who = identity_exact(jpath_str(spec, "user", ""), jpath_str(spec, "uid", ""), names);
 	if (!who)
 		return status_errno(-ENOMEM);
@@ -107,17 +119,28 @@ static json_t *review_access(struct request *r, json_t *review)
 
 static json_t *review_local_access(struct request *r, json_t *review)
 {
-	if (strcmp(jpath_str(review, "spec.resourceAttributes.namespace", ""), r->route.ns))
-		return status_bad_request("spec.resourceAttributes.namespace: must match metadata.namespace");
+	const char *ns = jpath_str(review, "spec.resourceAttributes.namespace", "");
+	char text[320];
+
+	if (jpath_get(review, "spec.nonResourceAttributes"))
+		return wrong(r, "spec.nonResourceAttributes", "Invalid value: \"null\": disallowed on this kind of request");
+	snprintf(text, sizeof text, "Invalid value: \"%.250s\": must match metadata.namespace", ns);
+	if (strcmp(ns, r->route.ns))
+		return wrong(r, "spec.resourceAttributes.namespace", text);
 	return review_access(r, review);
 }
 
 static json_t *review_self_rules(struct request *r, json_t *review)
 {
-	own_json json_t *all = rbac_rules(r->srv->rbac, r->who, jpath_str(review, "spec.namespace", ""));
-	json_t *resource = json_array(), *other = json_array(), *rule;
+	const char *ns = jpath_str(review, "spec.namespace", "");
+	own_json json_t *all = *ns ? rbac_rules(r->srv->rbac, r->who, ns) : NULL;
+	json_t *resource, *other, *rule;
 	size_t i;
 
+	if (!*ns)
+		return status_bad_request("no namespace on request");
+	resource = json_array();
+	other = json_array();
 	json_array_foreach(all, i, rule)
 		json_array_append(json_array_size(json_object_get(rule, "nonResourceURLs")) ? other : resource, rule);
 	json_object_set_new(review, "status", json_pack("{s:b,s:o,s:o}", "incomplete", 0, "resourceRules", resource, "nonResourceRules",

@@ -34,15 +34,44 @@ static void reply_created(struct request *r, struct api_write *w)
 				     "code", 201));
 }
 
+/* The body names the pod of the URL. */
+static bool named(struct request *r, const struct api_write *w, const char *kind)
+{
+	const char *name = jpath_str(w->body, "metadata.name", "");
+
+	if (!strcmp(name, w->reg.name))
+		return true;
+	reply_status(r, status_bad_request("name in URL does not match name in %s object", kind));
+	return false;
+}
+
 static void bind_pod(struct request *r, const struct k8s_kind *k)
 {
 	struct api_write *w = api_write_new(r, k, REG_UPDATE);
 
-	if (!w || !api_write_body(r, w))
+	if (!w || !api_write_body(r, w) || !named(r, w, "Binding"))
 		return;
 	w->reg.make = make_bound;
 	w->reply = reply_created;
 	api_write_run(r, w);
+}
+
+/* POST of a Binding to bindings: the pod is the one that it names. */
+bool api_bind(struct request *r, const struct k8s_kind *k)
+{
+	struct api_write *w;
+
+	if (*k->group || strcmp(k->plural, "bindings") || strcmp(r->route.verb, "create"))
+		return false;
+	w = api_write_new(r, k8s_kind_find("", "v1", "pods"), REG_UPDATE);
+	if (!w || !api_write_body(r, w))
+		return true;
+	w->reg.name = jpath_str(w->body, "metadata.name", "");
+	w->reg.subresource = "binding";
+	w->reg.make = make_bound;
+	w->reply = reply_created;
+	api_write_run(r, w);
+	return true;
 }
 
 /* --- pods/eviction: a delete that asks the disruption budget (budget.c) --- */
@@ -52,7 +81,7 @@ static void evict_pod(struct request *r, const struct k8s_kind *k)
 	struct api_write *w = api_write_new(r, k, REG_DELETE);
 	json_t *options, *s;
 
-	if (!w || !api_write_body(r, w))
+	if (!w || !api_write_body(r, w) || !named(r, w, "Eviction"))
 		return;
 	options = json_object_get(w->body, "deleteOptions");
 	s = json_is_object(options) ? delete_options_check(options) : NULL;

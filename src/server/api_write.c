@@ -135,6 +135,8 @@ void api_write_run(struct request *r, struct api_write *w)
 	}
 	w->reg.dry_run = options_dry_run(&r->route, w->reg.delete_options);
 	w->reg.fields = field_validation(r);
+	if (w->reg.fields == REG_FIELDS_IGNORE)
+		json_array_clear(w->reg.unknown);
 	write_step(r);
 }
 
@@ -292,6 +294,9 @@ bool api_write_patch_body(struct request *r, struct api_write *w)
 		s = body_parse(request_header(r, "Content-Type"), r->body.data, r->body.len, &w->body);
 	if (s)
 		reply_status(r, s);
+	else
+		w->reg.unknown = body_duplicates(w->patch == PATCH_MERGE || w->patch == PATCH_STRATEGIC ? "application/json" : "",
+						 r->body.data, r->body.len);
 	buf_fini(&r->body);
 	return !s;
 }

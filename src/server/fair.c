@@ -182,6 +182,7 @@ void fair_enter(struct request *r, void (*admit)(struct request *r))
 		return;
 	}
 	r->fair_admit = admit;
+	r->ticket = (struct flow_ticket){ 0 };   // it may have been under way for somebody else
 	pthread_mutex_lock(&f->lock);
 	answer = f->stop ? FLOW_REFUSE : flows_ask(f->flows, &r->ticket, r->who->name, clock_mono_ns());
 	if (answer == FLOW_WAIT) {

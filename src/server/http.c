@@ -29,7 +29,7 @@
 #include "server/tls_push.h"
 
 #define CONNECTIONS_MAX 65536
-#define THREADS 4                    // each walks its idle watches when it resumes a request: more threads, shorter walks
+#define THREADS 4                    // each walks its suspended requests when it resumes one: more threads, shorter walks
 #define CONNECTION_MEMORY 32768      // headers of a request, and one block of an answer
 #define IDLE_SECONDS 120             // of a connection without a request, or whose peer takes nothing
 #define BODY_GIVE_UP (4 * REQUEST_BODY_MAX)
@@ -126,7 +126,6 @@ static void on_completed(void *cls, struct MHD_Connection *conn, void **context,
 		MHD_destroy_response(r->response);
 	identity_free(r->token_who);
 	route_fini(&r->route);
-	json_decref(r->denied);
 	buf_fini(&r->body);
 	free(r->uri);
 	free(r);
@@ -177,12 +176,27 @@ static bool bearer_identity(struct request *r)
 /* The request's turn has come: may they? What is refused has cost its user as much as what is not. */
 static void admit(struct request *r)
 {
-	json_t *s = r->denied ? take(r->denied) : api_refusal(r);
+	json_t *s = api_refusal(r);
 
 	if (s)
 		reply_status(r, s);
 	else
 		r->admitted = true;
+}
+
+/* It is the asker's turn to become somebody else, which is work of his own; then it waits for the other's turn. */
+static void admit_as_other(struct request *r)
+{
+	uint64_t start = clock_mono_ns();
+	json_t *s = impersonate(r);
+
+	if (s) {
+		reply_status(r, s);
+		return;
+	}
+	fair_worked(r, clock_mono_ns() - start);
+	fair_leave(r);
+	fair_enter(r, admit);
 }
 
 /* The first call, when the headers are there: sets a reply, admits the request, or suspends it until that can be said. */
@@ -209,8 +223,7 @@ static void begin(struct http *h, struct request *r, const char *method)
 		reply_too_large(r);
 		return;
 	}
-	r->denied = impersonate(r);
-	fair_enter(r, admit);
+	fair_enter(r, impersonate_asked(r) ? admit_as_other : admit);
 }
 
 static void refreshed(struct store_wait *w)

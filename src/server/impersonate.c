@@ -80,6 +80,24 @@ static json_t *check_all(const struct request *r, const struct asked *a)
 	return s;
 }
 
+static enum MHD_Result on_name(void *cls, enum MHD_ValueKind kind, const char *name, const char *value)
+{
+	bool *asked = cls;
+
+	(void)kind;
+	(void)value;
+	*asked |= !strncasecmp(name, "Impersonate-", 12);
+	return *asked ? MHD_NO : MHD_YES;
+}
+
+bool impersonate_asked(const struct request *r)
+{
+	bool asked = false;
+
+	MHD_get_connection_values(r->conn, MHD_HEADER_KIND, on_name, &asked);
+	return asked;
+}
+
 json_t *impersonate(struct request *r)
 {
 	struct asked a = { 0 };
@@ -89,8 +107,6 @@ json_t *impersonate(struct request *r)
 	json_t *s;
 
 	MHD_get_connection_values(r->conn, MHD_HEADER_KIND, on_header, &a);
-	if (!a.user && !a.group_count && !a.uid && !a.other)
-		return NULL;
 	if (!a.user || a.other)
 		return status_bad_request("impersonation takes Impersonate-User, with at most %d Impersonate-Group and one Impersonate-Uid; "
 					  "extra fields are not supported", GROUPS_MAX);

@@ -5,7 +5,9 @@
 
 #include "server/request.h"
 
-/* If the headers ask for it, make r->who the other. Returns NULL or a Status. */
+bool impersonate_asked(const struct request *r);   // whether a header asks for it
+
+/* Make r->who the one whom the headers ask for, if the one who asks may. Returns NULL or a Status. */
 json_t *impersonate(struct request *r);
 
 #endif

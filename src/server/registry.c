@@ -46,14 +46,31 @@ static bool is_pod(const struct k8s_kind *k)
 	return !strcmp(k->plural, "pods") && !*k->group;
 }
 
+/* Whose rules hold: of built-in kinds those of the version that is stored; each version of a custom one has a schema of its own. */
+static const struct k8s_kind *ruling(const struct k8s_kind *k)
+{
+	return k->custom ? k : k8s_kind_stored(k);
+}
+
 static json_t *validate(const struct k8s_kind *k, const json_t *obj, const json_t *old)
 {
 	struct k8s_errors *errors = k8s_errors_new();
 	json_t *s = NULL;
 
-	if (!errors)
+	const struct k8s_kind *stored = ruling(k);
+	own_json json_t *there = stored == k ? json_incref((json_t *)obj) : json_deep_copy(obj);
+	own_json json_t *before = stored == k || !old ? json_incref((json_t *)old) : json_deep_copy(old);
+
+	if (!errors || !there || !before == !!old) {
+		k8s_errors_free(errors);
 		return status_errno(-ENOMEM);
-	k8s_validate(k, obj, old, errors);
+	}
+	if (stored != k) {   // rules are of what is stored, whatever version it came in
+		k8s_kind_convert(k, stored, there);
+		if (before)
+			k8s_kind_convert(k, stored, before);
+	}
+	k8s_validate(stored, there, before, errors);
 	if (k8s_errors_count(errors))
 		s = k8s_errors_status(errors, k, jpath_str(obj, "metadata.name", ""));
 	k8s_errors_free(errors);
@@ -74,13 +91,43 @@ static json_t *encode(struct reg_write *w, json_t *next, bool remove)
 	return r ? status_errno(r) : NULL;
 }
 
-/* Bring what a client (or a patch) made into the form that is stored. */
-static json_t *decode(struct reg_write *w, json_t *obj)
+/* Every step says anew what it finds. */
+static void forget_said(struct reg_write *w)
+{
+	if (!w->unknown)
+		return;
+	if (!w->unknown_given)
+		w->unknown_given = json_array_size(w->unknown) + 1;
+	while (json_array_size(w->unknown) >= w->unknown_given)
+		json_array_remove(w->unknown, json_array_size(w->unknown) - 1);
+}
+
+/* Fields that a definition has lost since stand in what is stored: who did not write them is not told of them. */
+static void drop_old_unknown(struct reg_write *w, const json_t *cur)
+{
+	own_json json_t *copy = json_deep_copy(cur), *old = json_array();
+	json_t *text, *have;
+	size_t i, j;
+
+	if (!copy || !old || k8s_decode(w->kind, copy, old, NULL))
+		return;
+	json_array_foreach(old, i, text)
+		json_array_foreach(w->unknown, j, have)
+			if (json_equal(text, have)) {
+				json_array_remove(w->unknown, j);
+				break;
+			}
+}
+
+/* Bring what a client (or a patch of cur) made into the form that is stored. */
+static json_t *decode(struct reg_write *w, json_t *obj, const json_t *cur)
 {
 	struct err e = ERR_INIT;
 
-	if (k8s_decode(w->kind, obj, w->unknown, &e))
+	if (k8s_decode(w->kind, obj, w->fields == REG_FIELDS_IGNORE ? NULL : w->unknown, &e))
 		return status_bad_request("%s", e.text);
+	if (cur && w->kind->custom && json_array_size(w->unknown))
+		drop_old_unknown(w, cur);
 	if (w->fields == REG_FIELDS_STRICT && json_array_size(w->unknown)) {
 		k8s_strict_error(jpath_str(obj, "apiVersion", ""), w->kind->kind, w->unknown, &e);
 		return status_bad_request("%s", e.text);
@@ -144,16 +191,37 @@ static json_t *admit_who(struct reg_write *w, json_t *obj, const json_t *old)
 	return s ? s : rbac_admit(w->srv->rbac, w->who, w->kind, obj, old);
 }
 
+/* Defaults, and what a new object begins with, are those of the version that is stored. */
+static void prepare(const struct k8s_kind *k, json_t *obj, bool create)
+{
+	const struct k8s_kind *stored = ruling(k);
+
+	k8s_kind_convert(k, stored, obj);
+	if (create && stored->prepare_create)
+		stored->prepare_create(obj);
+	if (stored->set_defaults)
+		stored->set_defaults(obj);
+	k8s_kind_convert(stored, k, obj);
+}
+
+static void warn(struct reg_write *w, const json_t *obj)
+{
+	own_json json_t *texts = w->kind->warn && w->unknown ? json_array() : NULL;
+
+	if (!texts)
+		return;
+	w->kind->warn(obj, texts);
+	json_array_extend(w->unknown, texts);
+}
+
 static json_t *prepare_create(struct reg_write *w, json_t *obj)
 {
-	json_t *s = decode(w, obj);
+	json_t *s = decode(w, obj, NULL);
 
 	if (!s)
 		s = meta_prepare_create(w->kind, obj, w->ns, w->name);
-	if (!s && w->kind->prepare_create)
-		w->kind->prepare_create(obj);
-	if (!s && w->kind->set_defaults)
-		w->kind->set_defaults(obj);
+	if (!s)
+		prepare(w->kind, obj, true);
 	if (!s)
 		s = admit_create(w->srv, w->kind, obj);
 	if (!s)
@@ -162,6 +230,8 @@ static json_t *prepare_create(struct reg_write *w, json_t *obj)
 		s = validate(w->kind, obj, NULL);
 	if (!s)
 		s = record_owner(w, obj, NULL);
+	if (!s)
+		warn(w, obj);
 	if (!s)
 		s = set_key(w, jpath_str(obj, "metadata.name", ""));
 	return s;
@@ -200,12 +270,11 @@ static bool now_gone(const struct k8s_kind *k, const json_t *obj)
 
 static json_t *prepare_update(struct reg_write *w, json_t *next, const json_t *cur)
 {
-	json_t *s = decode(w, next);
+	json_t *s = decode(w, next, cur);
 
 	if (s)
 		return s;
-	if (w->kind->set_defaults)
-		w->kind->set_defaults(next);
+	prepare(w->kind, next, false);
 	s = meta_prepare_update(w->kind, next, cur, w->ns, w->name);
 	if (s)
 		return s;
@@ -222,6 +291,7 @@ static json_t *prepare_update(struct reg_write *w, json_t *next, const json_t *c
 		s = record_owner(w, next, cur);
 	if (s)
 		return s;
+	warn(w, next);
 	// Rules on what may change are those of the object itself and its status; other subresources exist to break them.
 	return validate(w->kind, next, !*w->subresource || !strcmp(w->subresource, "status") ? cur : NULL);
 }
@@ -340,10 +410,9 @@ static json_t *step_delete(struct reg_write *w, bool *nothing)
 		return NULL;
 	if (!s)
 		s = admit_delete(w->kind, w->name);
-	if (!s)
-		s = propagation_apply(cur, w->delete_options);
 	if (s)
 		return s;
+	propagation_apply(cur, w->delete_options);
 	grace = grace_period(w, cur);
 	before = jpath_int(cur, "metadata.deletionGracePeriodSeconds", 0);
 	*nothing = meta_is_deleting(cur) && !now_gone(w->kind, cur) && (meta_has_finalizers(cur) ? grace >= before : grace && grace >= before);
@@ -398,6 +467,7 @@ enum reg_step reg_step(struct reg_write *w)
 	if (w->submitted && !submitted_result(w))
 		return REG_DONE;
 	obj_unref(take(w->cur));
+	forget_said(w);
 	w->created = w->deleted = false;
 	if (w->action != REG_CREATE) {
 		s = set_key(w, w->name);

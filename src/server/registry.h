@@ -50,6 +50,7 @@ struct reg_write {
 	// Between steps.
 	struct store_write sw;
 	struct obj *cur;
+	size_t unknown_given;             // how many sentences the caller put into unknown, and one
 	json_t *noted;                    // keys of quotas and budgets in which this change has been put down (quota.h)
 	char *key;
 	bool noting;                      // sw is such a note

@@ -35,7 +35,6 @@ struct request {
 	bool started, admitted, complete;    // headers seen; allowed; body seen
 	bool chunked;                        // the client takes answers in chunks (HTTP/1.1)
 	bool follows;                        // its work is done, it goes on while there is something to follow
-	json_t *denied;                      // owned: the answer when its turn has come, known before
 	char *uri;
 
 	struct MHD_Response *response;       // the reply once there is one

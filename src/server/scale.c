@@ -172,6 +172,9 @@ static json_t *check_scale(const struct reg_write *reg, json_t *scale)
 	long long replicas;
 	struct err e = ERR_INIT;
 
+	if (!*version && !*kind)   // as the path says
+		json_object_set_new(scale, "apiVersion", json_string(version = "autoscaling/v1")),
+		json_object_set_new(scale, "kind", json_string(kind = "Scale"));
 	if (strcmp(version, "autoscaling/v1") || strcmp(kind, "Scale"))
 		return status_bad_request("the object provided must be a Scale in version autoscaling/v1, not a \"%.64s\" in version "
 					  "\"%.64s\"", kind, version);

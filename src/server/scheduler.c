@@ -12,6 +12,7 @@
 
 #include "base/clock.h"
 #include "base/jpath.h"
+#include "base/jtext.h"
 #include "base/log.h"
 #include "base/own.h"
 #include "server/binding.h"
@@ -126,11 +127,31 @@ static void enqueue(struct scheduler *s, struct obj *o, const json_t *pod)
 		take_nominated_room(s, key, pod, jpath_str(pod, "status.nominatedNodeName", ""));
 }
 
+/* Of a pod that has its room already: what may change (sched_cache_pod) and is worth parsing, as a pod. NULL: look at all of it. */
+static json_t *changing_part(struct scheduler *s, struct obj *o)
+{
+	const char *text = obj_text(o), *status = "{}";
+	size_t len = o->text_len, status_len = 2;
+	struct sched_pod *p = o->node_len ? map_get(&s->cache.pods, pod_key(o)) : NULL;
+	own_json json_t *uid = p && obj_is_on(o, p->node->name) ? jtext_get(text, len, "metadata.uid") : NULL;
+
+	if (!uid || strcmp(json_string_value(uid), p->uid))
+		return NULL;
+	jtext_find(text, len, "status", &status, &status_len);
+	return json_pack("{s:{s:O,s:o*,s:o*},s:{s:s},s:{s:o*,s:o*}}", "metadata", "uid", uid, "labels", jtext_get(text, len, "metadata.labels"),
+			 "deletionTimestamp", jtext_get(text, len, "metadata.deletionTimestamp"), "spec", "nodeName", p->node->name, "status",
+			 "phase", jtext_get(status, status_len, "phase"), "startTime", jtext_get(status, status_len, "startTime"));
+}
+
 static void pod_changed(void *unit, int type, struct obj *o)
 {
 	struct scheduler *s = unit;
-	own_json json_t *pod = obj_view(o);
-	bool bound = *jpath_str(pod, "spec.nodeName", "");
+	own_json json_t *pod = changing_part(s, o);
+	bool bound;
+
+	if (!pod)
+		pod = obj_view(o);
+	bound = *jpath_str(pod, "spec.nodeName", "");
 
 	if (type == EVENT_DELETED || is_over(pod)) {
 		pending_free(map_remove(&s->pending, pod_key(o)));

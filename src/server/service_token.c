@@ -55,6 +55,7 @@ struct ask {
 static json_t *check_seconds(struct ask *a)
 {
 	const char *why = NULL;
+	char text[128];
 
 	a->seconds = jpath_int(a->spec, "expirationSeconds", SECONDS_DEFAULT);
 	if (a->seconds < SECONDS_MIN)
@@ -64,8 +65,9 @@ static json_t *check_seconds(struct ask *a)
 	a->real_seconds = a->seconds;
 	if (!why)
 		return NULL;
-	return status_new(422, "Invalid", "TokenRequest.authentication.k8s.io \"\" is invalid: spec.expirationSeconds: Invalid value: "
-			  "%lld: %s", a->seconds, why);
+	snprintf(text, sizeof text, "Invalid value: %lld: %s", a->seconds, why);
+	return status_cause(status_new(422, "Invalid", "TokenRequest.authentication.k8s.io \"\" is invalid: spec.expirationSeconds: %s", text),
+			    "FieldValueInvalid", text, "spec.expirationSeconds");
 }
 
 static const struct { const char *kind, *plural, *as; } bindable[] = {
@@ -77,6 +79,7 @@ static json_t *find_bound(struct ask *a, const struct k8s_kind *k)
 {
 	json_t *ref = json_object_get(a->spec, "boundObjectRef"), *obj;
 	const char *kind = jpath_str(ref, "kind", ""), *name = jpath_str(ref, "name", ""), *uid = jpath_str(ref, "uid", "");
+	const char *version = jpath_str(ref, "apiVersion", "");
 	size_t i = 0, n = sizeof bindable / sizeof *bindable;
 	char why[512];
 
@@ -84,8 +87,9 @@ static json_t *find_bound(struct ask *a, const struct k8s_kind *k)
 		return NULL;
 	while (i < n && strcmp(bindable[i].kind, kind))
 		i++;
-	if (i == n || strcmp(jpath_str(ref, "apiVersion", ""), "v1"))
-		return status_bad_request("cannot bind token to object of type %.64s, Kind=%.64s", jpath_str(ref, "apiVersion", ""), kind);
+	if (i == n || strchr(version, '/'))
+		return status_bad_request("cannot bind token to object of type %s%.64s, Kind=%.64s", strchr(version, '/') ? "" : "/", version,
+					  kind);
 	obj = load(a->srv, bindable[i].plural, a->ns, name);
 	if (!obj)
 		return status_not_found(k8s_kind_find("", "v1", bindable[i].plural), name);

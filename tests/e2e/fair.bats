@@ -58,6 +58,23 @@ work() { metric flow_work_nanoseconds_total; }
 	eventually '[ "$(work)" -gt "$before" ]'
 }
 
+@test "who speaks for others pays for that himself, each of them for what he asks" {
+	admin POST /apis/rbac.authorization.k8s.io/v1/clusterroles '{"metadata":{"name":"speaker"},"rules":[{"apiGroups":[""],
+		"resources":["users","groups"],"verbs":["impersonate"]}]}' >/dev/null
+	admin POST /apis/rbac.authorization.k8s.io/v1/clusterrolebindings '{"metadata":{"name":"speaker"},"roleRef":{
+		"apiGroup":"rbac.authorization.k8s.io","kind":"ClusterRole","name":"speaker"},"subjects":[{"kind":"User","name":"speaker"}]}' >/dev/null
+	alone_user speaker nobody
+	refused=$(metric flow_requests_refused_total)
+	HEADER="Impersonate-User: calm" as speaker GET /api/v1/configmaps >/dev/null
+	[ "$(code)" = 403 ]                                    # calm without his group
+	# No other is heard twice, so that none of them has asked for too much.
+	FLOOD_AS=other- python3 "$BATS_TEST_DIRNAME/flood.py" "$URL" "$DIR/root/pki" speaker 200 8 /api/v1/configmaps >"$DIR/flood" 3>&-
+	jq -e '.["403"] > 0 and .["429"] > 0 and .wrong == []' "$DIR/flood"
+	[ "$(metric flow_requests_refused_total)" -gt "$refused" ]
+	eventually 'as speaker GET /api/v1/configmaps >/dev/null && [ "$(code)" = 403 ]'
+	eventually '[ "$(metric flow_requests_waiting) $(metric flow_requests_in_flight)" = "0 0" ]'
+}
+
 @test "requests with bodies wait before their bodies are read, and are served whole" {
 	body=$(jq -cn '{kind: "SelfSubjectAccessReview", apiVersion: "authorization.k8s.io/v1", metadata: {annotations: {pad: ("x" * 100000)}},
 		spec: {resourceAttributes: {verb: "get", resource: "pods"}}}')

@@ -1,9 +1,12 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: Apache-2.0
-"""Many connections that ask without a pause: flood.py URL PKI-FOLDER USER CONNECTIONS SECONDS PATH [BODY to POST]. Prints
+"""Many connections that ask without a pause: flood.py URL PKI-FOLDER USER CONNECTIONS SECONDS PATH [BODY to POST]. FLOOD_AS=PREFIX: each request
+speaks for another user, PREFIX and a number, and 40 groups. Prints
 how many answers there were of each code, as JSON, and whether each 429 came with Retry-After and a Status."""
 import http.client
+import itertools
 import json
+import os
 import ssl
 import sys
 import threading
@@ -16,6 +19,19 @@ end = time.monotonic() + float(sys.argv[5])
 tls = ssl.create_default_context(cafile=f"{pki}/ca.crt")
 tls.load_cert_chain(f"{pki}/{user}.crt", f"{pki}/{user}.key")
 counts, wrong, lock = {}, [], threading.Lock()
+others, prefix = itertools.count(), os.environ.get("FLOOD_AS")
+
+
+def ask(api):
+    api.putrequest("POST" if post else "GET", path)
+    if prefix:
+        api.putheader("Impersonate-User", f"{prefix}{next(others)}")
+        for group in range(40):
+            api.putheader("Impersonate-Group", f"{prefix}{group}")
+    if post:
+        api.putheader("Content-Type", "application/json")
+        api.putheader("Content-Length", str(len(post)))
+    api.endheaders(post.encode() if post else None)
 
 
 def run():
@@ -23,7 +39,7 @@ def run():
     while time.monotonic() < end:
         try:
             api = api or http.client.HTTPSConnection(url.hostname, url.port, context=tls, timeout=60)
-            api.request("POST" if post else "GET", path, post, {"Content-Type": "application/json"} if post else {})
+            ask(api)
             answer = api.getresponse()
             body = answer.read()
         except (OSError, http.client.HTTPException):

@@ -111,6 +111,30 @@ figure() { sed -n "s/.*$1.*/\\1/p" <<<"$output"; }   # what the \(...\) of an ex
 	grep -q "one change: half of them have it" <<<"$output"
 }
 
+# Over TLS 1.3 a watch that has nothing to say leaves the HTTP library (src/server/pump.h); the others stay there.
+@test "a watch goes on and ends the same way over any protocol" {
+	local hows=("--tlsv1.3" "--tls-max 1.2" "--http1.0") watchers=()
+	put() { echo "{\"apiVersion\":\"v1\",\"kind\":\"ConfigMap\",\"metadata\":{\"name\":\"$1\"}}" >"$DIR/cm"; admin POST /api/v1/namespaces/default/configmaps "$DIR/cm" >/dev/null; }
+	all_have() { for i in $(seq 600); do [ "$(grep -l "\"name\":\"$1\"" "$DIR"/watch.* | wc -l)" = 3 ] && return; sleep 0.1; done; return 1; }
+	put early
+	for i in 0 1 2; do
+		# shellcheck disable=SC2086
+		admin GET "/api/v1/namespaces/default/configmaps?watch=1" "" -N ${hows[i]} >"$DIR/watch.$i" 3>&- &
+		watchers+=($!)
+	done
+	all_have early
+	for n in $(seq 20); do put "late-$n"; done
+	all_have late-20
+	kill "${watchers[@]}"
+	for i in 0 1 2; do
+		[ "$(grep -o '"name":"late-[0-9]*"' "$DIR/watch.$i" | tr -dc '0-9\n' | tr '\n' ' ')" = "$(seq -s' ' 20) " ]
+		# shellcheck disable=SC2086
+		run -0 --separate-stderr admin GET "/api/v1/namespaces/default/configmaps?watch=1&timeoutSeconds=1" "" ${hows[i]}
+		[ "$(code)" = 200 ]
+		[ "$(jq -s 'map(.type == "ADDED") | all' <<<"$output")" = true ]
+	done
+}
+
 @test "many objects are listed in parts, each once" {
 	run -0 limits crowd "${CROWD_OBJECTS:-3000}"
 	echo "$output"

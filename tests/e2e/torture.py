@@ -34,7 +34,7 @@ WRITERS, KEYS = 4, 12
 over, enough = threading.Event(), threading.Event()
 failures, processes = [], {}
 lock = threading.Lock()
-stats = {"acknowledged": 0, "unanswered": 0, "events": 0, "relists": 0, "conflicts": 0, "while it started": 0}
+stats = {"acknowledged": 0, "unanswered": 0, "events": 0, "relists": 0, "conflicts": 0, "late": 0, "while it started": 0}
 
 
 def fail(text):
@@ -136,6 +136,19 @@ def insist(client, method, path):
 
 # --- writers
 
+def settle(client, name, state):
+    """What nobody has answered may be carried out after somebody has looked (the server that was killed had sent it on): is that so?"""
+    code, j = insist(client, "GET", f"{PATH}/{name}")
+    now, late = int(j["data"]["n"]) if code == 200 else None, state.pop("late")
+    if now != late:
+        return False
+    state["rv"] = j["metadata"]["resourceVersion"] if code == 200 else None
+    state["n"] = now or state["n"]
+    with lock:
+        stats["late"] += 1
+    return True
+
+
 def writer(w, book):
     client, log = Client(w), open(f"{WORK}/acknowledged", "a")
     rnd = random.Random(SEED + w)
@@ -153,6 +166,7 @@ def writer(w, book):
         else:
             code, j = client.ask("DELETE", f"{PATH}/{name}", {"preconditions": {"resourceVersion": state["rv"]}})
         if code in (200, 201):
+            state.pop("late", None)
             state.update({"n": n, "rv": j["metadata"]["resourceVersion"]} if action != "delete" else {"rv": None})
             log.write(f"{name} {action} {state['n']}\n")
             log.flush()
@@ -161,9 +175,11 @@ def writer(w, book):
             continue
         with lock:
             stats["unanswered" if not code else "conflicts"] += 1
-        if code:
+        if code and ("late" not in state or not settle(client, name, state)):
             fail(f"{action} {name}: {code} {j} (have {state})")
             return
+        if code:
+            continue
         # What is it now? The old state or the one that was asked for.
         code, j = insist(client, "GET", f"{PATH}/{name}")
         now = int(j["data"]["n"]) if code == 200 else None
@@ -172,10 +188,15 @@ def writer(w, book):
         if now not in (was, asked):
             fail(f"{name}: after an unanswered {action} it has {now}, acknowledged was {was}, asked for {asked}")
             return
+        if now != asked and STORE == "etcd":
+            state["late"] = asked
         if code == 200:
             state.update({"n": now, "rv": j["metadata"]["resourceVersion"]})
         else:
             state["rv"] = None
+    for name, state in book.items():
+        if "late" in state:
+            settle(client, name, state)
 
 
 # --- watchers

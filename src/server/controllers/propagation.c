@@ -5,7 +5,6 @@
 
 #include "base/jpath.h"
 #include "server/meta.h"
-#include "server/status.h"
 
 static size_t find(const json_t *list, const char *name)
 {
@@ -60,7 +59,7 @@ static bool orphans_by_default(const json_t *obj)
 	return !strcmp(kind, "Job") || !strcmp(kind, "ReplicationController");
 }
 
-json_t *propagation_apply(json_t *obj, const json_t *options)
+void propagation_apply(json_t *obj, const json_t *options)
 {
 	const char *policy = jpath_str(options, "propagationPolicy", "");
 	const json_t *orphan = json_object_get(options, "orphanDependents");
@@ -69,7 +68,7 @@ json_t *propagation_apply(json_t *obj, const json_t *options)
 	if (json_is_boolean(orphan))
 		policy = json_is_true(orphan) ? "Orphan" : "Background";
 	if (!given && (meta_is_deleting(obj) || finalizer_has(obj, FINALIZER_FOREGROUND) || finalizer_has(obj, FINALIZER_ORPHAN)))
-		return NULL;
+		return;
 	if (!given && orphans_by_default(obj))
 		policy = "Orphan";
 	finalizer_remove(obj, FINALIZER_FOREGROUND);
@@ -78,5 +77,4 @@ json_t *propagation_apply(json_t *obj, const json_t *options)
 		finalizer_add(obj, FINALIZER_FOREGROUND);
 	else if (!strcmp(policy, "Orphan"))
 		finalizer_add(obj, FINALIZER_ORPHAN);
-	return NULL;
 }

@@ -10,8 +10,8 @@
 #define FINALIZER_ORPHAN "orphan"
 
 /* obj is about to be deleted: set or drop these finalizers as DeleteOptions (may be NULL) ask, or as is usual for its kind.
- * Returns NULL or a Status. */
-json_t *propagation_apply(json_t *obj, const json_t *options);
+ * The options have been checked (write_options.h). */
+void propagation_apply(json_t *obj, const json_t *options);
 
 bool finalizer_has(const json_t *obj, const char *name);
 bool finalizer_add(json_t *obj, const char *name);       // true: it was not there

@@ -119,7 +119,7 @@ static void collection_step(struct request *r)
 /* Keep what is selected. Returns NULL or a Status. */
 static json_t *collect(struct request *r, struct collection *c)
 {
-	struct k8s_selector *labels, *fields;
+	struct k8s_selector *labels = NULL, *fields = NULL;
 	char prefix[REG_KEY_MAX];
 	const char *name;
 	int e;

@@ -45,10 +45,17 @@ static void read_cgroup(const char *dir, Bulkhead__Agent__CgroupStats *out)
 	bulkhead__agent__cgroup_stats__init(out);
 	uint64_t inactive_file = cgroup_value(dir, "memory.stat", "inactive_file");
 	out->cpu_usage_ns = cgroup_value(dir, "cpu.stat", "usage_usec") * 1000;
+	out->cpu_user_ns = cgroup_value(dir, "cpu.stat", "user_usec") * 1000;
+	out->cpu_system_ns = cgroup_value(dir, "cpu.stat", "system_usec") * 1000;
+	out->cpu_periods = cgroup_value(dir, "cpu.stat", "nr_periods");
+	out->cpu_throttled_periods = cgroup_value(dir, "cpu.stat", "nr_throttled");
+	out->cpu_throttled_ns = cgroup_value(dir, "cpu.stat", "throttled_usec") * 1000;
 	out->memory_usage_bytes = cgroup_value(dir, "memory.current", NULL);
 	out->memory_working_set_bytes =
 		out->memory_usage_bytes > inactive_file ? out->memory_usage_bytes - inactive_file : 0;
 	out->memory_rss_bytes = cgroup_value(dir, "memory.stat", "anon");
+	out->memory_cache_bytes = cgroup_value(dir, "memory.stat", "file");
+	out->memory_max_usage_bytes = cgroup_value(dir, "memory.peak", NULL);
 	out->page_faults = cgroup_value(dir, "memory.stat", "pgfault");
 	out->major_page_faults = cgroup_value(dir, "memory.stat", "pgmajfault");
 	out->pids = cgroup_value(dir, "pids.current", NULL);
@@ -64,6 +71,7 @@ static void read_containers(struct entries *s)
 		read_cgroup(c->cgroup, &s->cgroups[i]);
 		s->containers[i].id = c->id;
 		s->containers[i].name = c->name;
+		s->containers[i].started_real_ns = c->state == BULKHEAD__AGENT__CONTAINER_STATE__RUNNING ? c->started_real_ns : 0;
 		s->containers[i].cgroup = &s->cgroups[i];
 		s->containers[i].writable_used_bytes = s->agent->machine->used_space(c->scratch, c->project);
 		s->container_list[i] = &s->containers[i];
@@ -91,6 +99,10 @@ static void read_interfaces(struct entries *s)
 		n->tx_bytes = net_value(de->d_name, "tx_bytes");
 		n->rx_errors = net_value(de->d_name, "rx_errors");
 		n->tx_errors = net_value(de->d_name, "tx_errors");
+		n->rx_packets = net_value(de->d_name, "rx_packets");
+		n->tx_packets = net_value(de->d_name, "tx_packets");
+		n->rx_dropped = net_value(de->d_name, "rx_dropped");
+		n->tx_dropped = net_value(de->d_name, "tx_dropped");
 		s->net_list[s->nets_count++] = n;
 	}
 }

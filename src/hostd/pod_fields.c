@@ -20,6 +20,8 @@ static int object_get(struct pod *p, const char *path, const char *key, json_t *
 	int rc = k8s_client_call(p->host->api, "GET", path, NULL, NULL, 10000, obj, e);
 	json_t *memory = pod_remembered(p);
 	if (!rc)
+		json_object_del(json_object_get(*obj, "metadata"), "managedFields");
+	if (!rc)
 		json_object_set(memory, key, *obj);
 	else if ((rc == -ECONNREFUSED || rc == -ETIMEDOUT || rc == -EAGAIN) && json_object_get(memory, key)) {
 		*obj = json_incref(json_object_get(memory, key));

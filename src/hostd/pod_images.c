@@ -43,7 +43,7 @@ static void image_taken(struct pod *p, struct container *c, struct image *img)
 	c->image_late = p->vm != NULL;
 	c->image_id = strdup(img->id);
 	c->image_ref = strdup(img->ref);
-	c->image_config = json_incref(img->config);
+	c->image_config = json_pack("{s:O*}", "config", json_object_get(img->config, "config"));   // its history is no use here
 	strcpy(c->waiting_reason, "ContainerCreating");
 	free(c->waiting_message);
 	c->waiting_message = NULL;

@@ -16,17 +16,24 @@
 #include "k8s/client.h"
 #include "pod.h"
 #include "pods.h"
+#include "thrift.h"
 
 #define VOLUMES_CHECK_NS (60 * NS_PER_S)
 #define DEFAULT_GRACE_S 30
+#define THRIFT_NS (10 * NS_PER_S)        // a wait that long is worth giving memory back for
 #define SIDECAR_NS (2 * NS_PER_S)
 
 /* Take what happened since the last round. False: leave (hostd stops). */
 static bool wait_for_work(struct pod *p, bool *gone, bool *vm_ended, bool *agent_ended)
 {
+	bool thrifty = false;
 	pthread_mutex_lock(&p->lock);
 	while (!p->dirty && !p->quit) {
 		uint64_t now = clock_mono_ns();
+		if (!thrifty && (!p->next_wake_mono_ns || p->next_wake_mono_ns > now + THRIFT_NS)) {
+			thrift_stack();
+			thrifty = true;
+		}
 		if (!p->next_wake_mono_ns) {
 			pthread_cond_wait(&p->wake, &p->lock);
 			continue;

@@ -242,9 +242,20 @@ static void mirror_event(struct pods *ps, json_t *obj, bool gone)
 		admit(ps, orphan, false);
 }
 
+/* An object is kept as long as its pod. Who changed which field is more than half of it, and its status is what this host wrote. */
+static void keep_needed(json_t *obj)
+{
+	const json_t *status = json_object_get(obj, "status");
+	json_object_del(json_object_get(obj, "metadata"), "managedFields");
+	if (json_is_object(status))
+		json_object_set_new(obj, "status", json_pack("{s:O*, s:O*}", "phase", json_object_get(status, "phase"), "qosClass",
+							     json_object_get(status, "qosClass")));
+}
+
 static void on_event(void *user, const char *type, json_t *obj)
 {
 	struct pods *ps = user;
+	keep_needed(obj);
 	const char *uid = jpath_str(obj, "metadata.uid", "");
 	bool gone = !strcmp(type, "DELETED");
 	pthread_mutex_lock(&ps->lock);

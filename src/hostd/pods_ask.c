@@ -224,9 +224,10 @@ static json_t *pod_list(void *ctx)
 	pthread_mutex_lock(&ps->lock);
 	for (struct pod *p = ps->head; p; p = p->next) {
 		pthread_mutex_lock(&p->lock);
-		json_t *copy = json_copy(p->obj);
-		if (p->reported)
-			json_object_set(copy, "status", p->reported);
+		json_t *copy = json_copy(p->obj), *status = json_copy(json_object_get(p->obj, "status"));
+		if (p->reported && status)
+			json_object_update(status, p->reported);
+		json_object_set_new(copy, "status", status ? status : json_incref(p->reported));
 		json_array_append_new(items, copy);
 		pthread_mutex_unlock(&p->lock);
 	}
@@ -234,37 +235,10 @@ static json_t *pod_list(void *ctx)
 	return json_pack("{s:s, s:s, s:{}, s:o}", "kind", "PodList", "apiVersion", "v1", "metadata", "items", items);
 }
 
-struct pods_running *pods_running(struct pods *ps, size_t *count)
-{
-	size_t n = 0, room = 1;
-	pthread_mutex_lock(&ps->lock);
-	for (struct pod *p = ps->head; p; p = p->next)
-		room++;
-	struct pods_running *all = calloc(room, sizeof(*all));
-	for (struct pod *p = ps->head; p && all; p = p->next) {
-		char started[CLOCK_TEXT_MAX];
-		pthread_mutex_lock(&p->lock);
-		if (p->vm && p->agent && vm_alive(p->vm))
-			all[n++] = (struct pods_running){strdup(p->ns), strdup(p->name), strdup(p->uid), strdup(vm_vsock_path(p->vm)),
-							 strdup(clock_text(p->start_ns, 0, started)), vm_get(p->vm)};
-		pthread_mutex_unlock(&p->lock);
-	}
-	pthread_mutex_unlock(&ps->lock);
-	*count = n;
-	return all;
-}
-
-void pods_running_free(struct pods_running *all, size_t count)
-{
-	for (size_t i = 0; i < count; i++)
-		vm_put(all[i].vm), free(all[i].ns), free(all[i].name), free(all[i].uid), free(all[i].vsock_path), free(all[i].started);
-	free(all);
-}
-
 static json_t *stats_summary(void *ctx)
 {
 	struct pods *ps = ctx;
-	return pods_stats_summary(ps, ps->host->node_name);
+	return pods_stats_summary(ps, ps->host);
 }
 
 /* What hostd itself counts: how long the stages of pod starts took, over the pods that are here now. */
@@ -294,7 +268,7 @@ static char *start_metrics(struct pods *ps)
 
 static char *metrics(void *ctx, const char *which)
 {
-	return *which ? pods_metrics_resource(ctx) : start_metrics(ctx);
+	return !*which ? start_metrics(ctx) : !strcmp(which, "cadvisor") ? pods_metrics_cadvisor(ctx) : pods_metrics_resource(ctx);
 }
 
 const struct streaming_ops pods_streaming_ops = {.find = find_container, .pods = pod_list, .stats_summary = stats_summary,

@@ -1,9 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
-// What pods use, as their agents say: the kubelet's /stats/summary and /metrics/resource. Each answer asks every running
-// VM over a connection of its own, so that no worker waits for a reader of statistics.
+// What pods use, as their agents say: the kubelet's /stats/summary. Each answer asks every running VM over a connection of its own, so that no worker waits for a reader of statistics.
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/statvfs.h>
+#include <sys/sysinfo.h>
 #include <unistd.h>
 
 #include "agent_client.h"
@@ -12,6 +13,8 @@
 #include "base/file.h"
 #include "base/jpath.h"
 #include "base/own.h"
+#include "host.h"
+#include "image.h"
 #include "pods.h"
 #include "pods_stats.h"
 
@@ -20,8 +23,7 @@
 
 static void ignore_event(void *user, const Bulkhead__Agent__Event *ev) { (void)user, (void)ev; }
 
-/* The agent's answer, or NULL. Freed by bulkhead__agent__reply__free_unpacked. */
-static Bulkhead__Agent__Reply *ask(const char *vsock_path)
+Bulkhead__Agent__Reply *pods_stats_ask(const char *vsock_path)
 {
 	struct agent_client *c = NULL;
 	Bulkhead__Agent__Reply *reply = NULL;
@@ -57,9 +59,7 @@ static uint64_t working_set(const Bulkhead__Agent__PodStats *st, size_t containe
 	return st->containers[container]->cgroup ? st->containers[container]->cgroup->memory_working_set_bytes : 0;
 }
 
-/* Pages of a VM belong to no container of it: of what it has in the compressed store each is said to have as large a share as it has of
- * the memory that all of them use, and together they have all of it. */
-static uint64_t swap_of(const Bulkhead__Agent__PodStats *st, size_t container, uint64_t compressed)
+uint64_t pods_stats_swap(const Bulkhead__Agent__PodStats *st, size_t container, uint64_t compressed)
 {
 	double all = 0, before = 0;
 	for (size_t i = 0; i < st->n_containers; i++) {
@@ -77,22 +77,55 @@ static json_t *swap_json(const char *now, uint64_t bytes)
 	return json_pack("{s:s, s:I}", "time", now, "swapUsageBytes", (json_int_t)bytes);
 }
 
+static json_t *container_json(const char *now, const Bulkhead__Agent__ContainerStats *c, uint64_t swap, const json_t *about)
+{
+	char started[CLOCK_TEXT_MAX];
+	json_t *memory = memory_json(now, c->cgroup);
+	json_int_t limit = (json_int_t)jpath_int(about, "memoryLimit", 0), used = (json_int_t)(c->cgroup ? c->cgroup->memory_working_set_bytes : 0);
+	if (limit)
+		json_object_set_new(memory, "availableBytes", json_integer(limit > used ? limit - used : 0));
+	return json_pack("{s:s, s:s, s:o, s:o, s:o, s:{s:s, s:I}}", "name", c->name, "startTime", clock_text(c->started_real_ns, 0, started),
+			 "cpu", cpu_json(now, c->cgroup), "memory", memory, "swap", swap_json(now, swap), "rootfs", "time", now, "usedBytes", (json_int_t)c->writable_used_bytes);
+}
+
+static json_t *fs_json(const char *now, uint64_t used, uint64_t capacity, uint64_t available, uint64_t inodes, uint64_t inodes_free)
+{
+	return json_pack("{s:s, s:I, s:I, s:I, s:I, s:I, s:I}", "time", now, "usedBytes", (json_int_t)used, "capacityBytes",
+			 (json_int_t)capacity, "availableBytes", (json_int_t)available, "inodes", (json_int_t)inodes, "inodesFree",
+			 (json_int_t)inodes_free, "inodesUsed", (json_int_t)(inodes - inodes_free));
+}
+
+/* Those of the pod, by its own names: images are disks as well. */
+static json_t *volumes_json(const char *now, const struct pods_running *r, const Bulkhead__Agent__PodStats *st)
+{
+	json_t *all = json_array();
+	for (size_t i = 0; i < st->n_volumes; i++) {
+		const Bulkhead__Agent__VolumeStats *v = st->volumes[i];
+		const json_t *about = json_object_get(json_object_get(r->about, "volumes"), v->name);
+		const char *claim = jpath_str(about, "claim", NULL);
+		if (!about)
+			continue;
+		json_t *one = fs_json(now, v->used_bytes, v->capacity_bytes, v->available_bytes, v->inodes, v->inodes_free);
+		json_object_set_new(one, "name", json_string(jpath_str(about, "name", "")));
+		if (claim)
+			json_object_set_new(one, "pvcRef", json_pack("{s:s, s:s}", "name", claim, "namespace", r->ns));
+		json_array_append_new(all, one);
+	}
+	return all;
+}
+
 static json_t *pod_json(const struct pods_running *r, const char *now, const Bulkhead__Agent__PodStats *st, uint64_t compressed)
 {
-	json_t *containers = json_array(), *volumes = json_array();
+	json_t *containers = json_array();
 	for (size_t i = 0; i < st->n_containers; i++)
-		json_array_append_new(containers, json_pack("{s:s, s:s, s:o, s:o, s:o, s:{s:s, s:I}}", "name", st->containers[i]->name,
-			"startTime", r->started, "cpu", cpu_json(now, st->containers[i]->cgroup), "memory",
-			memory_json(now, st->containers[i]->cgroup), "swap", swap_json(now, swap_of(st, i, compressed)), "rootfs", "time",
-			now, "usedBytes", (json_int_t)st->containers[i]->writable_used_bytes));
-	for (size_t i = 0; i < st->n_volumes; i++)
-		json_array_append_new(volumes, json_pack("{s:s, s:s, s:I, s:I, s:I}", "name", st->volumes[i]->name, "time", now, "usedBytes",
-			(json_int_t)st->volumes[i]->used_bytes, "capacityBytes", (json_int_t)st->volumes[i]->capacity_bytes,
-			"availableBytes", (json_int_t)st->volumes[i]->available_bytes));
-	json_t *pod = json_pack("{s:{s:s, s:s, s:s}, s:s, s:o, s:o, s:o, s:o, s:o, s:{s:s, s:I, s:I}}", "podRef", "name", r->name, "namespace",
+		if (st->containers[i]->started_real_ns)
+			json_array_append_new(containers, container_json(now, st->containers[i], pods_stats_swap(st, i, compressed),
+				json_object_get(json_object_get(r->about, "containers"), st->containers[i]->name)));
+	json_t *pod = json_pack("{s:{s:s, s:s, s:s}, s:s, s:o, s:o, s:o, s:o, s:o, s:{s:s, s:I, s:I}, s:{s:I}}", "podRef", "name", r->name, "namespace",
 		r->ns, "uid", r->uid, "startTime", r->started, "containers", containers, "cpu", cpu_json(now, st->pod), "memory",
-		memory_json(now, st->pod), "swap", swap_json(now, compressed), "volume", volumes, "ephemeral-storage", "time", now, "usedBytes",
-		(json_int_t)st->scratch_used_bytes, "capacityBytes", (json_int_t)st->scratch_capacity_bytes);
+		memory_json(now, st->pod), "swap", swap_json(now, compressed), "volume", volumes_json(now, r, st), "ephemeral-storage", "time", now, "usedBytes",
+		(json_int_t)st->scratch_used_bytes, "capacityBytes", (json_int_t)st->scratch_capacity_bytes, "process_stats", "process_count",
+		st->pod ? (json_int_t)st->pod->pids : 0);
 	if (st->n_interfaces) {
 		const Bulkhead__Agent__NetworkStats *n = st->interfaces[0];
 		json_object_set_new(pod, "network", json_pack("{s:s, s:s, s:I, s:I, s:I, s:I}", "time", now, "name", n->name, "rxBytes",
@@ -102,8 +135,7 @@ static json_t *pod_json(const struct pods_running *r, const char *now, const Bul
 	return pod;
 }
 
-/* This machine: CPU time used since boot and memory in use. */
-static void node_use(uint64_t *cpu_ns, uint64_t *memory_bytes)
+void pods_stats_node(uint64_t *cpu_ns, uint64_t *memory_bytes)
 {
 	struct buf b = BUF_INIT;
 	unsigned long long user = 0, nice = 0, sys = 0, idle = 0, total = 0, available = 0;
@@ -122,16 +154,47 @@ static void node_use(uint64_t *cpu_ns, uint64_t *memory_bytes)
 	*memory_bytes = (total - available) << 10;
 }
 
-json_t *pods_stats_summary(struct pods *ps, const char *node_name)
+static json_int_t images_bytes(const struct host *h)
+{
+	own_json json_t *list = image_list(h->images);
+	json_int_t sum = 0;
+	size_t i;
+	json_t *image;
+	json_array_foreach(list, i, image)
+		sum += (json_int_t)jpath_int(image, "sizeBytes", 0);
+	return sum;
+}
+
+static json_t *node_json(const struct host *h, const char *now, uint64_t swap)
+{
+	uint64_t cpu, memory;
+	char booted[CLOCK_TEXT_MAX];
+	struct statvfs fs = {0};
+	struct sysinfo si = {0};
+	pods_stats_node(&cpu, &memory);
+	sysinfo(&si);
+	statvfs(h->root, &fs);
+	uint64_t total = (uint64_t)si.totalram * si.mem_unit, unit = fs.f_frsize;
+	json_t *disk = fs_json(now, (fs.f_blocks - fs.f_bfree) * unit, fs.f_blocks * unit, fs.f_bavail * unit, fs.f_files, fs.f_ffree);
+	json_t *images = json_deep_copy(disk);
+	json_object_set_new(images, "usedBytes", json_integer(images_bytes(h)));
+	clock_text(clock_real_ns() - (uint64_t)si.uptime * NS_PER_S, 0, booted);
+	return json_pack("{s:s, s:s, s:{s:s, s:I}, s:{s:s, s:I, s:I, s:I}, s:o, s:o, s:{s:o}}", "nodeName", h->node_name, "startTime", booted, "cpu",
+			 "time", now, "usageCoreNanoSeconds", (json_int_t)cpu, "memory", "time", now, "workingSetBytes", (json_int_t)memory,
+			 "usageBytes", (json_int_t)memory, "availableBytes", (json_int_t)(total > memory ? total - memory : 0), "swap", swap_json(now, swap), "fs", disk,
+			 "runtime", "imageFs", images);
+}
+
+json_t *pods_stats_summary(struct pods *ps, const struct host *h)
 {
 	char now[CLOCK_TEXT_MAX];
 	size_t count;
-	uint64_t cpu, memory, swap = 0;
 	struct pods_running *all = pods_running(ps, &count);
 	json_t *list = json_array();
+	uint64_t swap = 0;
 	clock_text(clock_real_ns(), 0, now);
 	for (size_t i = 0; i < count; i++) {
-		Bulkhead__Agent__Reply *reply = ask(all[i].vsock_path);
+		Bulkhead__Agent__Reply *reply = pods_stats_ask(all[i].vsock_path);
 		if (!reply)
 			continue;   // just ended
 		json_t *vm_memory = pods_vm_memory(all[i].vm);
@@ -143,60 +206,5 @@ json_t *pods_stats_summary(struct pods *ps, const char *node_name)
 		bulkhead__agent__reply__free_unpacked(reply, NULL);
 	}
 	pods_running_free(all, count);
-	node_use(&cpu, &memory);
-	return json_pack("{s:{s:s, s:{s:s, s:I}, s:{s:s, s:I, s:I}, s:o}, s:o}", "node", "nodeName", node_name, "cpu", "time", now,
-			 "usageCoreNanoSeconds", (json_int_t)cpu, "memory", "time", now, "workingSetBytes", (json_int_t)memory,
-			 "usageBytes", (json_int_t)memory, "swap", swap_json(now, swap), "pods", list);
-}
-
-static void family(struct buf *b, const char *name, const char *kind, const char *help)
-{
-	buf_printf(b, "# HELP %s %s\n# TYPE %s %s\n", name, help, name, kind);
-}
-
-char *pods_metrics_resource(struct pods *ps)
-{
-	struct buf cpu = BUF_INIT, memory = BUF_INIT, swap = BUF_INIT, out = BUF_INIT;
-	size_t count;
-	uint64_t node_cpu, node_memory, node_swap = 0;
-	struct pods_running *all = pods_running(ps, &count);
-	int errors = 0;
-	family(&cpu, "container_cpu_usage_seconds_total", "counter", "Cumulative cpu time consumed by the container in core-seconds");
-	family(&memory, "container_memory_working_set_bytes", "gauge", "Current working set of the container in bytes");
-	family(&swap, "container_swap_usage_bytes", "gauge", "Current amount of the container swap usage in bytes");
-	for (size_t i = 0; i < count; i++) {
-		Bulkhead__Agent__Reply *reply = ask(all[i].vsock_path);
-		own_json json_t *vm_memory = pods_vm_memory(all[i].vm);
-		uint64_t compressed = (uint64_t)jpath_int(vm_memory, "compressedBytes", 0);
-		errors |= !reply;
-		node_swap += compressed;
-		for (size_t k = 0; reply && k < reply->stats->n_containers; k++) {
-			const Bulkhead__Agent__ContainerStats *c = reply->stats->containers[k];
-			if (!c->cgroup)
-				continue;
-			buf_printf(&cpu, "container_cpu_usage_seconds_total{container=\"%s\",namespace=\"%s\",pod=\"%s\"} %.9f\n", c->name,
-				   all[i].ns, all[i].name, (double)c->cgroup->cpu_usage_ns / 1e9);
-			buf_printf(&memory, "container_memory_working_set_bytes{container=\"%s\",namespace=\"%s\",pod=\"%s\"} %llu\n",
-				   c->name, all[i].ns, all[i].name, (unsigned long long)c->cgroup->memory_working_set_bytes);
-			buf_printf(&swap, "container_swap_usage_bytes{container=\"%s\",namespace=\"%s\",pod=\"%s\"} %llu\n", c->name,
-				   all[i].ns, all[i].name, (unsigned long long)swap_of(reply->stats, k, compressed));
-		}
-		if (reply)
-			bulkhead__agent__reply__free_unpacked(reply, NULL);
-	}
-	pods_running_free(all, count);
-	node_use(&node_cpu, &node_memory);
-	buf_printf(&out, "%s%s%s", cpu.data ? cpu.data : "", memory.data ? memory.data : "", swap.data ? swap.data : "");
-	family(&out, "node_cpu_usage_seconds_total", "counter", "Cumulative cpu time consumed by the node in core-seconds");
-	buf_printf(&out, "node_cpu_usage_seconds_total %.9f\n", (double)node_cpu / 1e9);
-	family(&out, "node_memory_working_set_bytes", "gauge", "Current working set of the node in bytes");
-	buf_printf(&out, "node_memory_working_set_bytes %llu\n", (unsigned long long)node_memory);
-	family(&out, "node_swap_usage_bytes", "gauge", "Current swap usage of the node in bytes");
-	buf_printf(&out, "node_swap_usage_bytes %llu\n", (unsigned long long)node_swap);
-	family(&out, "scrape_error", "gauge", "1 if there was an error while getting container metrics, 0 otherwise");
-	buf_printf(&out, "scrape_error %d\n", errors);
-	buf_fini(&cpu);
-	buf_fini(&memory);
-	buf_fini(&swap);
-	return buf_take(&out);
+	return json_pack("{s:o, s:o}", "node", node_json(h, now, swap), "pods", list);
 }

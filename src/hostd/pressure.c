@@ -21,6 +21,7 @@
 #include "pager_client.h"
 #include "pods.h"
 #include "pods_balloon.h"
+#include "thrift.h"
 #include "waiting.h"
 
 #define LOOK_S 5
@@ -139,6 +140,7 @@ static void *run(void *arg)
 			break;
 		pthread_mutex_unlock(&p->lock);
 		relieve(p);
+		thrift_heap();
 		pthread_mutex_lock(&p->lock);
 	}
 	pthread_mutex_unlock(&p->lock);

@@ -5,6 +5,7 @@
 #include <ctype.h>
 #include <dirent.h>
 #include <errno.h>
+#include <fcntl.h>
 #include <jansson.h>
 #include <pthread.h>
 #include <stdio.h>
@@ -438,6 +439,15 @@ int volume_open(struct volume_store *s, const char *id, struct volume_info *v, s
 	return rc;
 }
 
+/* The data file before its descriptor, as disks want it. It is in use, and never cut here, whatever its user puts behind its end now. */
+static int lengthen_data(struct volume_store *s, const char *disk, uint64_t size, struct err *e)
+{
+	char path[PATH_LEN];
+	disk_path(s, disk, ".data", path);
+	own_fd int fd = open(path, O_WRONLY | O_CLOEXEC);
+	return fd < 0 || fallocate(fd, 0, (off_t)size - 1, 1) || fsync(fd) ? err_sys(e, errno, "make '%s' longer", path) : 0;
+}
+
 /* Of a disk that a VM has open: what the next one will find. The VM changes what it has in memory. */
 static int grow_descriptor(struct volume_store *s, const char *disk, uint64_t size, struct err *e)
 {
@@ -447,7 +457,8 @@ static int grow_descriptor(struct volume_store *s, const char *disk, uint64_t si
 		return -e->code;
 	disk_path(s, disk, ".bhd", path);
 	json_object_set_new(desc, "size", json_integer((json_int_t)size));
-	return write_json(path, desc, e);
+	int rc = lengthen_data(s, disk, size, e);
+	return rc ? rc : write_json(path, desc, e);
 }
 
 static int grow_closed(struct volume_store *s, const char *disk, uint64_t size, struct err *e)

@@ -17,6 +17,7 @@
 #include "kubeconfig.h"
 
 #define POOL_MAX 16
+#define IDLE_NS (15 * NS_PER_S)
 #define ANSWER_MAX_BYTES (512u << 20)
 #define TOKEN_MAX_BYTES 65536
 #define TOKEN_REREAD_NS (60 * NS_PER_S)
@@ -24,7 +25,7 @@
 struct k8s_client {
 	struct kubeconfig config;
 	pthread_mutex_t lock;          // guards what follows
-	CURL *pool[POOL_MAX];
+	struct { CURL *curl; uint64_t given_ns; } pool[POOL_MAX];   // the one used last is taken first
 	int pooled;
 	char *token;                   // last read of config.token_path
 	uint64_t token_read_ns;
@@ -54,7 +55,7 @@ void k8s_client_close(struct k8s_client *c)
 	if (!c)
 		return;
 	for (int i = 0; i < c->pooled; i++)
-		curl_easy_cleanup(c->pool[i]);
+		curl_easy_cleanup(c->pool[i].curl);
 	pthread_mutex_destroy(&c->lock);
 	kubeconfig_fini(&c->config);
 	free(c->token);
@@ -85,7 +86,7 @@ CURL *k8s_client_take(struct k8s_client *c)
 	CURL *curl = NULL;
 	pthread_mutex_lock(&c->lock);
 	if (c->pooled)
-		curl = c->pool[--c->pooled];
+		curl = c->pool[--c->pooled].curl;
 	pthread_mutex_unlock(&c->lock);
 	if (!curl)
 		curl = curl_easy_init();
@@ -106,15 +107,29 @@ CURL *k8s_client_take(struct k8s_client *c)
 	return curl;
 }
 
+/* With the lock held: the connection that nobody has needed for long, each some 100 KiB; NULL: there is none. */
+static CURL *take_idle(struct k8s_client *c, uint64_t now)
+{
+	if (!c->pooled || now - c->pool[0].given_ns < IDLE_NS)
+		return NULL;
+	CURL *curl = c->pool[0].curl;
+	memmove(&c->pool[0], &c->pool[1], sizeof(c->pool[0]) * (size_t)--c->pooled);
+	return curl;
+}
+
 void k8s_client_give(struct k8s_client *c, CURL *curl)
 {
+	uint64_t now = clock_mono_ns();
 	pthread_mutex_lock(&c->lock);
-	bool kept = c->pooled < POOL_MAX;
-	if (kept)
-		c->pool[c->pooled++] = curl;
+	if (c->pooled < POOL_MAX) {
+		c->pool[c->pooled].curl = curl;
+		c->pool[c->pooled++].given_ns = now;
+		curl = NULL;
+	}
+	CURL *idle = take_idle(c, now);
 	pthread_mutex_unlock(&c->lock);
-	if (!kept)
-		curl_easy_cleanup(curl);
+	curl_easy_cleanup(curl);
+	curl_easy_cleanup(idle);
 }
 
 /* Tokens of a file are read again each minute: they are rotated while we run. */

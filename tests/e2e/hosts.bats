@@ -111,9 +111,34 @@ token_of() { echo '{}' | $K create --raw "/api/v1/namespaces/default/serviceacco
 	token=$(token_of scraper)
 	[ "$(code -H "Authorization: Bearer $token" "$at/metrics/resource")" = 200 ]
 	[ "$(code -H "Authorization: Bearer $token" "$at/stats/summary")" = 403 ]
-	for path in /pods /stats/summary /metrics /metrics/resource /metrics/cadvisor /healthz /containerLogs/default/on-1/main; do
-		[ "$(code --cert "$ROOT/pki/kubelet-client.crt" --key "$ROOT/pki/kubelet-client.key" "$at$path")" = 200 ]
+	# Every path: nobody knows who asks, somebody who may not, the API server.
+	local path
+	for path in /pods /runningpods/ /stats/summary /metrics /metrics/resource /metrics/cadvisor /healthz /containerLogs/default/on-1/main \
+			/exec/default/on-1/main /attach/default/on-1/main /portForward/default/on-1 /run/default/on-1/main /nothing; do
+		[ "$(code "$at$path")" = 401 ] || { echo "$path: 401"; return 1; }
+		[ "$(code -H "Authorization: Bearer $(token_of default)" "$at$path")" = 403 ] || { echo "$path: 403"; return 1; }
 	done
+	asked() { curl -s -m 10 --cacert "$ROOT/pki/ca.crt" --cert "$ROOT/pki/kubelet-client.crt" --key "$ROOT/pki/kubelet-client.key" "$@"; }
+	for path in /pods /runningpods/ /stats/summary /metrics /metrics/resource /metrics/cadvisor /healthz /containerLogs/default/on-1/main; do
+		[ "$(asked -o /dev/null -w '%{http_code}' "$at$path")" = 200 ] || { echo "$path: 200"; return 1; }
+	done
+	[[ $(asked "$at/metrics") == *bulkhead_pod_start_stage_ns_bucket*stage=*container* ]]
+	asked "$at/metrics/resource" > "$BATS_TEST_TMPDIR/resource"
+	asked "$at/metrics/cadvisor" > "$BATS_TEST_TMPDIR/cadvisor"
+	local f
+	for f in container_cpu_usage_seconds_total container_memory_working_set_bytes container_start_time_seconds; do
+		grep -Eq "^$f\{container=\"main\",namespace=\"default\",pod=\"on-1\"\} [0-9.]+$" "$BATS_TEST_TMPDIR/resource" || { echo $f; return 1; }
+	done
+	grep -q '^pod_memory_working_set_bytes{namespace="default",pod="on-1"} [1-9]' "$BATS_TEST_TMPDIR/resource"
+	for f in cpu_usage_seconds_total cpu_cfs_throttled_periods_total memory_usage_bytes memory_rss memory_cache memory_max_usage_bytes memory_failures_total \
+			oom_events_total processes start_time_seconds last_seen fs_usage_bytes spec_memory_limit_bytes spec_cpu_shares; do
+		grep -Eq "^container_$f\{container=\"main\",.*image=\"bulkhead.example/busybox:latest\",.*pod=\"on-1\"\} [0-9]" \
+			"$BATS_TEST_TMPDIR/cadvisor" || { echo $f; return 1; }
+	done
+	grep -Eq '^container_network_receive_bytes_total\{container="",interface="eth0",.*pod="on-1"\} [0-9]+$' "$BATS_TEST_TMPDIR/cadvisor"
+	asked "$at/stats/summary" | jq -e '.node.fs.capacityBytes > 0 and .node.runtime.imageFs.usedBytes > 0 and
+		(.pods[] | select(.podRef.name == "on-1") | .process_stats.process_count > 0 and (.containers[0].memory.workingSetBytes > 0) and
+		 .volume == [])'                         # an image's disk is none of its volumes
 }
 
 @test "certificates are renewed while the host runs" {

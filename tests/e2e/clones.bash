@@ -46,7 +46,7 @@ clone_says() {   # NAME
 	echo "exit $rc"
 	pod_in "$name" 'exec 2>&1
 		id; pwd; umask; nproc; uname -s; uname -m
-		ls /sys/class/net | sort | xargs; ls /sys/block | grep ^vd | xargs; cat /sys/block/vd*/ro | xargs; df -k / | awk "NR == 2 {print \$2}"
+		ls /sys/class/net | sort | xargs; ls /sys/block | grep ^vd | xargs; cat /sys/block/vd*/ro | sort | xargs; df -k / | awk "NR == 2 {print \$2}"
 		cut -d" " -f 2,3 /proc/mounts | sort
 		cat /proc/self/cgroup
 		grep -E "^(Cap|NoNewPrivs|Seccomp:)" /proc/self/status

@@ -97,6 +97,8 @@ int admin_parent(const char *parent, struct descriptor *d, uint64_t *size, uint3
 	rc = disk_lock(data, false, &pfd, e);
 	if (rc < 0) return err_wrap(e, "parent '%s'", parent);
 	if (fstat(pfd, &st) < 0) return err_sys(e, errno, "cannot look at '%s'", data);
+	if (p) rc = disk_length_check(p, pfd, data, e);
+	if (rc < 0) return err_wrap(e, "parent '%s'", parent);
 	free(d->parent.path);
 	d->parent.path = parent_path(parent, d->path);
 	if (!d->parent.path) return err_set(e, ENOMEM, "no memory for a clone");

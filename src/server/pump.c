@@ -364,7 +364,7 @@ static void *run(void *arg)
 int pump_take(struct pump *p, gnutls_session_t session, int fd, struct pump_conn **out)
 {
 	struct pump_conn *c = calloc(1, sizeof *c);
-	int one = 1, r = c ? tls_out_take(session, &c->tls) : -ENOMEM;
+	int zero = 0, one = 1, r = c ? tls_out_take(session, &c->tls) : -ENOMEM;
 
 	if (!r && (c->fd = fcntl(fd, F_DUPFD_CLOEXEC, 0)) < 0)
 		r = -errno;
@@ -373,6 +373,8 @@ int pump_take(struct pump *p, gnutls_session_t session, int fd, struct pump_conn
 			conn_free(c);
 		return r;
 	}
+	// libmicrohttpd corks a socket for a small answer and may leave it so: each of ours would wait for 200 ms.
+	setsockopt(c->fd, IPPROTO_TCP, TCP_CORK, &zero, sizeof zero);
 	setsockopt(c->fd, IPPROTO_TCP, TCP_NODELAY, &one, sizeof one);   // sends what is held, too
 	c->thread = &p->threads[atomic_fetch_add(&p->next, 1) % p->thread_count];
 	atomic_fetch_add(p->count, 1);

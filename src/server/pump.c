@@ -162,6 +162,7 @@ static void conn_close(struct pump_conn *c)
 	if (c->held)
 		release_held(c);
 	watch_socket(c, EPOLL_CTL_DEL, 0);
+	shutdown(c->fd, SHUT_RDWR);   // whoever else has a descriptor of it
 	close(c->fd);
 	atomic_fetch_sub(t->pump->count, 1);
 	pthread_mutex_lock(&t->lock);

@@ -261,6 +261,30 @@ static void a_client_that_goes_ends_it(void **state)
 	end(&q, stuck);
 }
 
+/* The client hears of the end though somebody else has the socket, too. */
+static void the_end_is_the_sockets(void **state)
+{
+	struct pair p;
+	struct numbers *s = calloc(1, sizeof *s);
+	struct pollfd fd;
+	char in[4096];
+	ssize_t n;
+
+	(void)state;
+	pthread_mutex_init(&s->lock, NULL);
+	shake_hands(&p, TEST_TLS_1_3);
+	assert_int_equal(pump_take(pump, p.server, p.fds[1], &s->conn), 0);
+	pump_begin(s->conn, &source, s);
+	add(s, 10, true);
+	fd = (struct pollfd){ .fd = p.fds[0], .events = POLLIN };
+	do {
+		assert_int_equal(poll(&fd, 1, 30000), 1);
+		n = read(p.fds[0], in, sizeof in);
+	} while (n > 0);
+	assert_int_equal(n, 0);
+	end(&p, s);
+}
+
 static void a_client_that_speaks_ends_it(void **state)
 {
 	struct pair p;
@@ -331,6 +355,7 @@ int main(void)
 		cmocka_unit_test_setup_teardown(nothing_is_lost_nor_twice, set_up, tear_down),
 		cmocka_unit_test_setup_teardown(a_slow_reader_is_waited_for, set_up, tear_down),
 		cmocka_unit_test_setup_teardown(a_client_that_goes_ends_it, set_up, tear_down),
+		cmocka_unit_test_setup_teardown(the_end_is_the_sockets, set_up, tear_down),
 		cmocka_unit_test_setup_teardown(a_client_that_speaks_ends_it, set_up, tear_down),
 		cmocka_unit_test_setup_teardown(small_pieces_are_not_waited_with, set_up, tear_down),
 		cmocka_unit_test_setup_teardown(at_the_end_nobody_is_waited_for, set_up, tear_down),

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 #include <arpa/inet.h>
+#include <errno.h>
 #include <netinet/tcp.h>
 #include <poll.h>
 #include <pthread.h>
@@ -20,6 +21,7 @@
 #include "server/pump.h"
 #include "server/test_tls.h"
 
+#define CONNS_MAX 8
 #define LINE 50                    // "%049u\n"
 
 static _Atomic int count;
@@ -166,7 +168,7 @@ static int set_up(void **state)
 	struct err e = ERR_INIT;
 
 	(void)state;
-	return pump_start(2, &count, &pump, &e);
+	return pump_start(2, CONNS_MAX, &count, &pump, &e);
 }
 
 static int tear_down(void **state)
@@ -195,7 +197,7 @@ static void an_answer_comes_whole_and_ends(void **state)
 /* Many connections, woken by another thread line by line. */
 static void nothing_is_lost_nor_twice(void **state)
 {
-	enum { CONNS = 8, LINES = 2000 };
+	enum { CONNS = CONNS_MAX, LINES = 2000 };
 	struct pair p[CONNS];
 	struct numbers *s[CONNS];
 
@@ -336,6 +338,45 @@ static void small_pieces_are_not_waited_with(void **state)
 	close(fds[1]);
 }
 
+static void there_is_a_limit(void **state)
+{
+	struct pump_conn *c = NULL;
+	struct numbers *s[CONNS_MAX];
+	struct pair p[CONNS_MAX], q;
+
+	(void)state;
+	for (int i = 0; i < CONNS_MAX; i++)
+		s[i] = begin(&p[i]);
+	assert_int_equal(pump_live(pump), CONNS_MAX);
+	shake_hands(&q, TEST_TLS_1_3);
+	assert_int_equal(pump_take(pump, q.server, q.fds[1], &c), -EBUSY);
+	assert_int_equal(count, CONNS_MAX);
+	add(s[0], 1, true);
+	end(&p[0], s[0]);
+	while (count == CONNS_MAX)
+		usleep(1000);
+	part(&q);
+	s[0] = begin(&p[0]);
+	for (int i = 0; i < CONNS_MAX; i++) {
+		add(s[i], 1, true);
+		end(&p[i], s[i]);
+	}
+}
+
+static void nobody_comes_after_the_end(void **state)
+{
+	struct pump_conn *c = NULL;
+	struct pair p;
+
+	(void)state;
+	shake_hands(&p, TEST_TLS_1_3);
+	pump_stop(pump);
+	assert_int_equal(pump_take(pump, p.server, p.fds[1], &c), -EBUSY);
+	assert_null(c);
+	assert_int_equal(count, 0);
+	part(&p);
+}
+
 static void at_the_end_nobody_is_waited_for(void **state)
 {
 	struct pair p;
@@ -358,6 +399,8 @@ int main(void)
 		cmocka_unit_test_setup_teardown(the_end_is_the_sockets, set_up, tear_down),
 		cmocka_unit_test_setup_teardown(a_client_that_speaks_ends_it, set_up, tear_down),
 		cmocka_unit_test_setup_teardown(small_pieces_are_not_waited_with, set_up, tear_down),
+		cmocka_unit_test_setup_teardown(there_is_a_limit, set_up, tear_down),
+		cmocka_unit_test_setup_teardown(nobody_comes_after_the_end, set_up, tear_down),
 		cmocka_unit_test_setup_teardown(at_the_end_nobody_is_waited_for, set_up, tear_down),
 	};
 

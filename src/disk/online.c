@@ -247,8 +247,8 @@ static int lengthen(struct bh_disk *d, uint64_t bytes, struct err *e)
 
 	if (d->is_block_device || d->read_only) return 0;
 	if (fstat(d->data_fd, &st) < 0) return err_sys(e, errno, "cannot look at the data file");
-	if ((uint64_t)st.st_size >= bytes) return 0;
-	return ftruncate(d->data_fd, (off_t)bytes) < 0 || fsync(d->data_fd) < 0 ? err_sys(e, errno, "cannot make the data file longer") : 0;
+	if ((uint64_t)st.st_size < bytes && ftruncate(d->data_fd, (off_t)bytes) < 0) return err_sys(e, errno, "cannot make the data file longer");
+	return 0;
 }
 
 static int resized(struct bh_disk *d, struct err *e)
@@ -263,8 +263,9 @@ static int resized(struct bh_disk *d, struct err *e)
 static int resize_paused(struct bh_disk *d, uint64_t size, uint64_t rounded, struct err *e)
 {
 	uint64_t old = d->size;
-	int rc;
+	int rc = size > old && chain_puts_elsewhere(d->desc) ? lengthen(d, rounded, e) : 0;   // a filter makes it longer, too: not beside it
 
+	if (rc < 0) return rc;
 	queue_helpers_lock(d->root);   // filters move what the helper's requests look at
 	__atomic_store_n(&d->size, size, __ATOMIC_RELAXED);
 	rc = resized(d, e);
@@ -325,7 +326,10 @@ int bh_disk_resize(struct bh_disk *d, uint64_t size, struct err *e)
 	if (rc == 0 && size < d->size && d->desc) rc = zero_tail(d, size, e);
 	rounded = (size + d->block - 1) / d->block * d->block;
 	if (rc == 0 && size > d->size) rc = hide_tail(d, e);
-	if (rc == 0 && size > d->size) rc = lengthen(d, rounded, e);   // not while requests wait: its sync may take seconds
+	if (rc == 0 && size > d->size && !chain_puts_elsewhere(d->desc)) {   // not while requests wait: a sync may take seconds
+		rc = lengthen(d, rounded, e);
+		if (rc == 0 && !d->keep_descriptor && fsync(d->data_fd) < 0) rc = err_sys(e, errno, "cannot sync the data file");
+	}
 	if (rc == 0 && size != d->size) {
 		queue_pause(d);
 		rc = resize_paused(d, size, rounded, e);

@@ -319,7 +319,8 @@ static bool assign(struct scheduler *s, struct pending *p, uint64_t now, struct 
 	}
 	jpath_set(pod, "spec.nodeName", json_string(n->name));
 	*a = (struct assigned){ .p = p, .node = strdup(n->name),
-				.binding = json_pack("{s:{s:s,s:s}}", "target", "kind", "Node", "name", n->name) };
+				.binding = json_pack("{s:{s:s,s:s},s:{s:s}}", "target", "kind", "Node", "name", n->name, "metadata", "uid",
+						     jpath_str(pod, "metadata.uid", "")) };
 	if (!a->node || !a->binding || sched_cache_pod(&s->cache, p->key, pod)) {
 		free(a->node);
 		json_decref(a->binding);
@@ -341,7 +342,7 @@ static void assigned_done(struct scheduler *s, struct assigned *a, struct reg_wr
 		recorder_event(s->srv->recorder, a->pod, SCHEDULER_NAME, "Normal", "Scheduled", "Successfully assigned %s to %s", p->key, a->node);
 	else
 		sched_cache_pod_gone(&s->cache, p->key);
-	if (!r || r == -ENOENT || r == -ESTALE) {   // or deleted, or bound by somebody else: its watch event tells
+	if (!r || r == -ENOENT || r == -ESTALE) {   // or deleted, bound by somebody else, another pod now: its watch event tells
 		pending_free(map_remove(&s->pending, p->key));
 	} else {
 		log_warn("scheduler", "pod=%s node=%s not bound: %s", p->key, a->node, e.text);

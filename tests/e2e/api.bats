@@ -180,13 +180,23 @@ clients() { for K in "$CLIENTS"/kubectl-*; do [ -x "$K" ] && export K && "$1"; d
 	send POST $POD "$(pod b2)"; want 201
 	send POST $POD/b1/binding '{"metadata":{"name":"b2"},"target":{"kind":"Node","name":"n1"}}'
 	want 400 '.message == "name in URL does not match name in Binding object"'
-	send POST $POD/b1/binding '{"metadata":{"name":"b1"},"target":{"kind":"Node","name":"n1"}}'; want 201
+	send POST $POD/b1/binding '{"kind":"Pod","apiVersion":"v1","metadata":{"name":"b1"},"target":{"kind":"Node","name":"n1"}}'
+	want 400 '.message == "Pod in version \"v1\" cannot be handled as a Binding"'
+	send POST $POD/b1/binding '{"metadata":{"name":"b1","namespace":"other"},"target":{"kind":"Node","name":"n1"}}'
+	want 400 '.message == "the namespace of the provided object does not match the namespace sent on the request"'
+	send POST /api/v1/namespaces/default/bindings '{"metadata":{"name":"b1","namespace":"other"},"target":{"kind":"Node","name":"n1"}}'; want 400
+	send POST /api/v1/namespaces/default/bindings '{"kind":"Pod","metadata":{"name":"b1"},"target":{"kind":"Node","name":"n1"}}'; want 400
+	send POST $POD/b1/binding '{"metadata":{"name":"b1","uid":"other"},"target":{"kind":"Node","name":"n1"}}'
+	want 409 '.message | contains("Precondition failed: UID in precondition: other, UID in object meta: ")'
+	send POST $POD/b1/binding "{\"metadata\":{\"name\":\"b1\",\"uid\":\"$(get pod/b1 .metadata.uid)\"},\"target\":{\"kind\":\"Node\",\"name\":\"n1\"}}"; want 201
 	send POST /api/v1/namespaces/default/bindings '{"metadata":{"name":"b2"},"target":{"kind":"Node","name":"n2"}}'; want 201
 	send POST /api/v1/namespaces/default/bindings '{"metadata":{"name":"b2"},"target":{"kind":"Node","name":"n1"}}'; want 409
 	send POST /api/v1/namespaces/default/bindings '{"metadata":{"name":"none"},"target":{"kind":"Node","name":"n1"}}'; want 404
 	within 10 '[ "$(get pod/b1 .spec.nodeName) $(get pod/b2 .spec.nodeName) $(get pod/b2 .status.phase)" = "n1 n2 Running" ]'
 	send POST $POD/b1/eviction '{"apiVersion":"policy/v1","kind":"Eviction","metadata":{"name":"b2"}}'
 	want 400 '.message == "name in URL does not match name in Eviction object"'
+	send POST $POD/b1/eviction '{"apiVersion":"policy/v1","kind":"Eviction","metadata":{"name":"b1","namespace":"other"}}'; want 400 '.message | startswith("the namespace")'
+	send POST $POD/b1/eviction '{"apiVersion":"v1","kind":"Binding","metadata":{"name":"b1"}}'; want 400
 	$K delete pod b1 b2
 }
 

@@ -14,6 +14,8 @@
 #include "server/status.h"
 #include "server/write_options.h"
 
+#define WARNINGS_MAX 4096   // bytes; the HTTP library keeps a head in the connection's memory
+
 /* --- the request while its change is under way --- */
 
 void api_write_free(void *state)
@@ -31,11 +33,11 @@ static void committed(struct store_write *sw)
 	request_wake(sw->user);
 }
 
-/* Warning: 299 - "unknown field \"spec.foo\"" for each. */
+/* Warning: 299 - "unknown field \"spec.foo\"" for each, as far as a head has room for them. */
 static void add_warnings(struct request *r, const json_t *texts)
 {
 	json_t *t;
-	size_t i;
+	size_t i, room = WARNINGS_MAX;
 
 	if (!r->response)
 		return;
@@ -47,6 +49,9 @@ static void add_warnings(struct request *r, const json_t *texts)
 				header[n++] = '\\';
 			header[n++] = (unsigned char)*p < 0x20 ? ' ' : *p;
 		}
+		if (n + 1 > room)
+			return;
+		room -= n + 1;
 		strcpy(header + n, "\"");
 		MHD_add_response_header(r->response, "Warning", header);
 	}
@@ -122,6 +127,7 @@ static enum reg_fields field_validation(const struct request *r)
 		return REG_FIELDS_WARN;
 	return strcmp(mode, "Strict") ? REG_FIELDS_IGNORE : REG_FIELDS_STRICT;
 }
+
 void api_write_run(struct request *r, struct api_write *w)
 {
 	const char *verb = r->route.verb;
@@ -282,7 +288,6 @@ static json_t *parse_patch_type(const struct request *r, struct api_write *w)
 		}
 	return unsupported_patch();
 }
-
 
 bool api_write_patch_body(struct request *r, struct api_write *w)
 {

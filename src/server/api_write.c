@@ -105,10 +105,22 @@ struct api_write *api_write_new(struct request *r, const struct k8s_kind *k, enu
 	return w;
 }
 
+/* Before the body, whatever that may be. */
+static json_t *check_options(const struct request *r, const struct api_write *w)
+{
+	const char *verb = r->route.verb;
+	bool patch = !strcmp(verb, "patch");
+
+	return write_options_check(&r->route, patch ? "PatchOptions" : !strcmp(verb, "create") ? "CreateOptions" : "UpdateOptions",
+				   patch && w->patch == PATCH_APPLY);
+}
+
 bool api_write_body(struct request *r, struct api_write *w)
 {
-	json_t *s = body_parse(request_header(r, "Content-Type"), r->body.data, r->body.len, &w->body);
+	json_t *s = check_options(r, w);
 
+	if (!s)
+		s = body_parse(request_header(r, "Content-Type"), r->body.data, r->body.len, &w->body);
 	if (!s && !json_is_object(w->body))
 		s = status_bad_request("the body of the request must be an object");
 	if (s)
@@ -130,15 +142,6 @@ static enum reg_fields field_validation(const struct request *r)
 
 void api_write_run(struct request *r, struct api_write *w)
 {
-	const char *verb = r->route.verb;
-	bool patch = !strcmp(verb, "patch");
-	json_t *s = write_options_check(&r->route, patch ? "PatchOptions" : !strcmp(verb, "create") ? "CreateOptions" : "UpdateOptions",
-					patch && w->patch == PATCH_APPLY);
-
-	if (s) {
-		reply_status(r, s);
-		return;
-	}
 	w->reg.dry_run = options_dry_run(&r->route, w->reg.delete_options);
 	w->reg.fields = field_validation(r);
 	if (w->reg.fields == REG_FIELDS_IGNORE)
@@ -295,6 +298,8 @@ bool api_write_patch_body(struct request *r, struct api_write *w)
 
 	w->force = route_flag(&r->route, "force");
 	w->reg.records_owners = w->patch == PATCH_APPLY;
+	if (!s)
+		s = check_options(r, w);
 	if (!s)
 		s = body_parse(request_header(r, "Content-Type"), r->body.data, r->body.len, &w->body);
 	if (s)

@@ -3,7 +3,6 @@
 
 #include <errno.h>
 #include <stdint.h>
-#include <stdio.h>
 #include <string.h>
 
 #include "base/jpath.h"
@@ -69,7 +68,6 @@ static void check_manager(struct k8s_errors *errors, const char *manager, bool r
 {
 	const struct k8s_path *path = PATH_ROOT("fieldManager");
 	uint32_t c;
-	char why[64];
 	size_t len;
 
 	if (required && (!manager || !*manager))
@@ -82,8 +80,7 @@ static void check_manager(struct k8s_errors *errors, const char *manager, bool r
 		len = utf8_next(p, &c);
 		if (is_printable(c))
 			continue;
-		snprintf(why, sizeof why, "invalid character U+%04X (at position %zu)", c, (size_t)(p - manager));
-		k8s_invalid_str(errors, path, manager, why);
+		k8s_invalid_str(errors, path, manager, "invalid character U+%04X (at position %zu)", c, (size_t)(p - manager));
 	}
 }
 

@@ -74,8 +74,10 @@ static void check_manager(struct k8s_errors *errors, const char *manager, bool r
 		k8s_required(errors, path, "is required for apply patch");
 	if (!manager)
 		return;
-	if (strlen(manager) > MANAGER_MAX)
+	if (strlen(manager) > MANAGER_MAX) {   // its characters would make a sentence each, with all of it in each
 		k8s_too_long(errors, path, MANAGER_MAX);
+		return;
+	}
 	for (const char *p = manager; *p; p += len) {
 		len = utf8_next(p, &c);
 		if (is_printable(c))

@@ -230,7 +230,6 @@ void k8s_validate_endpoints(const json_t *obj, const json_t *old, struct k8s_err
 	}
 }
 
-
 void k8s_validate_endpointslice(const json_t *obj, const json_t *old, struct k8s_errors *e)
 {
 	static const char *const types[] = {"FQDN", "IPv4", "IPv6", NULL};

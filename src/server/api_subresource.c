@@ -34,22 +34,31 @@ static void reply_created(struct request *r, struct api_write *w)
 				     "code", 201));
 }
 
-/* The body names the pod of the URL. */
-static bool named(struct request *r, const struct api_write *w, const char *kind)
+/* The body is of its kind and of the namespace of the URL. */
+static json_t *check_body(struct request *r, struct api_write *w, const struct k8s_kind *k)
 {
-	const char *name = jpath_str(w->body, "metadata.name", "");
+	json_t *s = meta_check_type(k, w->body);
 
-	if (!strcmp(name, w->reg.name))
-		return true;
-	reply_status(r, status_bad_request("name in URL does not match name in %s object", kind));
-	return false;
+	return s ? s : meta_check_namespace(k, w->body, r->route.ns);
+}
+
+/* And it names the pod of the URL. */
+static bool is_about(struct request *r, struct api_write *w, const struct k8s_kind *k)
+{
+	json_t *s = check_body(r, w, k);
+
+	if (!s && strcmp(jpath_str(w->body, "metadata.name", ""), w->reg.name))
+		s = status_bad_request("name in URL does not match name in %s object", k->kind);
+	if (s)
+		reply_status(r, s);
+	return !s;
 }
 
 static void bind_pod(struct request *r, const struct k8s_kind *k)
 {
 	struct api_write *w = api_write_new(r, k, REG_UPDATE);
 
-	if (!w || !api_write_body(r, w) || !named(r, w, "Binding"))
+	if (!w || !api_write_body(r, w) || !is_about(r, w, k8s_kind_find("", "v1", "bindings")))
 		return;
 	w->reg.make = make_bound;
 	w->reply = reply_created;
@@ -60,12 +69,18 @@ static void bind_pod(struct request *r, const struct k8s_kind *k)
 bool api_bind(struct request *r, const struct k8s_kind *k)
 {
 	struct api_write *w;
+	json_t *s;
 
 	if (*k->group || strcmp(k->plural, "bindings") || strcmp(r->route.verb, "create"))
 		return false;
 	w = api_write_new(r, k8s_kind_find("", "v1", "pods"), REG_UPDATE);
 	if (!w || !api_write_body(r, w))
 		return true;
+	s = check_body(r, w, k);
+	if (s) {
+		reply_status(r, s);
+		return true;
+	}
 	w->reg.name = jpath_str(w->body, "metadata.name", "");
 	w->reg.subresource = "binding";
 	w->reg.make = make_bound;
@@ -79,9 +94,14 @@ bool api_bind(struct request *r, const struct k8s_kind *k)
 static void evict_pod(struct request *r, const struct k8s_kind *k)
 {
 	struct api_write *w = api_write_new(r, k, REG_DELETE);
+	struct k8s_kind eviction = { .group = "policy", .version = "v1", .kind = "Eviction", .namespaced = true };
 	json_t *options, *s;
 
-	if (!w || !api_write_body(r, w) || !named(r, w, "Eviction"))
+	if (!w || !api_write_body(r, w))
+		return;
+	if (!strcmp(jpath_str(w->body, "apiVersion", ""), "policy/v1beta1"))   // of old clients
+		eviction.version = "v1beta1";
+	if (!is_about(r, w, &eviction))
 		return;
 	options = json_object_get(w->body, "deleteOptions");
 	s = json_is_object(options) ? delete_options_check(options) : NULL;

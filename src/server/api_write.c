@@ -14,6 +14,8 @@
 #include "server/status.h"
 #include "server/write_options.h"
 
+#define WARNINGS_MAX 4096   // bytes; the HTTP library keeps a head in the connection's memory
+
 /* --- the request while its change is under way --- */
 
 void api_write_free(void *state)
@@ -31,11 +33,11 @@ static void committed(struct store_write *sw)
 	request_wake(sw->user);
 }
 
-/* Warning: 299 - "unknown field \"spec.foo\"" for each. */
+/* Warning: 299 - "unknown field \"spec.foo\"" for each, as far as a head has room for them. */
 static void add_warnings(struct request *r, const json_t *texts)
 {
 	json_t *t;
-	size_t i;
+	size_t i, room = WARNINGS_MAX;
 
 	if (!r->response)
 		return;
@@ -47,6 +49,9 @@ static void add_warnings(struct request *r, const json_t *texts)
 				header[n++] = '\\';
 			header[n++] = (unsigned char)*p < 0x20 ? ' ' : *p;
 		}
+		if (n + 1 > room)
+			return;
+		room -= n + 1;
 		strcpy(header + n, "\"");
 		MHD_add_response_header(r->response, "Warning", header);
 	}
@@ -100,10 +105,22 @@ struct api_write *api_write_new(struct request *r, const struct k8s_kind *k, enu
 	return w;
 }
 
+/* Before the body, whatever that may be. */
+static json_t *check_options(const struct request *r, const struct api_write *w)
+{
+	const char *verb = r->route.verb;
+	bool patch = !strcmp(verb, "patch");
+
+	return write_options_check(&r->route, patch ? "PatchOptions" : !strcmp(verb, "create") ? "CreateOptions" : "UpdateOptions",
+				   patch && w->patch == PATCH_APPLY);
+}
+
 bool api_write_body(struct request *r, struct api_write *w)
 {
-	json_t *s = body_parse(request_header(r, "Content-Type"), r->body.data, r->body.len, &w->body);
+	json_t *s = check_options(r, w);
 
+	if (!s)
+		s = body_parse(request_header(r, "Content-Type"), r->body.data, r->body.len, &w->body);
 	if (!s && !json_is_object(w->body))
 		s = status_bad_request("the body of the request must be an object");
 	if (s)
@@ -122,17 +139,9 @@ static enum reg_fields field_validation(const struct request *r)
 		return REG_FIELDS_WARN;
 	return strcmp(mode, "Strict") ? REG_FIELDS_IGNORE : REG_FIELDS_STRICT;
 }
+
 void api_write_run(struct request *r, struct api_write *w)
 {
-	const char *verb = r->route.verb;
-	bool patch = !strcmp(verb, "patch");
-	json_t *s = write_options_check(&r->route, patch ? "PatchOptions" : !strcmp(verb, "create") ? "CreateOptions" : "UpdateOptions",
-					patch && w->patch == PATCH_APPLY);
-
-	if (s) {
-		reply_status(r, s);
-		return;
-	}
 	w->reg.dry_run = options_dry_run(&r->route, w->reg.delete_options);
 	w->reg.fields = field_validation(r);
 	if (w->reg.fields == REG_FIELDS_IGNORE)
@@ -283,13 +292,14 @@ static json_t *parse_patch_type(const struct request *r, struct api_write *w)
 	return unsupported_patch();
 }
 
-
 bool api_write_patch_body(struct request *r, struct api_write *w)
 {
 	json_t *s = parse_patch_type(r, w);
 
 	w->force = route_flag(&r->route, "force");
 	w->reg.records_owners = w->patch == PATCH_APPLY;
+	if (!s)
+		s = check_options(r, w);
 	if (!s)
 		s = body_parse(request_header(r, "Content-Type"), r->body.data, r->body.len, &w->body);
 	if (s)

@@ -19,7 +19,7 @@ struct api_write {
 
 /* Make it the state of r, with api_write_reply_object as its reply. NULL: a reply is set. */
 struct api_write *api_write_new(struct request *r, const struct k8s_kind *k, enum reg_action action);
-bool api_write_body(struct request *r, struct api_write *w);   // parse the body into w->body; false: a reply is set
+bool api_write_body(struct request *r, struct api_write *w);   // check the options, parse the body into w->body; false: a reply is set
 bool api_write_patch_body(struct request *r, struct api_write *w);   // kind of patch, options, body; false: a reply is set
 /* The patch applied to cur, an object of kind k. Returns NULL and *next (new reference), or a Status. */
 json_t *api_write_patched(struct api_write *w, const struct k8s_kind *k, const json_t *cur, json_t **next);

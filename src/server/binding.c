@@ -74,18 +74,37 @@ static void copy_annotations(json_t *pod, const json_t *binding)
 		jpath_set(pod, "metadata.annotations", json_deep_copy(from));
 }
 
+/* A binding may say which pod it means: its name alone may be another one's by now. */
+static json_t *check_same_pod(const struct k8s_kind *k, const json_t *pod, const json_t *binding)
+{
+	static const char *const paths[] = { "metadata.uid", "metadata.resourceVersion" }, *const names[] = { "UID", "ResourceVersion" };
+	char why[256];
+
+	for (int i = 0; i < 2; i++) {
+		const char *want = jpath_str(binding, paths[i], ""), *have = jpath_str(pod, paths[i], "");
+		if (!*want || !strcmp(want, have))
+			continue;
+		snprintf(why, sizeof why, "Precondition failed: %s in precondition: %.64s, %s in object meta: %.64s", names[i], want, names[i], have);
+		return status_conflict(k, jpath_str(pod, "metadata.name", ""), why);
+	}
+	return NULL;
+}
+
 json_t *binding_apply(const struct k8s_kind *k, const json_t *pod, const json_t *binding, json_t **next)
 {
 	const char *name = jpath_str(pod, "metadata.name", ""), *node = jpath_str(binding, "target.name", "");
 	const char *kind = jpath_str(binding, "target.kind", ""), *assigned = jpath_str(pod, "spec.nodeName", "");
 	char why[512];
-	json_t *p;
+	json_t *p, *s;
 
 	if (!*node)
 		return status_about(422, "Invalid", k, name, "Binding \"%s\" is invalid: target.name: Required value", name);
 	if (*kind && strcmp(kind, "Node") && strcmp(kind, "Minion"))
 		return status_about(422, "Invalid", k, name, "Binding \"%s\" is invalid: target.kind: Unsupported value: \"%s\": supported "
 				    "values: \"Node\", \"<empty>\"", name, kind);
+	s = check_same_pod(k, pod, binding);
+	if (s)
+		return s;
 	if (meta_is_deleting(pod)) {
 		snprintf(why, sizeof why, "pod %.250s is being deleted, cannot be assigned to a host", name);
 		return status_conflict(k, name, why);

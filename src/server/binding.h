@@ -8,7 +8,7 @@
 #include "k8s/kind.h"
 
 /* binding: {"target":{"kind":"Node","name":NODE},"metadata":{...}}. Returns NULL and *next, or a Status (409 when the pod
- * has a node already or is being deleted). */
+ * has a node already, is being deleted, or is not of the uid or version that the binding names). */
 json_t *binding_apply(const struct k8s_kind *k, const json_t *pod, const json_t *binding, json_t **next);
 
 /* Set a condition of status.conditions by its type; lastTransitionTime changes when the status does. reason and message

@@ -173,6 +173,15 @@ static bool bearer_identity(struct request *r)
 	return r->token_who != NULL;
 }
 
+/* Each nanosecond once. */
+static void charge(struct request *r)
+{
+	uint64_t now = clock_mono_ns();
+
+	fair_worked(r, now - r->working_since);
+	r->working_since = now;
+}
+
 /* The request's turn has come: may they? What is refused has cost its user as much as what is not. */
 static void admit(struct request *r)
 {
@@ -187,14 +196,13 @@ static void admit(struct request *r)
 /* It is the asker's turn to become somebody else, which is work of his own; then it waits for the other's turn. */
 static void admit_as_other(struct request *r)
 {
-	uint64_t start = clock_mono_ns();
 	json_t *s = impersonate(r);
 
 	if (s) {
 		reply_status(r, s);
 		return;
 	}
-	fair_worked(r, clock_mono_ns() - start);
+	charge(r);
 	fair_leave(r);
 	fair_enter(r, admit);
 }
@@ -275,7 +283,6 @@ static enum MHD_Result on_request(void *cls, struct MHD_Connection *conn, const 
 {
 	struct request *r = *context;
 	void (*resume)(struct request *r);
-	uint64_t start;
 
 	(void)conn;
 	(void)url;
@@ -293,7 +300,7 @@ static enum MHD_Result on_request(void *cls, struct MHD_Connection *conn, const 
 		*len = 0;
 		return MHD_YES;
 	}
-	start = clock_mono_ns();
+	r->working_since = clock_mono_ns();
 	resume = r->resume;
 	r->resume = NULL;
 	if (!r->started)
@@ -302,7 +309,7 @@ static enum MHD_Result on_request(void *cls, struct MHD_Connection *conn, const 
 		resume(r);
 	else if (r->admitted)
 		finish(r);
-	fair_worked(r, clock_mono_ns() - start);
+	charge(r);
 	return !r->response && (r->resume || (r->admitted && !r->complete)) ? MHD_YES : send_reply(r);
 }
 

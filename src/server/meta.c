@@ -41,7 +41,7 @@ bool meta_has_finalizers(const json_t *obj)
 	       (!strcmp(jpath_str(obj, "kind", ""), "Namespace") && json_array_size(jpath_get(obj, "spec.finalizers")));
 }
 
-static json_t *check_type(const struct k8s_kind *k, json_t *obj)
+json_t *meta_check_type(const struct k8s_kind *k, json_t *obj)
 {
 	const char *version = jpath_str(obj, "apiVersion", NULL), *kind = jpath_str(obj, "kind", NULL);
 	char want[256];
@@ -59,7 +59,7 @@ static json_t *check_type(const struct k8s_kind *k, json_t *obj)
 	return NULL;
 }
 
-static json_t *check_namespace(const struct k8s_kind *k, json_t *obj, const char *ns)
+json_t *meta_check_namespace(const struct k8s_kind *k, json_t *obj, const char *ns)
 {
 	json_t *meta = json_object_get(obj, "metadata");
 	const char *given = jpath_str(meta, "namespace", "");
@@ -95,7 +95,7 @@ json_t *meta_prepare_create(const struct k8s_kind *k, json_t *obj, const char *n
 {
 	static const char *const server_sets[] = { "uid", "resourceVersion", "generation", "selfLink", "deletionTimestamp",
 						   "deletionGracePeriodSeconds" };
-	json_t *meta = json_object_get(obj, "metadata"), *s = check_type(k, obj);
+	json_t *meta = json_object_get(obj, "metadata"), *s = meta_check_type(k, obj);
 	const char *given, *base;
 	char text[40];
 
@@ -105,7 +105,7 @@ json_t *meta_prepare_create(const struct k8s_kind *k, json_t *obj, const char *n
 		meta = json_object_get(obj, "metadata");
 	if (!json_is_object(meta))
 		return status_bad_request("metadata must be an object");
-	s = check_namespace(k, obj, ns);
+	s = meta_check_namespace(k, obj, ns);
 	if (s)
 		return s;
 	if (*jpath_str(meta, "resourceVersion", ""))
@@ -141,7 +141,7 @@ json_t *meta_prepare_update(const struct k8s_kind *k, json_t *obj, const json_t 
 {
 	static const char *const fixed[] = { "uid", "creationTimestamp", "generation", "selfLink", "deletionTimestamp",
 					     "deletionGracePeriodSeconds", "generateName" };
-	json_t *meta = json_object_get(obj, "metadata"), *old = json_object_get(cur, "metadata"), *s = check_type(k, obj);
+	json_t *meta = json_object_get(obj, "metadata"), *old = json_object_get(cur, "metadata"), *s = meta_check_type(k, obj);
 	const char *given, *uid, *rv;
 	char why[256];
 
@@ -151,7 +151,7 @@ json_t *meta_prepare_update(const struct k8s_kind *k, json_t *obj, const json_t 
 		meta = json_object_get(obj, "metadata");
 	if (!json_is_object(meta))
 		return status_bad_request("metadata must be an object");
-	s = check_namespace(k, obj, ns);
+	s = meta_check_namespace(k, obj, ns);
 	if (s)
 		return s;
 	given = jpath_str(meta, "name", "");

@@ -8,7 +8,9 @@
 
 #include "k8s/kind.h"
 
-/* Both return NULL or a Status. */
+/* All return NULL or a Status. The first two set what the object leaves out. */
+json_t *meta_check_type(const struct k8s_kind *k, json_t *obj);                          // kind, apiVersion
+json_t *meta_check_namespace(const struct k8s_kind *k, json_t *obj, const char *ns);
 json_t *meta_prepare_create(const struct k8s_kind *k, json_t *obj, const char *ns, const char *name);
 json_t *meta_prepare_update(const struct k8s_kind *k, json_t *obj, const json_t *cur, const char *ns, const char *name);
 

@@ -12,7 +12,6 @@
 #include "base/own.h"
 #include "k8s/hooks.h"
 #include "k8s/managed_fields.h"
-#include "k8s/schema.h"
 #include "server/admission.h"
 #include "server/controllers/propagation.h"
 #include "server/csr.h"
@@ -20,6 +19,7 @@
 #include "server/node_auth.h"
 #include "server/quota.h"
 #include "server/rbac.h"
+#include "server/reg_fields.h"
 #include "server/status.h"
 #include "server/subresource.h"
 
@@ -91,50 +91,6 @@ static json_t *encode(struct reg_write *w, json_t *next, bool remove)
 	return r ? status_errno(r) : NULL;
 }
 
-/* Every step says anew what it finds. */
-static void forget_said(struct reg_write *w)
-{
-	if (!w->unknown)
-		return;
-	if (!w->unknown_given)
-		w->unknown_given = json_array_size(w->unknown) + 1;
-	while (json_array_size(w->unknown) >= w->unknown_given)
-		json_array_remove(w->unknown, json_array_size(w->unknown) - 1);
-}
-
-/* Fields that a definition has lost since stand in what is stored: who did not write them is not told of them. */
-static void drop_old_unknown(struct reg_write *w, const json_t *cur)
-{
-	own_json json_t *copy = json_deep_copy(cur), *old = json_array();
-	json_t *text, *have;
-	size_t i, j;
-
-	if (!copy || !old || k8s_decode(w->kind, copy, old, NULL))
-		return;
-	json_array_foreach(old, i, text)
-		json_array_foreach(w->unknown, j, have)
-			if (json_equal(text, have)) {
-				json_array_remove(w->unknown, j);
-				break;
-			}
-}
-
-/* Bring what a client (or a patch of cur) made into the form that is stored. */
-static json_t *decode(struct reg_write *w, json_t *obj, const json_t *cur)
-{
-	struct err e = ERR_INIT;
-
-	if (k8s_decode(w->kind, obj, w->fields == REG_FIELDS_IGNORE ? NULL : w->unknown, &e))
-		return status_bad_request("%s", e.text);
-	if (cur && w->kind->custom && json_array_size(w->unknown))
-		drop_old_unknown(w, cur);
-	if (w->fields == REG_FIELDS_STRICT && json_array_size(w->unknown)) {
-		k8s_strict_error(jpath_str(obj, "apiVersion", ""), w->kind->kind, w->unknown, &e);
-		return status_bad_request("%s", e.text);
-	}
-	return NULL;
-}
-
 /* Ownership costs time and room: it is kept for clients that name themselves and for objects that have it already. */
 static json_t *record_owner(struct reg_write *w, json_t *next, const json_t *cur)
 {
@@ -204,19 +160,9 @@ static void prepare(const struct k8s_kind *k, json_t *obj, bool create)
 	k8s_kind_convert(stored, k, obj);
 }
 
-static void warn(struct reg_write *w, const json_t *obj)
-{
-	own_json json_t *texts = w->kind->warn && w->unknown ? json_array() : NULL;
-
-	if (!texts)
-		return;
-	w->kind->warn(obj, texts);
-	json_array_extend(w->unknown, texts);
-}
-
 static json_t *prepare_create(struct reg_write *w, json_t *obj)
 {
-	json_t *s = decode(w, obj, NULL);
+	json_t *s = reg_fields_decode(w, obj, NULL);
 
 	if (!s)
 		s = meta_prepare_create(w->kind, obj, w->ns, w->name);
@@ -231,7 +177,7 @@ static json_t *prepare_create(struct reg_write *w, json_t *obj)
 	if (!s)
 		s = record_owner(w, obj, NULL);
 	if (!s)
-		warn(w, obj);
+		reg_fields_warn(w, obj);
 	if (!s)
 		s = set_key(w, jpath_str(obj, "metadata.name", ""));
 	return s;
@@ -270,7 +216,7 @@ static bool now_gone(const struct k8s_kind *k, const json_t *obj)
 
 static json_t *prepare_update(struct reg_write *w, json_t *next, const json_t *cur)
 {
-	json_t *s = decode(w, next, cur);
+	json_t *s = reg_fields_decode(w, next, cur);
 
 	if (s)
 		return s;
@@ -291,7 +237,7 @@ static json_t *prepare_update(struct reg_write *w, json_t *next, const json_t *c
 		s = record_owner(w, next, cur);
 	if (s)
 		return s;
-	warn(w, next);
+	reg_fields_warn(w, next);
 	// Rules on what may change are those of the object itself and its status; other subresources exist to break them.
 	return validate(w->kind, next, !*w->subresource || !strcmp(w->subresource, "status") ? cur : NULL);
 }
@@ -467,7 +413,7 @@ enum reg_step reg_step(struct reg_write *w)
 	if (w->submitted && !submitted_result(w))
 		return REG_DONE;
 	obj_unref(take(w->cur));
-	forget_said(w);
+	reg_fields_forget(w);
 	w->created = w->deleted = false;
 	if (w->action != REG_CREATE) {
 		s = set_key(w, w->name);

@@ -42,6 +42,7 @@ struct request {
 
 	void (*resume)(struct request *r);   // what goes on after a suspension
 	struct flow_ticket ticket;           // fair.h
+	uint64_t working_since;              // its work since then is still to be charged
 	void (*fair_admit)(struct request *r);
 	struct store_wait refresh;           // a shared store is looked at before the request is served
 	void *state;                         // the handler's, freed by free_state with the request

@@ -350,6 +350,31 @@ static struct sched_pod *pod_new(const char *key, const json_t *pod)
 	return p;
 }
 
+static bool same_amounts(const struct sched_amounts *a, const struct sched_amounts *b)
+{
+	bool same = a->milli_cpu == b->milli_cpu && a->memory == b->memory && a->ephemeral == b->ephemeral && a->extra_count == b->extra_count;
+
+	for (int i = 0; same && i < a->extra_count; i++)
+		same = !strcmp(a->extra[i].name, b->extra[i].name) && a->extra[i].amount == b->extra[i].amount;
+	return same;
+}
+
+/* A resized pod takes other room. 1 if it does. */
+static int count_again(struct sched_pod *p, const json_t *pod)
+{
+	struct sched_need need;
+	bool same;
+
+	if (sched_need_parse(pod, &need))
+		return -ENOMEM;
+	same = same_amounts(&need.requests, &p->need.requests);
+	take_room(p, -1);
+	sched_need_fini(&p->need);
+	p->need = need;
+	take_room(p, 1);
+	return !same;
+}
+
 int sched_cache_pod(struct sched_cache *c, const char *key, const json_t *pod)
 {
 	const char *node = jpath_str(pod, "spec.nodeName", ""), *uid = jpath_str(pod, "metadata.uid", "");
@@ -357,8 +382,8 @@ int sched_cache_pod(struct sched_cache *c, const char *key, const json_t *pod)
 
 	if (p && !strcmp(p->node->name, node) && !strcmp(p->uid, uid)) {
 		p->nominated = false;
-		refresh(p, pod);   // what a pod asks for does not change
-		return 0;
+		refresh(p, pod);
+		return jpath_get(pod, "spec.containers") ? count_again(p, pod) : 0;
 	}
 	sched_cache_pod_gone(c, key);
 	p = pod_new(key, pod);

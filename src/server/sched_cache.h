@@ -49,6 +49,7 @@ struct sched_pod {
 	json_t *labels;
 	char *key, *ns;                       // "ns/name"; its namespace
 	char uid[40], owner[40];              // owner: uid of its controller; "": none
+	uint64_t asks;                        // the scheduler's: to see whether what it asks for has changed
 	long long priority;
 	char started[32];                     // status.startTime
 	bool deleting;
@@ -67,7 +68,9 @@ void sched_cache_fini(struct sched_cache *c);
 void sched_cache_node(struct sched_cache *c, const json_t *node);               // added or changed
 void sched_cache_node_gone(struct sched_cache *c, const char *name);
 void sched_cache_forget_nodes(struct sched_cache *c);                           // none is known until it is seen again
-int sched_cache_pod(struct sched_cache *c, const char *key, const json_t *pod); // takes room on spec.nodeName; 0 or -ENOMEM
+/* Takes room on spec.nodeName. 0, -ENOMEM, or 1: it was there already and takes other room now. Of one that was there without
+ * spec.containers: what it asks for is the same. */
+int sched_cache_pod(struct sched_cache *c, const char *key, const json_t *pod);
 bool sched_cache_pod_gone(struct sched_cache *c, const char *key);              // false: was not there
 void sched_cache_forget_pods(struct sched_cache *c);
 

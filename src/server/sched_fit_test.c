@@ -93,7 +93,7 @@ static void test_accounting(void **state)
 	struct sched_cache c = { 0 };
 	char text[2048];
 	struct sched_node *n;
-	json_t *node, *pod = parse("{\"metadata\":{\"uid\":\"u\"},\"spec\":{\"nodeName\":\"n\",\"containers\":[{\"resources\":{\"requests\":"
+	json_t *node, *changed, *c0, *pod = parse("{\"metadata\":{\"uid\":\"u\"},\"spec\":{\"nodeName\":\"n\",\"containers\":[{\"resources\":{\"requests\":"
 				   "{\"cpu\":\"1\",\"memory\":\"10Mi\",\"example.com/gpu\":\"1\"}}}]}}");
 
 	(void)state;
@@ -107,6 +107,18 @@ static void test_accounting(void **state)
 	assert_int_equal(n->used.memory, 10 << 20);
 	assert_int_equal(n->used.extra[0].amount, 1);
 	assert_int_equal(n->pod_count, 1);
+	changed = json_deep_copy(pod);   // resized
+	c0 = json_array_get(json_object_get(json_object_get(changed, "spec"), "containers"), 0);
+	json_object_set_new(json_object_get(json_object_get(c0, "resources"), "requests"), "cpu", json_string("250m"));
+	assert_int_equal(sched_cache_pod(&c, "d/p", changed), 1);
+	assert_int_equal(n->used.milli_cpu, 250);
+	assert_int_equal(n->used.memory, 10 << 20);
+	assert_int_equal(n->pod_count, 1);
+	assert_int_equal(sched_cache_pod(&c, "d/p", changed), 0);
+	json_object_del(json_object_get(changed, "spec"), "containers");   // not looked at
+	assert_int_equal(sched_cache_pod(&c, "d/p", changed), 0);
+	assert_int_equal(n->used.milli_cpu, 250);
+	json_decref(changed);
 	sched_cache_node_gone(&c, "n");
 	assert_false(n->known);
 	sched_cache_node(&c, node);

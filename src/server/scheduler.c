@@ -88,7 +88,7 @@ static void take_nominated_room(struct scheduler *s, const char *key, const json
 	struct sched_pod *p;
 
 	if (!map_get(&s->cache.nodes, node) || !there || jpath_set(there, "spec.nodeName", json_string(node)) ||
-	    sched_cache_pod(&s->cache, key, there))
+	    sched_cache_pod(&s->cache, key, there) < 0)
 		return;
 	p = map_get(&s->cache.pods, key);
 	p->nominated = true;
@@ -127,7 +127,30 @@ static void enqueue(struct scheduler *s, struct obj *o, const json_t *pod)
 		take_nominated_room(s, key, pod, jpath_str(pod, "status.nominatedNodeName", ""));
 }
 
-/* Of a pod that has its room already: what may change (sched_cache_pod) and is worth parsing, as a pod. NULL: look at all of it. */
+/* A number for what the pod's containers are (FNV-1a of their text): another one when they ask for something else. */
+static uint64_t asked(struct obj *o)
+{
+	static const char *const paths[] = { "spec.containers", "spec.initContainers" };
+	uint64_t hash = 0xcbf29ce484222325;
+	const char *text;
+	size_t len;
+
+	for (int i = 0; i < 2; i++)
+		if (jtext_find(obj_text(o), o->text_len, paths[i], &text, &len))
+			for (size_t n = 0; n < len; n++)
+				hash = (hash ^ (unsigned char)text[n]) * 0x100000001b3;
+	return hash;
+}
+
+static void remember_asked(struct scheduler *s, struct obj *o)
+{
+	struct sched_pod *p = map_get(&s->cache.pods, pod_key(o));
+
+	if (p)
+		p->asks = asked(o);
+}
+
+/* Of a pod that has its room already: what else may change (sched_cache_pod) and is worth parsing, as a pod. NULL: look at all of it. */
 static json_t *changing_part(struct scheduler *s, struct obj *o)
 {
 	const char *text = obj_text(o), *status = "{}";
@@ -135,7 +158,7 @@ static json_t *changing_part(struct scheduler *s, struct obj *o)
 	struct sched_pod *p = o->node_len ? map_get(&s->cache.pods, pod_key(o)) : NULL;
 	own_json json_t *uid = p && obj_is_on(o, p->node->name) ? jtext_get(text, len, "metadata.uid") : NULL;
 
-	if (!uid || strcmp(json_string_value(uid), p->uid))
+	if (!uid || strcmp(json_string_value(uid), p->uid) || p->asks != asked(o))
 		return NULL;
 	jtext_find(text, len, "status", &status, &status_len);
 	return json_pack("{s:{s:O,s:o*,s:o*},s:{s:s},s:{s:o*,s:o*}}", "metadata", "uid", uid, "labels", jtext_get(text, len, "metadata.labels"),
@@ -147,9 +170,10 @@ static void pod_changed(void *unit, int type, struct obj *o)
 {
 	struct scheduler *s = unit;
 	own_json json_t *pod = changing_part(s, o);
-	bool bound;
+	bool bound, whole = !pod;
+	int r;
 
-	if (!pod)
+	if (whole)
 		pod = obj_view(o);
 	bound = *jpath_str(pod, "spec.nodeName", "");
 
@@ -159,7 +183,11 @@ static void pod_changed(void *unit, int type, struct obj *o)
 			s->changed = true;
 	} else if (bound) {
 		pending_free(map_remove(&s->pending, pod_key(o)));
-		if (sched_cache_pod(&s->cache, pod_key(o), pod))
+		r = sched_cache_pod(&s->cache, pod_key(o), pod);
+		s->changed |= r > 0;
+		if (whole)
+			remember_asked(s, o);
+		if (r < 0)
 			log_error("scheduler", "out of memory: pod=%s is not counted", pod_key(o));
 	} else if (is_ours(pod)) {
 		enqueue(s, o, pod);
@@ -319,13 +347,15 @@ static bool assign(struct scheduler *s, struct pending *p, uint64_t now, struct 
 	}
 	jpath_set(pod, "spec.nodeName", json_string(n->name));
 	*a = (struct assigned){ .p = p, .node = strdup(n->name),
-				.binding = json_pack("{s:{s:s,s:s}}", "target", "kind", "Node", "name", n->name) };
-	if (!a->node || !a->binding || sched_cache_pod(&s->cache, p->key, pod)) {
+				.binding = json_pack("{s:{s:s,s:s},s:{s:s}}", "target", "kind", "Node", "name", n->name, "metadata", "uid",
+						     jpath_str(pod, "metadata.uid", "")) };
+	if (!a->node || !a->binding || sched_cache_pod(&s->cache, p->key, pod) < 0) {
 		free(a->node);
 		json_decref(a->binding);
 		back_off(p, now);
 		return false;
 	}
+	remember_asked(s, p->obj);
 	a->pod = take(pod);
 	return true;
 }
@@ -341,7 +371,7 @@ static void assigned_done(struct scheduler *s, struct assigned *a, struct reg_wr
 		recorder_event(s->srv->recorder, a->pod, SCHEDULER_NAME, "Normal", "Scheduled", "Successfully assigned %s to %s", p->key, a->node);
 	else
 		sched_cache_pod_gone(&s->cache, p->key);
-	if (!r || r == -ENOENT || r == -ESTALE) {   // or deleted, or bound by somebody else: its watch event tells
+	if (!r || r == -ENOENT || r == -ESTALE) {   // or deleted, bound by somebody else, another pod now: its watch event tells
 		pending_free(map_remove(&s->pending, p->key));
 	} else {
 		log_warn("scheduler", "pod=%s node=%s not bound: %s", p->key, a->node, e.text);

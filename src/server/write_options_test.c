@@ -54,6 +54,8 @@ static void expect_write(const char *uri, const char *kind, bool apply, const ch
 static void writes(void **state)
 {
 #define P "/api/v1/namespaces/a/pods/b?"
+	char uri[512];
+
 	(void)state;
 	expect_write(P "dryRun=All&fieldManager=a&fieldValidation=Warn", "PatchOptions", true, "");
 	expect_write(P "force=true&fieldManager=a", "PatchOptions", true, "");
@@ -64,7 +66,16 @@ static void writes(void **state)
 	expect_write(P "dryRun=", "UpdateOptions", false, "UpdateOptions.meta.k8s.io \"\" is invalid: dryRun: Unsupported value: "
 		     "[]string{\"\"}: supported values: \"All\"");
 	expect_write(P "fieldManager=a%07b", "CreateOptions", false, "CreateOptions.meta.k8s.io \"\" is invalid: fieldManager: Invalid "
-		     "value: \"a\\u0007b\": should only contain printable characters");
+		     "value: \"a\\u0007b\": invalid character U+0007 (at position 1)");
+	expect_write(P "fieldManager=b%20%C3%A9%E2%82%AC%F0%9F%98%80", "CreateOptions", false, "");
+	expect_write(P "fieldManager=%C3%A9%E2%80%8Bx%C2%A0", "CreateOptions", false, "CreateOptions.meta.k8s.io \"\" is invalid: "
+		     "[fieldManager: Invalid value: \"\xc3\xa9\xe2\x80\x8bx\xc2\xa0\": invalid character U+200B (at position 2), "
+		     "fieldManager: Invalid value: \"\xc3\xa9\xe2\x80\x8bx\xc2\xa0\": invalid character U+00A0 (at position 6)]");
+	snprintf(uri, sizeof uri, P "fieldManager=%%07%0200d", 0);
+	expect_write(uri, "CreateOptions", false, "CreateOptions.meta.k8s.io \"\" is invalid: fieldManager: Too long: may not be more than 128 bytes");
+	expect_write(P "fieldValidation=", "CreateOptions", false, "");
+	expect_write(P "fieldValidation=x", "CreateOptions", false, "CreateOptions.meta.k8s.io \"\" is invalid: fieldValidation: "
+		     "Unsupported value: \"x\": supported values: \"\", \"Ignore\", \"Strict\", \"Warn\"");
 }
 
 static void dry_runs(void **state)

@@ -67,9 +67,11 @@ raw() {   # raw TEXT: bytes on a TLS connection of their own; the answer's code 
 	send GET "$PODS?watch=1&sendInitialEvents=true"; want 422 Invalid "sendInitialEvents requires setting resourceVersionMatch to NotOlderThan"
 	send GET "$PODS?watch=1&resourceVersionMatch=NotOlderThan"; want 422 Invalid "forbidden for watch unless sendInitialEvents is provided"
 	send POST "$PODS?dryRun=Some" '{}'; want 422 Invalid 'CreateOptions.meta.k8s.io "" is invalid: dryRun: Unsupported value: []string{"Some"}: supported values: "All"'
-	send POST "$PODS?fieldValidation=Some" '{}'; want 422 Invalid 'fieldValidation: Unsupported value: "Some": supported values: "Ignore", "Strict", "Warn"'
+	send POST "$PODS?fieldValidation=Some" '{}'; want 422 Invalid 'fieldValidation: Unsupported value: "Some": supported values: "", "Ignore", "Strict", "Warn"'
 	send POST "$PODS?fieldManager=$(printf %0129d 0)" '{}'; want 422 Invalid 'fieldManager: Too long: may not be more than 128 bytes'
-	send POST "$PODS?fieldManager=a%0Ab" '{}'; want 422 Invalid 'fieldManager: Invalid value: "a\nb": should only contain printable characters'
+	send POST "$PODS?fieldManager=a%0Ab" '{}'; want 422 Invalid 'fieldManager: Invalid value: "a\nb": invalid character U+000A (at position 1)'
+	send POST "$PODS?fieldManager=a%0Ab" '{'; want 422 Invalid 'fieldManager'      # options before the body
+	send PATCH "$PODS/x?fieldValidation=Some" '{' application/merge-patch+json; want 422 Invalid 'PatchOptions'
 	ACCEPT=image/png send GET "$PODS"; want 406 NotAcceptable "only the following media types"
 	raw 'GET /api/v1/pods HTTP/1.1\r\nHost: x\r\nContent-Length: 99999999999\r\n\r\n'; want 413 RequestEntityTooLarge "limit is 3145728"
 	raw 'FOO bar baz\r\n\r\n'; [ "$(code)" != 200 ]
@@ -95,6 +97,13 @@ raw() {   # raw TEXT: bytes on a TLS connection of their own; the answer's code 
 	send POST "$CM" '{"metadata":{"name":"a","namespace":"other"}}'; want 400 BadRequest "namespace"
 	send POST "$CM?fieldValidation=Strict" '{"metadata":{"name":"a"},"nonsense":1}'; want 400 BadRequest 'unknown field "nonsense"'
 	send POST "$CM?fieldValidation=Strict" '{"metadata":{"name":"a"},"data":{},"data":{}}'; want 400 BadRequest 'duplicate field "data"'
+	# As many warnings as a head has room for, and an answer all the same.
+	many="{\"metadata\":{\"name\":\"warned\"}$(for i in $(seq 64); do printf ',"%s%d":1' "$(printf 'x%.0s' $(seq 400))" "$i"; done)}"
+	curl -sS --cacert "$DIR/root/pki/ca.crt" --cert "$DIR/root/pki/admin.crt" --key "$DIR/root/pki/admin.key" -H 'Content-Type: application/json' \
+		-d "$many" -D "$DIR/head" -o "$DIR/answer" "$URL$CM?fieldValidation=Warn"
+	grep -q '^HTTP/1.1 201' "$DIR/head"
+	[ "$(grep -ci '^Warning: 299 - "unknown field' "$DIR/head")" -ge 8 ]
+	[ "$(grep -i '^Warning:' "$DIR/head" | wc -c)" -le 4500 ]
 	send POST "$CM" $'a: [1\n' application/yaml; want 400 BadRequest "line"
 	send POST "$CM" $'a: 1\na: 2\n' application/yaml; want 400 BadRequest ""
 	send POST "$CM" $'x: &x [*x]\n' application/yaml; want 400 BadRequest ""

@@ -247,7 +247,8 @@ static void put_size(char head[CHUNK_HEAD], unsigned n)
 static size_t fill(struct pump_conn *c, char *out)
 {
 	char *text = out + TLS_OUT_HEAD;
-	ssize_t n = c->source->read(c->user, text + CHUNK_HEAD, CHUNK_MAX);
+	// The last two that the keys may protect are for saying that it is over: nothing is asked of the source that cannot be sent.
+	ssize_t n = tls_out_left(c->tls) > 2 ? c->source->read(c->user, text + CHUNK_HEAD, CHUNK_MAX) : PUMP_END;
 	int sealed;
 
 	if (!n)

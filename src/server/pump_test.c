@@ -288,6 +288,27 @@ static void the_end_is_the_sockets(void **state)
 	end(&p, s);
 }
 
+/* When its keys may protect no more an answer ends as others do, with all that was asked of its source. */
+static void used_up_keys_end_it(void **state)
+{
+	unsigned char near_end[8] = { 0, 0, 0, 0, 0, 0xff, 0xff, 0xfb };   // five records before 2^24
+	struct numbers *s = calloc(1, sizeof *s);
+	struct buf raw = BUF_INIT, text = BUF_INIT;
+	struct pair p;
+
+	(void)state;
+	pthread_mutex_init(&s->lock, NULL);
+	shake_hands(&p, TEST_TLS_1_3);
+	assert_int_equal(gnutls_record_set_state(p.server, 0, near_end), 0);
+	assert_int_equal(gnutls_record_set_state(p.client, 1, near_end), 0);
+	assert_int_equal(pump_take(pump, p.server, p.fds[1], &s->conn), 0);
+	s->until = 100000;
+	pump_begin(s->conn, &source, s);
+	expect_rest(&p, &raw, &text, 3 * (16376 / LINE));
+	assert_int_equal(s->given, 3 * (16376 / LINE));
+	end(&p, s);
+}
+
 static void a_client_that_speaks_ends_it(void **state)
 {
 	struct pair p;
@@ -398,6 +419,7 @@ int main(void)
 		cmocka_unit_test_setup_teardown(a_slow_reader_is_waited_for, set_up, tear_down),
 		cmocka_unit_test_setup_teardown(a_client_that_goes_ends_it, set_up, tear_down),
 		cmocka_unit_test_setup_teardown(the_end_is_the_sockets, set_up, tear_down),
+		cmocka_unit_test_setup_teardown(used_up_keys_end_it, set_up, tear_down),
 		cmocka_unit_test_setup_teardown(a_client_that_speaks_ends_it, set_up, tear_down),
 		cmocka_unit_test_setup_teardown(small_pieces_are_not_waited_with, set_up, tear_down),
 		cmocka_unit_test_setup_teardown(there_is_a_limit, set_up, tear_down),

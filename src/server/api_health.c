@@ -9,6 +9,7 @@
 #include "server/api.h"
 #include "server/audit.h"
 #include "server/fair.h"
+#include "server/pump.h"
 #include "server/store.h"
 #include "server/watch.h"
 
@@ -62,6 +63,7 @@ static void metrics(struct request *r)
 		   (unsigned long long)store_rv(r->srv->store));
 	buf_printf(&b, "# HELP bulkhead_watches Open watches.\n# TYPE bulkhead_watches gauge\nbulkhead_watches %zu\n",
 		   watch_set_count(store_watches(r->srv->store)));
+	put(&b, "watches_direct", "gauge", "Watches whose connection is written to directly, past the HTTP library.", pump_live(r->srv->pump));
 	put_fairness(r->srv, &b);
 	put_audit(r->srv, &b);
 	reply_buf(r, 200, "text/plain; version=0.0.4", &b);

@@ -26,6 +26,10 @@
 #define CHUNK_MAX (TLS_OUT_TEXT_MAX - CHUNK_HEAD - CHUNK_TAIL)
 #define LAST_CHUNK "0\r\n\r\n"
 #define ROUND_EVENTS 64
+#define SEND_RECORDS 2                 // in one system call: so much is held of who does not take it
+#define ROUND_SENDS 4
+
+_Static_assert(PUMP_HELD_MAX >= SEND_RECORDS * (TLS_OUT_HEAD + TLS_OUT_TEXT_MAX + TLS_OUT_TAIL) + TLS_OUT_CLOSE, "room for a send");
 
 struct pump_conn {
 	struct pump_thread *thread;
@@ -243,7 +247,8 @@ static void put_size(char head[CHUNK_HEAD], unsigned n)
 static size_t fill(struct pump_conn *c, char *out)
 {
 	char *text = out + TLS_OUT_HEAD;
-	ssize_t n = c->source->read(c->user, text + CHUNK_HEAD, CHUNK_MAX);
+	// The last two that the keys may protect are for saying that it is over: nothing is asked of the source that cannot be sent.
+	ssize_t n = tls_out_left(c->tls) > 2 ? c->source->read(c->user, text + CHUNK_HEAD, CHUNK_MAX) : PUMP_END;
 	int sealed;
 
 	if (!n)
@@ -264,12 +269,30 @@ static size_t fill(struct pump_conn *c, char *out)
 	return sealed < 0 ? 0 : (size_t)sealed;
 }
 
+/* Send what there is, up to two records: what the socket does not take of them is held. *more: there may be more, and it took all.
+ * False: the connection is closed. */
+static bool send_some(struct pump_conn *c, bool *more)
+{
+	char *wire = c->thread->wire;
+	size_t len = 0, record = 1;
+	ssize_t n;
+
+	for (int i = 0; i < SEND_RECORDS && record && !c->over; i++)
+		len += record = fill(c, wire + len);
+	n = len ? put(c, wire, len) : 0;
+	if (n < 0 || (c->over && (size_t)n == len)) {
+		conn_close(c);
+		return false;
+	}
+	*more = record && !c->over && (size_t)n == len;
+	c->due = record && !c->over && !*more;
+	return (size_t)n == len || hold(c, wire + n, len - n);
+}
+
 /* Send what there is, up to a round's worth. */
 static void serve(struct pump_conn *c)
 {
-	char *wire = c->thread->wire;
-	size_t len = 0, more = 1;
-	ssize_t n;
+	bool more = true;
 
 	c->due = c->held != NULL;
 	if (c->due)
@@ -279,16 +302,10 @@ static void serve(struct pump_conn *c)
 		return;
 	}
 	c->watched = true;
-	while (more && !c->over && PUMP_HELD_MAX - len >= TLS_OUT_HEAD + TLS_OUT_TEXT_MAX + TLS_OUT_TAIL + TLS_OUT_CLOSE)
-		len += more = fill(c, wire + len);
-	n = len ? put(c, wire, len) : 0;
-	if (n < 0 || (c->over && (size_t)n == len)) {
-		conn_close(c);
-		return;
-	}
-	if ((size_t)n < len && !hold(c, wire + n, len - n))
-		return;
-	if (more && !c->over)
+	for (int i = 0; i < ROUND_SENDS && more; i++)
+		if (!send_some(c, &more))
+			return;
+	if (more)
 		pump_wake(c);   // behind the others
 }
 

@@ -16,7 +16,7 @@ struct pump;
 struct pump_conn;
 
 #define PUMP_END (-1)
-#define PUMP_HELD_MAX (8 * 16406)
+#define PUMP_HELD_MAX (2 * 16406 + 24)   // two records and the end
 
 /* Where an answer's bytes come from. Called on one thread at a time. */
 struct pump_source {

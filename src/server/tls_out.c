@@ -84,6 +84,11 @@ int tls_out_seal(struct tls_out *o, char *record, size_t len)
 	return seal(o, TYPE_DATA, record, len);
 }
 
+uint64_t tls_out_left(const struct tls_out *o)
+{
+	return o->sequence < o->end ? o->end - o->sequence : 0;
+}
+
 int tls_out_seal_close(struct tls_out *o, char *record)
 {
 	o->end = UINT64_MAX;   // the last one

@@ -6,6 +6,7 @@
 
 #include <gnutls/gnutls.h>
 #include <stddef.h>
+#include <stdint.h>
 
 struct tls_out;
 
@@ -21,6 +22,8 @@ void tls_out_free(struct tls_out *o);   // NULL is fine
 /* Make a record of the len bytes at record + TLS_OUT_HEAD. Returns its size (len + TLS_OUT_HEAD + TLS_OUT_TAIL), or -EOVERFLOW:
  * the keys have protected as much as they may. */
 int tls_out_seal(struct tls_out *o, char *record, size_t len);
+/* Records that the keys may still protect. */
+uint64_t tls_out_left(const struct tls_out *o);
 /* Make the record that says that nothing follows: TLS_OUT_CLOSE bytes. */
 #define TLS_OUT_CLOSE (TLS_OUT_HEAD + 2 + TLS_OUT_TAIL)
 int tls_out_seal_close(struct tls_out *o, char *record);

@@ -102,11 +102,33 @@ static void older_protocols_stay_with_their_session(void **state)
 	part(&p);
 }
 
+static void keys_protect_so_much_and_the_end(void **state)
+{
+	unsigned char near_end[8] = { 0, 0, 0, 0, 0, 0xff, 0xff, 0xfe };   // of 2^24
+	char wire[64] = { 0 };
+	struct tls_out *o = NULL;
+	struct pair p;
+
+	(void)state;
+	shake_hands(&p, TEST_TLS_1_3);
+	assert_int_equal(gnutls_record_set_state(p.server, 0, near_end), 0);
+	assert_int_equal(tls_out_take(p.server, &o), 0);
+	for (int left = 2; left; left--) {
+		assert_int_equal(tls_out_left(o), left);
+		assert_true(tls_out_seal(o, wire, 1) > 0);
+	}
+	assert_int_equal(tls_out_left(o), 0);
+	assert_int_equal(tls_out_seal(o, wire, 1), -EOVERFLOW);
+	assert_int_equal(tls_out_seal_close(o, wire), TLS_OUT_CLOSE);
+	tls_out_free(o);
+	part(&p);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(with_each_cipher), cmocka_unit_test(what_was_changed_on_the_way_is_refused),
-		cmocka_unit_test(older_protocols_stay_with_their_session),
+		cmocka_unit_test(older_protocols_stay_with_their_session), cmocka_unit_test(keys_protect_so_much_and_the_end),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

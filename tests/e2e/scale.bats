@@ -115,17 +115,26 @@ figure() { sed -n "s/.*$1.*/\\1/p" <<<"$output"; }   # what the \(...\) of an ex
 @test "a watch goes on and ends the same way over any protocol" {
 	local hows=("--tlsv1.3" "--tls-max 1.2" "--http1.0") watchers=()
 	put() { echo "{\"apiVersion\":\"v1\",\"kind\":\"ConfigMap\",\"metadata\":{\"name\":\"$1\"}}" >"$DIR/cm"; admin POST /api/v1/namespaces/default/configmaps "$DIR/cm" >/dev/null; }
+	direct() { admin GET /metrics | sed -n 's/^bulkhead_watches_direct //p'; }
+	until_direct() { for i in $(seq 600); do [ "$(direct)" = "$1" ] && return; sleep 0.1; done; return 1; }   # N
+	twice() { find "/proc/$(cat "$DIR/pid")/fd" -lname 'socket:*' -printf '%l\n' | sort | uniq -d | wc -l; }
 	all_have() { for i in $(seq 600); do [ "$(grep -l "\"name\":\"$1\"" "$DIR"/watch.* | wc -l)" = 3 ] && return; sleep 0.1; done; return 1; }
 	put early
+	until_direct 0
 	for i in 0 1 2; do
 		# shellcheck disable=SC2086
 		admin GET "/api/v1/namespaces/default/configmaps?watch=1" "" -N ${hows[i]} >"$DIR/watch.$i" 3>&- &
 		watchers+=($!)
 	done
 	all_have early
+	until_direct 1
+	for i in $(seq 300); do [ "$(twice)" -gt 0 ] || break; sleep 0.1; done   # the library lets go of it: long before a timeout
+	[ "$(twice)" = 0 ]
 	for n in $(seq 20); do put "late-$n"; done
 	all_have late-20
-	kill "${watchers[@]}"
+	[ "$(direct)" = 1 ]
+	pkill -P "$(IFS=,; echo "${watchers[*]}")"   # the clients themselves
+	until_direct 0
 	for i in 0 1 2; do
 		[ "$(grep -o '"name":"late-[0-9]*"' "$DIR/watch.$i" | tr -dc '0-9\n' | tr '\n' ' ')" = "$(seq -s' ' 20) " ]
 		# shellcheck disable=SC2086

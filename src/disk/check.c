@@ -111,7 +111,8 @@ static int check_data(struct check *c, const struct bh_disk *d, bool repair, str
 	else if (ftruncate(d->data_fd, (off_t)((d->size + d->block - 1) / d->block * d->block)) < 0 || fsync(d->data_fd) < 0)
 		return err_sys(e, errno, "cannot make the data file longer");
 	else
-		c->fault(c->user, "data: the file was shorter than the disk; what was missing is zeroes now");
+		found(c, d->desc->has_children ? "data: the file was shorter than the disk; what was missing is zeroes now; its clones need 'disk rebase --accept'" :
+			 "data: the file was shorter than the disk; what was missing is zeroes now");
 	return 0;
 }
 

@@ -186,7 +186,7 @@ static int run_diff(struct cmd_args *a, struct err *e) { return with_disk(a, do_
 
 static const struct cmd_option commit_options[] = { { "--yes", NULL, "change the parent" }, { NULL, NULL, NULL } };
 static const struct cmd_option rebase_options[] = { { "--accept", NULL, "only write down the parent as it is now; the disk's bytes may change" }, { NULL, NULL, NULL } };
-static const struct cmd_option check_options[] = { { "--repair", NULL, "give space back that belongs to no block" }, { NULL, NULL, NULL } };
+static const struct cmd_option check_options[] = { { "--repair", NULL, "give space back that belongs to no block; fill a data file that was cut short with zeroes" }, { NULL, NULL, NULL } };
 static const struct cmd_option map_options[] = { { "--at", "FILTER", "at and below this filter" }, { NULL, NULL, NULL } };
 static const struct cmd_option diff_options[] = { { "--since", "POINT", "what changed since a point of the filter cbt" }, { NULL, NULL, NULL } };
 

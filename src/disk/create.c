@@ -97,6 +97,8 @@ int admin_parent(const char *parent, struct descriptor *d, uint64_t *size, uint3
 	rc = disk_lock(data, false, &pfd, e);
 	if (rc < 0) return err_wrap(e, "parent '%s'", parent);
 	if (fstat(pfd, &st) < 0) return err_sys(e, errno, "cannot look at '%s'", data);
+	if (p) rc = disk_length_check(p, pfd, data, e);
+	if (rc < 0) return err_wrap(e, "parent '%s'", parent);
 	free(d->parent.path);
 	d->parent.path = parent_path(parent, d->path);
 	if (!d->parent.path) return err_set(e, ENOMEM, "no memory for a clone");
@@ -132,6 +134,7 @@ static int data_create(const struct descriptor *d, int *out, struct err *e)
 	if (fstat(fd, &st) < 0 || st.st_blocks) return err_set(e, EEXIST, "'%s' exists and is not empty", data);
 	if (ftruncate(fd, 0) < 0 || ftruncate(fd, (off_t)((d->size + d->block - 1) / d->block * d->block)) < 0)
 		return err_sys(e, errno, "cannot give '%s' its size", data);
+	if (fdatasync(fd) < 0) return err_sys(e, errno, "cannot sync '%s'", data);   // the descriptor, which comes next, promises that size
 	*out = take_fd(fd);
 	return 0;
 }

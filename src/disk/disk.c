@@ -31,14 +31,14 @@ static int raw_size(struct bh_disk *d, struct err *e)
 }
 
 /* Resizing lengthens the file before the descriptor says so and cuts it afterwards, so that a shorter one has lost something. */
-static int length_check(const struct bh_disk *d, const char *data, struct err *e)
+int disk_length_check(const struct descriptor *desc, int data_fd, const char *data, struct err *e)
 {
 	struct stat st;
 
-	if (fstat(d->data_fd, &st) < 0) return err_sys(e, errno, "cannot look at '%s'", data);
-	if (!S_ISREG(st.st_mode) || (uint64_t)st.st_size >= d->size || chain_puts_elsewhere(d->desc)) return 0;
+	if (fstat(data_fd, &st) < 0) return err_sys(e, errno, "cannot look at '%s'", data);
+	if (!S_ISREG(st.st_mode) || (uint64_t)st.st_size >= desc->size || chain_puts_elsewhere(desc)) return 0;
 	return err_set(e, EIO, "its data file '%s' was cut short: %llu of %llu bytes; bring it back whole, or let 'disk check --repair' fill it with zeroes",
-		       data, (unsigned long long)st.st_size, (unsigned long long)d->size);
+		       data, (unsigned long long)st.st_size, (unsigned long long)desc->size);
 }
 
 static int data_open(struct bh_disk *d, const struct disk_open *o, struct err *e)
@@ -55,11 +55,13 @@ static int data_open(struct bh_disk *d, const struct disk_open *o, struct err *e
 	descriptor_free(take(d->desc));   // it may have changed while nobody held the lock
 	rc = descriptor_read(d->path, &d->desc, e);
 	if (rc < 0) return rc;
-	if (!o->read_only && d->desc->has_children && !o->ignore_children)
+	rc = disk_length_check(d->desc, d->data_fd, data, o->short_data ? NULL : e);
+	if (rc < 0 && !o->short_data) return rc;
+	if (rc == 0 && !o->read_only && d->desc->has_children && !o->ignore_children)   // cut short, no clone of it can be opened either
 		return err_set(e, EROFS, "it has clones, which a write would change; open it read-only or write to a clone");
 	d->size = d->desc->size;
 	d->block = d->desc->block;
-	return o->short_data ? 0 : length_check(d, data, e);
+	return 0;
 }
 
 static int loop_check(const struct bh_disk *d, const struct bh_disk *child, struct err *e)

@@ -63,6 +63,9 @@ static bool hit(bool takes_space)
 	return true;
 }
 
+static void (*on_sync)(int fd);       // before it happens
+static void (*on_rename)(void);
+
 #define WRAP(type, name, space, params, args) \
 	type __real_##name params; \
 	type __wrap_##name params; \
@@ -72,11 +75,16 @@ WRAP(ssize_t, pwrite64, true, (int fd, const void *b, size_t n, off64_t o), (fd,
 WRAP(ssize_t, pwritev64, true, (int fd, const struct iovec *v, int n, off64_t o), (fd, v, n, o))
 WRAP(ssize_t, pread64, false, (int fd, void *b, size_t n, off64_t o), (fd, b, n, o))
 WRAP(ssize_t, preadv64, false, (int fd, const struct iovec *v, int n, off64_t o), (fd, v, n, o))
-WRAP(int, fdatasync, false, (int fd), (fd))
-WRAP(int, fsync, false, (int fd), (fd))
 WRAP(int, ftruncate64, true, (int fd, off64_t n), (fd, n))
-WRAP(int, rename, true, (const char *a, const char *b), (a, b))
 
+#define WRAP_WATCHED(name, space, params, args, watch) \
+	int __real_##name params; \
+	int __wrap_##name params; \
+	int __wrap_##name params { watch; return hit(space) ? -1 : __real_##name args; }
+
+WRAP_WATCHED(fdatasync, false, (int fd), (fd), if (on_sync) on_sync(fd))
+WRAP_WATCHED(fsync, false, (int fd), (fd), if (on_sync) on_sync(fd))
+WRAP_WATCHED(rename, true, (const char *a, const char *b), (a, b), if (on_rename) on_rename())
 WRAP(int, fallocate64, !(mode & FALLOC_FL_PUNCH_HOLE), (int fd, int mode, off64_t o, off64_t n), (fd, mode, o, n))
 
 ssize_t __real_preadv64v2(int fd, const struct iovec *v, int n, off64_t o, int flags);
@@ -367,10 +375,84 @@ static void test_create(void **state)
 	}
 }
 
+/* ---- what is synced, and when ---- */
+
+static struct { off_t size; unsigned syncs, renames; struct bh_disk_queue *queue; bool served; } watched;
+
+static void served(struct bh_disk_io *io, int result)
+{
+	(void)io;
+	watched.served = result == 0;
+}
+
+/* A data file of the size that is looked for: does a request that comes now have to wait for the sync? */
+static void data_synced(int fd)
+{
+	static char block[512];
+	static struct iovec v = { block, sizeof(block) };
+	static struct bh_disk_io io;
+
+	if (lseek(fd, 0, SEEK_END) != watched.size) return;
+	watched.syncs++;
+	if (!watched.queue) return;
+	on_sync = NULL;
+	io = (struct bh_disk_io){ .op = BH_DISK_READ, .len = sizeof(block), .iov = &v, .iovcnt = 1, .done = served };
+	bh_disk_submit(watched.queue, &io);
+	for (int i = 0; i < 5000 && !watched.served; i++) {
+		bh_disk_queue_poll(watched.queue);
+		usleep(1000);
+	}
+}
+
+static void descriptor_named(void)
+{
+	watched.renames++;
+	assert_true(watched.syncs > 0);
+}
+
+static void test_data_before_descriptor(void **state)
+{
+	struct bh_disk_new n = { .size_bytes = SIZE };
+	struct err e = ERR_INIT;
+
+	(void)state;
+	memset(&watched, 0, sizeof(watched));
+	watched.size = SIZE;
+	on_sync = data_synced;
+	on_rename = descriptor_named;
+	ok(bh_disk_create(at("new.bhd"), &n, &e), e);
+	on_sync = NULL;
+	on_rename = NULL;
+	assert_int_equal(watched.renames, 1);
+}
+
+static void test_grows_while_served(void **state)
+{
+	struct bh_disk_new n = { .size_bytes = SIZE };
+	struct err e = ERR_INIT;
+	struct bh_disk *d;
+
+	(void)state;
+	memset(&watched, 0, sizeof(watched));
+	watched.size = 2 * SIZE;
+	ok(bh_disk_create(at("new.bhd"), &n, &e), e);
+	ok(bh_disk_open(at("new.bhd"), NULL, &d, &e), e);
+	ok(bh_disk_queue_open(d, 8, &watched.queue, &e), e);
+	on_sync = data_synced;
+	ok(bh_disk_resize(d, 2 * SIZE, &e), e);
+	on_sync = NULL;
+	assert_int_equal(watched.syncs, 1);
+	assert_true(watched.served);
+	bh_disk_queue_close(watched.queue);
+	ok(bh_disk_close(d, &e), e);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test_setup_teardown(test_create, make_dir, teardown),
+		cmocka_unit_test_setup_teardown(test_data_before_descriptor, make_dir, teardown),
+		cmocka_unit_test_setup_teardown(test_grows_while_served, make_dir, teardown),
 		cmocka_unit_test_setup_teardown(test_eio, make_dir, teardown),
 		cmocka_unit_test_setup_teardown(test_enospc, make_dir, teardown),
 		cmocka_unit_test_setup_teardown(test_full_for_a_while, make_dir, teardown),

@@ -407,6 +407,51 @@ static void test_commit_short(void **state)
 	close_disk(d);
 }
 
+static void one_fault(void *user, const char *text) { snprintf(user, 256, "%s", text); }
+
+/* A base whose data file was cut is refused as such, to its clones and to new ones; filled with zeroes it is theirs again once they accept it. */
+static void test_short_base(void **state)
+{
+	static const unsigned char zeroes[8 << 10];
+	struct bh_disk_new n = { .size_bytes = 1 << 20 };
+	unsigned char want[8 << 10], got[8 << 10];
+	char text[256] = "";
+	struct err e = ERR_INIT;
+	struct bh_disk *d;
+
+	(void)state;
+	memset(want, 'b', sizeof(want));
+	ok(bh_disk_create(at("b.bhd"), &n, &e), e);
+	d = open_disk(at("b.bhd"), NULL);
+	ok(bh_disk_rw(d, BH_DISK_WRITE, 0, want, sizeof(want), 0, &e), e);
+	ok(bh_disk_rw(d, BH_DISK_WRITE, 512 << 10, want, sizeof(want), 0, &e), e);
+	close_disk(d);
+	ok(bh_disk_clone(at("b.bhd"), at("c.bhd"), &e), e);
+	d = open_disk(at("c.bhd"), NULL);
+	ok(bh_disk_rw(d, BH_DISK_WRITE, 4096, "mine", 4, 0, &e), e);
+	memcpy(want + 4096, "mine", 4);
+	close_disk(d);
+	assert_int_equal(disk_check(at("b.bhd"), true, one_fault, text, &e), -EROFS);   // whole, and it has clones
+	assert_int_equal(truncate(at("b.data"), 256 << 10), 0);
+	assert_int_equal(bh_disk_open(at("c.bhd"), NULL, &d, &e), -EIO);
+	assert_non_null(strstr(e.text, "was cut short: 262144 of 1048576 bytes"));
+	assert_int_equal(bh_disk_clone(at("b.bhd"), at("d.bhd"), &e), -EIO);
+	assert_non_null(strstr(e.text, "was cut short"));
+	assert_int_equal(disk_accept(at("c.bhd"), NULL, &e), -EIO);
+	assert_int_not_equal(access(at("d.bhd"), F_OK), 0);
+	assert_int_equal(disk_check(at("b.bhd"), true, one_fault, text, &e), 1);
+	assert_non_null(strstr(text, "is zeroes now; its clones need 'disk rebase --accept'"));
+	assert_int_equal(disk_check(at("b.bhd"), false, one_fault, text, &e), 0);
+	assert_true(bh_disk_open(at("c.bhd"), NULL, &d, &e) < 0);
+	ok(disk_accept(at("c.bhd"), NULL, &e), e);
+	d = open_disk(at("c.bhd"), NULL);
+	ok(bh_disk_rw(d, BH_DISK_READ, 0, got, sizeof(got), 0, &e), e);
+	assert_memory_equal(got, want, sizeof(got));
+	ok(bh_disk_rw(d, BH_DISK_READ, 512 << 10, got, sizeof(got), 0, &e), e);
+	assert_memory_equal(got, zeroes, sizeof(got));
+	close_disk(d);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -416,6 +461,7 @@ int main(void)
 		cmocka_unit_test_setup_teardown(test_compress_room, make_dir, remove_dir),
 		cmocka_unit_test_setup_teardown(test_commit_regrown, make_dir, remove_dir),
 		cmocka_unit_test_setup_teardown(test_commit_short, make_dir, remove_dir),
+		cmocka_unit_test_setup_teardown(test_short_base, make_dir, remove_dir),
 		cmocka_unit_test_setup_teardown(test_handed_files, make_dir, remove_dir),
 		cmocka_unit_test_setup_teardown(test_refused, make_dir, remove_dir),
 	};

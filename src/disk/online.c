@@ -240,7 +240,7 @@ static int raw_size_now(struct bh_disk *d, uint64_t *size, struct err *e)
 	return 0;
 }
 
-/* The data file may be longer than the disk: a filter puts blocks elsewhere in it. */
+/* The data file may be longer than the disk: a filter puts blocks elsewhere in it, or the disk did not grow in the end. */
 static int lengthen(struct bh_disk *d, uint64_t bytes, struct err *e)
 {
 	struct stat st;
@@ -260,12 +260,11 @@ static int resized(struct bh_disk *d, struct err *e)
 	return rc;
 }
 
-static int resize_paused(struct bh_disk *d, uint64_t size, struct err *e)
+static int resize_paused(struct bh_disk *d, uint64_t size, uint64_t rounded, struct err *e)
 {
-	uint64_t rounded = (size + d->block - 1) / d->block * d->block, old = d->size;
-	int rc = size > old ? lengthen(d, rounded, e) : 0;
+	uint64_t old = d->size;
+	int rc;
 
-	if (rc < 0) return rc;
 	queue_helpers_lock(d->root);   // filters move what the helper's requests look at
 	__atomic_store_n(&d->size, size, __ATOMIC_RELAXED);
 	rc = resized(d, e);
@@ -314,6 +313,7 @@ static int hide_tail(struct bh_disk *d, struct err *e)
 
 int bh_disk_resize(struct bh_disk *d, uint64_t size, struct err *e)
 {
+	uint64_t rounded;
 	int rc = 0;
 
 	pthread_mutex_lock(&d->admin);
@@ -323,10 +323,12 @@ int bh_disk_resize(struct bh_disk *d, uint64_t size, struct err *e)
 	if (rc == 0 && size < d->size && size % d->block) rc = err_set(e, EINVAL, "a disk shrinks to a multiple of %u bytes only", d->block);
 	if (rc == 0 && size < d->size && d->queues != d->front) rc = err_set(e, EBUSY, "a disk in use cannot shrink");
 	if (rc == 0 && size < d->size && d->desc) rc = zero_tail(d, size, e);
+	rounded = (size + d->block - 1) / d->block * d->block;
 	if (rc == 0 && size > d->size) rc = hide_tail(d, e);
+	if (rc == 0 && size > d->size) rc = lengthen(d, rounded, e);   // not while requests wait: its sync may take seconds
 	if (rc == 0 && size != d->size) {
 		queue_pause(d);
-		rc = resize_paused(d, size, e);
+		rc = resize_paused(d, size, rounded, e);
 		queue_resume(d);
 	}
 	pthread_mutex_unlock(&d->admin);

@@ -22,18 +22,11 @@
 #include "base/own.h"
 #include "base/proc.h"
 #include "bulkhead/disk.h"
+#include "volume_store_internal.h"
 
-#define MIB (1ull << 20)
 #define FS_MIN_BYTES (16 * MIB)
 #define DESCRIPTOR_MAX (1u << 20)
-#define PATH_LEN 4096
 
-struct volume_store {
-	pthread_mutex_t lock;     // one change at a time
-	char *dir;                // ROOT/volumes
-};
-
-enum record { VOLUME, SNAPSHOT };
 static const char *const suffixes[] = {"volume.json", "snapshot.json"};
 
 static int record_path(const struct volume_store *s, enum record r, const char *id, char out[PATH_LEN], struct err *e)
@@ -58,13 +51,13 @@ static json_t *read_json(const char *path, struct err *e)
 	return j;
 }
 
-static int write_json(const char *path, const json_t *j, struct err *e)
+int volume_json_write(const char *path, const json_t *j, struct err *e)
 {
 	own_free char *text = json_dumps(j, JSON_INDENT(2));
 	return text ? file_write_atomic(path, text, strlen(text), 0600, e) : err_sys(e, ENOMEM, "write %s", path);
 }
 
-static int record_read(const struct volume_store *s, enum record r, const char *id, json_t **out, struct err *e)
+int volume_record_read(const struct volume_store *s, enum record r, const char *id, json_t **out, struct err *e)
 {
 	char path[PATH_LEN];
 	int rc = record_path(s, r, id, path, e);
@@ -74,14 +67,14 @@ static int record_read(const struct volume_store *s, enum record r, const char *
 	return *out ? 0 : e && e->code ? -e->code : -ENOENT;
 }
 
-static int record_write(const struct volume_store *s, enum record r, const char *id, const json_t *j, struct err *e)
+int volume_record_write(const struct volume_store *s, enum record r, const char *id, const json_t *j, struct err *e)
 {
 	char path[PATH_LEN];
 	int rc = record_path(s, r, id, path, e);
-	return rc ? rc : write_json(path, j, e);
+	return rc ? rc : volume_json_write(path, j, e);
 }
 
-static void disk_path(const struct volume_store *s, const char *name, const char *suffix, char out[PATH_LEN])
+void volume_disk_path(const struct volume_store *s, const char *name, const char *suffix, char out[PATH_LEN])
 {
 	snprintf(out, PATH_LEN, "%s/disks/%.64s%s", s->dir, name, suffix);
 }
@@ -155,7 +148,7 @@ static bool sweep_once(const struct volume_store *s)
 		struct err e = ERR_INIT;
 		if (in_list(needed, json_string_value(v)))
 			continue;
-		disk_path(s, json_string_value(v), ".bhd", path);
+		volume_disk_path(s, json_string_value(v), ".bhd", path);
 		int rc = bh_disk_remove(path, &e);
 		if (rc && rc != -ENOENT)
 			log_warn("volumes", "%s", e.text);
@@ -179,7 +172,7 @@ static void sweep(const struct volume_store *s)
 
 /* --- making disks --- */
 
-static int room_for(const struct volume_store *s, uint64_t bytes, struct err *e)
+int volume_room_for(const struct volume_store *s, uint64_t bytes, struct err *e)
 {
 	struct statvfs fs;
 	if (statvfs(s->dir, &fs))
@@ -217,14 +210,14 @@ static int disk_make(const struct volume_store *s, const char *parent, uint64_t 
 	char path[PATH_LEN];
 	struct bh_disk_new n = {.size_bytes = size, .parent = parent, .filters = filters};
 	int rc = new_name(name, e);
-	disk_path(s, name, ".bhd", path);
+	volume_disk_path(s, name, ".bhd", path);
 	return rc ? rc : bh_disk_create(path, &n, e);
 }
 
-static json_t *descriptor(const struct volume_store *s, const char *disk, struct err *e)
+json_t *volume_descriptor(const struct volume_store *s, const char *disk, struct err *e)
 {
 	char path[PATH_LEN];
-	disk_path(s, disk, ".bhd", path);
+	volume_disk_path(s, disk, ".bhd", path);
 	return read_json(path, e);
 }
 
@@ -236,7 +229,7 @@ static bool is_written(const struct volume_store *s, const char *disk)
 	struct bh_disk_attr attr = {.mode = BH_DISK_RDONLY};
 	struct bh_disk *d = NULL;
 	char path[PATH_LEN];
-	disk_path(s, disk, ".bhd", path);
+	volume_disk_path(s, disk, ".bhd", path);
 	int rc = bh_disk_open(path, &attr, &d, NULL);
 	if (!rc)
 		bh_disk_close(d, NULL);
@@ -279,13 +272,13 @@ static int copy_files(const struct volume_store *s, const char *from, const char
 		return rc;
 	snprintf(target, sizeof(target), "%s.data", to);
 	json_object_set_new(desc, "data", json_string(target));
-	disk_path(s, to, ".bhd", path);
-	return write_json(path, desc, e);
+	volume_disk_path(s, to, ".bhd", path);
+	return volume_json_write(path, desc, e);
 }
 
 static int copy_frozen(const struct volume_store *s, const char *disk, char name[33], struct err *e)
 {
-	own_json json_t *desc = descriptor(s, disk, e);
+	own_json json_t *desc = volume_descriptor(s, disk, e);
 	int rc = !desc ? -e->code : check_copyable(desc, e);
 	if (!rc)
 		rc = new_name(name, e);
@@ -294,7 +287,7 @@ static int copy_frozen(const struct volume_store *s, const char *disk, char name
 
 static void fill_info(const struct volume_store *s, const json_t *rec, struct volume_info *v)
 {
-	disk_path(s, jpath_str(rec, "disk", ""), ".bhd", v->path);
+	volume_disk_path(s, jpath_str(rec, "disk", ""), ".bhd", v->path);
 	v->size_bytes = (uint64_t)jpath_int(rec, "size", 0);
 	v->block = jpath_bool(rec, "block", false);
 }
@@ -302,7 +295,7 @@ static void fill_info(const struct volume_store *s, const json_t *rec, struct vo
 /* True: something was made from it, so it must stay as it is. */
 static bool is_settled(const struct volume_store *s, const char *disk)
 {
-	own_json json_t *desc = descriptor(s, disk, NULL);
+	own_json json_t *desc = volume_descriptor(s, disk, NULL);
 	char path[PATH_LEN];
 	bool settled = jpath_bool(desc, "has_children", false);
 	own_dir DIR *d = settled ? NULL : opendir(s->dir);
@@ -330,7 +323,7 @@ static int create_copy(struct volume_store *s, const struct volume_new *n, uint6
 	own_json json_t *from = NULL;
 	char parent[PATH_LEN];
 	const char *id = n->from_volume ? n->from_volume : n->from_snapshot;
-	int rc = record_read(s, n->from_volume ? VOLUME : SNAPSHOT, id, &from, e);
+	int rc = volume_record_read(s, n->from_volume ? VOLUME : SNAPSHOT, id, &from, e);
 	if (rc)
 		return err_wrap(e, "source %s", id);
 	if (jpath_bool(from, "block", false) != n->block)
@@ -339,7 +332,7 @@ static int create_copy(struct volume_store *s, const struct volume_new *n, uint6
 		return err_set(e, EINVAL, "source %s has %lld MiB: a copy cannot be smaller", id, jpath_int(from, "size", 0) / (long long)MIB);
 	if (is_written(s, jpath_str(from, "disk", "")))
 		return err_set(e, EBUSY, "source %s is in use", id);
-	disk_path(s, jpath_str(from, "disk", ""), ".bhd", parent);
+	volume_disk_path(s, jpath_str(from, "disk", ""), ".bhd", parent);
 	return disk_make(s, parent, size, n->filters, name, e);
 }
 
@@ -349,7 +342,7 @@ static int create(struct volume_store *s, const struct volume_new *n, struct err
 	uint64_t size = (n->size_bytes + MIB - 1) / MIB * MIB;
 	if (!n->block && size < FS_MIN_BYTES)
 		size = FS_MIN_BYTES;
-	int rc = room_for(s, size, e);
+	int rc = volume_room_for(s, size, e);
 	if (!rc && (n->from_volume || n->from_snapshot)) {
 		rc = create_copy(s, n, size, name, e);
 	} else if (!rc) {
@@ -360,14 +353,14 @@ static int create(struct volume_store *s, const struct volume_new *n, struct err
 	if (rc)
 		return rc;
 	own_json json_t *rec = make_record(name, size, n->block, n->filters);
-	return record_write(s, VOLUME, n->id, rec, e);
+	return volume_record_write(s, VOLUME, n->id, rec, e);
 }
 
 int volume_create(struct volume_store *s, const struct volume_new *n, struct err *e)
 {
 	own_json json_t *there = NULL;
 	pthread_mutex_lock(&s->lock);
-	int rc = record_read(s, VOLUME, n->id, &there, e);
+	int rc = volume_record_read(s, VOLUME, n->id, &there, e);
 	if (rc == -ENOENT) {
 		if (e)
 			*e = (struct err)ERR_INIT;
@@ -384,7 +377,7 @@ static int remove_record(struct volume_store *s, enum record r, const char *id, 
 	own_json json_t *rec = NULL;
 	char path[PATH_LEN];
 	pthread_mutex_lock(&s->lock);
-	int rc = record_read(s, r, id, &rec, e);
+	int rc = volume_record_read(s, r, id, &rec, e);
 	if (!rc && r == VOLUME && is_written(s, jpath_str(rec, "disk", "")))
 		rc = err_set(e, EBUSY, "volume %s is in use by a VM", id);
 	if (!rc && !(rc = record_path(s, r, id, path, e)) && unlink(path))
@@ -401,7 +394,7 @@ int volume_snapshot_remove(struct volume_store *s, const char *id, struct err *e
 static int get(struct volume_store *s, enum record r, const char *id, struct volume_info *v, struct err *e)
 {
 	own_json json_t *rec = NULL;
-	int rc = record_read(s, r, id, &rec, e);
+	int rc = volume_record_read(s, r, id, &rec, e);
 	if (!rc)
 		fill_info(s, rec, v);
 	return rc;
@@ -412,94 +405,29 @@ int volume_get(struct volume_store *s, const char *id, struct volume_info *v, st
 int volume_snapshot_get(struct volume_store *s, const char *id, struct volume_info *v, struct err *e) { return get(s, SNAPSHOT, id, v, e); }
 
 /* The volume's disk, one that may be written. */
-static int writable(struct volume_store *s, const char *id, json_t *rec, struct err *e)
+int volume_writable(struct volume_store *s, const char *id, json_t *rec, struct err *e)
 {
 	const char *disk = jpath_str(rec, "disk", "");
 	char parent[PATH_LEN], name[33];
 	if (!is_settled(s, disk))
 		return 0;
-	disk_path(s, disk, ".bhd", parent);
+	volume_disk_path(s, disk, ".bhd", parent);
 	int rc = disk_make(s, parent, (uint64_t)jpath_int(rec, "size", 0), jpath_str(rec, "filters", NULL), name, e);
 	if (rc)
 		return rc;
 	json_object_set_new(rec, "disk", json_string(name));
-	return record_write(s, VOLUME, id, rec, e);
+	return volume_record_write(s, VOLUME, id, rec, e);
 }
 
 int volume_open(struct volume_store *s, const char *id, struct volume_info *v, struct err *e)
 {
 	own_json json_t *rec = NULL;
 	pthread_mutex_lock(&s->lock);
-	int rc = record_read(s, VOLUME, id, &rec, e);
+	int rc = volume_record_read(s, VOLUME, id, &rec, e);
 	if (!rc)
-		rc = writable(s, id, rec, e);
+		rc = volume_writable(s, id, rec, e);
 	if (!rc)
 		fill_info(s, rec, v);
-	pthread_mutex_unlock(&s->lock);
-	return rc;
-}
-
-/* The data file before its descriptor, as disks want it. It is in use, and never cut here, whatever its user puts behind its end now. */
-static int lengthen_data(struct volume_store *s, const char *disk, uint64_t size, struct err *e)
-{
-	char path[PATH_LEN];
-	disk_path(s, disk, ".data", path);
-	own_fd int fd = open(path, O_WRONLY | O_CLOEXEC);
-	return fd < 0 || fallocate(fd, 0, (off_t)size - 1, 1) || fsync(fd) ? err_sys(e, errno, "make '%s' longer", path) : 0;
-}
-
-/* Of a disk that a VM has open: what the next one will find. The VM changes what it has in memory. */
-static int grow_descriptor(struct volume_store *s, const char *disk, uint64_t size, struct err *e)
-{
-	own_json json_t *desc = descriptor(s, disk, e);
-	char path[PATH_LEN];
-	if (!desc)
-		return -e->code;
-	disk_path(s, disk, ".bhd", path);
-	json_object_set_new(desc, "size", json_integer((json_int_t)size));
-	int rc = lengthen_data(s, disk, size, e);
-	return rc ? rc : write_json(path, desc, e);
-}
-
-static int grow_closed(struct volume_store *s, const char *disk, uint64_t size, struct err *e)
-{
-	struct bh_disk *d = NULL;
-	char path[PATH_LEN];
-	disk_path(s, disk, ".bhd", path);
-	int rc = bh_disk_open(path, NULL, &d, e);
-	if (rc)
-		return rc;
-	rc = bh_disk_resize(d, size, e);
-	int closed = bh_disk_close(d, rc ? NULL : e);
-	return rc ? rc : closed;
-}
-
-static int grow(struct volume_store *s, const char *id, json_t *rec, uint64_t size, bool used, struct err *e)
-{
-	uint64_t old = (uint64_t)jpath_int(rec, "size", 0);
-	size = (size + MIB - 1) / MIB * MIB;
-	if (size < old)
-		return err_set(e, EINVAL, "volume %s has %llu MiB, it cannot shrink", id, (unsigned long long)(old / MIB));
-	int rc = room_for(s, size - old, e);
-	if (!rc && !used)
-		rc = writable(s, id, rec, e);
-	if (rc)
-		return rc;
-	const char *disk = jpath_str(rec, "disk", "");
-	rc = used ? grow_descriptor(s, disk, size, e) : grow_closed(s, disk, size, e);
-	if (rc)
-		return rc;
-	json_object_set_new(rec, "size", json_integer((json_int_t)size));
-	return record_write(s, VOLUME, id, rec, e);
-}
-
-int volume_grow(struct volume_store *s, const char *id, uint64_t size_bytes, bool used, struct err *e)
-{
-	own_json json_t *rec = NULL;
-	pthread_mutex_lock(&s->lock);
-	int rc = record_read(s, VOLUME, id, &rec, e);
-	if (!rc)
-		rc = grow(s, id, rec, size_bytes, used, e);
 	pthread_mutex_unlock(&s->lock);
 	return rc;
 }
@@ -508,7 +436,7 @@ static int snapshot(struct volume_store *s, const char *id, const char *volume, 
 {
 	own_json json_t *rec = NULL;
 	char name[33];
-	int rc = record_read(s, VOLUME, volume, &rec, e);
+	int rc = volume_record_read(s, VOLUME, volume, &rec, e);
 	if (rc)
 		return rc;
 	const char *disk = jpath_str(rec, "disk", "");
@@ -518,14 +446,14 @@ static int snapshot(struct volume_store *s, const char *id, const char *volume, 
 	if (written && (rc = copy_frozen(s, disk, name, e)))
 		return rc;
 	own_json json_t *snap = make_record(written ? name : disk, (uint64_t)jpath_int(rec, "size", 0), jpath_bool(rec, "block", false), NULL);
-	return record_write(s, SNAPSHOT, id, snap, e);
+	return volume_record_write(s, SNAPSHOT, id, snap, e);
 }
 
 int volume_snapshot(struct volume_store *s, const char *id, const char *volume, bool frozen, struct err *e)
 {
 	own_json json_t *there = NULL;
 	pthread_mutex_lock(&s->lock);
-	int rc = record_read(s, SNAPSHOT, id, &there, NULL);
+	int rc = volume_record_read(s, SNAPSHOT, id, &there, NULL);
 	if (rc) {
 		rc = snapshot(s, id, volume, frozen, e);
 		if (rc)

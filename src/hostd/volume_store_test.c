@@ -2,6 +2,7 @@
 // Volumes, copies, snapshots: what each holds after the others have changed or gone.
 #include <dirent.h>
 #include <errno.h>
+#include <pthread.h>
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -9,6 +10,9 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
+#include <sys/syscall.h>
+#include <time.h>
 #include <unistd.h>
 
 #include <cmocka.h>
@@ -178,11 +182,62 @@ static void test_grow(void **state)
 	expect("a", "x");
 }
 
+// ---- The sync of a data file that grows ----
+
+static bool watched, worked;
+
+static void *meanwhile(void *arg)
+{
+	(void)arg;
+	worked = !make("other", 8, NULL, NULL) && !volume_grow(store, "a", 40 * MIB, true, &e);
+	return NULL;
+}
+
+/* Instead of the C library's. While a volume in use is synced others are made, and it grows further. */
+int fsync(int fd)
+{
+	struct stat st;
+	if (watched && !fstat(fd, &st) && st.st_size == 32 * MIB) {
+		pthread_t t;
+		struct timespec end;
+		watched = false;
+		clock_gettime(CLOCK_REALTIME, &end);
+		end.tv_sec += 30;
+		assert_int_equal(pthread_create(&t, NULL, meanwhile, NULL), 0);
+		assert_int_equal(pthread_timedjoin_np(t, NULL, &end), 0);
+	}
+	return (int)syscall(SYS_fsync, fd);
+}
+
+static void test_grows_beside_others(void **state)
+{
+	(void)state;
+	struct bh_disk_info info;
+	struct volume_info v;
+	struct bh_disk *d;
+	ok(make("a", 8, NULL, NULL));
+	put("a", "x");
+	worked = false;
+	watched = true;
+	ok(volume_grow(store, "a", 32 * MIB, true, &e));
+	assert_false(watched);
+	assert_true(worked);
+	ok(volume_get(store, "a", &v, &e));
+	assert_int_equal(v.size_bytes, 40 * MIB);
+	ok(bh_disk_open(v.path, NULL, &d, &e));
+	bh_disk_info(d, &info);
+	ok(bh_disk_close(d, &e));
+	assert_int_equal(info.size_bytes, 40 * MIB);
+	expect("a", "x");
+	assert_int_equal(volume_grow(store, "a", 32 * MIB, true, &e), -EINVAL);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test_setup_teardown(test_copies_stand_alone, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_in_use, setup, teardown), cmocka_unit_test_setup_teardown(test_refused, setup, teardown),
-		cmocka_unit_test_setup_teardown(test_grow, setup, teardown)};
+		cmocka_unit_test_setup_teardown(test_grow, setup, teardown),
+		cmocka_unit_test_setup_teardown(test_grows_beside_others, setup, teardown)};
 	return cmocka_run_group_tests_name("hostd/volume_store", tests, NULL, NULL);
 }

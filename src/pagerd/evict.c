@@ -142,7 +142,8 @@ uint64_t evict_pages(struct guests *g, struct guest *guest, uint64_t pages)
 			gone += went;
 			seen += step;
 			guest->hand = (uint32_t)((guest->hand + step) % all);
-			in_vain = went || !r->count ? 0 : in_vain + 1;
+			if (r->count)                          // pages that are not there say nothing of the store
+				in_vain = went ? 0 : in_vain + 1;
 			if (in_vain == RUNS_IN_VAIN)
 				pages = 0;
 		}
@@ -241,6 +242,26 @@ static uint64_t resident(const struct guest *guest)
 	return u.resident;
 }
 
+/* Of one thread only: what two of them find to be too much, both would take. */
+static void keep_limits(struct guests *g)
+{
+	for (uint32_t i = 0; i < GUESTS_MAX; i++) {
+		struct guest *guest = guest_at(g, i);
+		if (!guest)
+			continue;
+		uint64_t has = resident(guest), limit = guest->limit;
+		if (limit && has > limit)
+			evict_pages(g, guest, has - limit);
+		guest_put(g, guest);
+	}
+}
+
+static uint64_t above_reserve(const struct guest *guest)
+{
+	uint64_t has = resident(guest), reserve = guest->reserve;
+	return has > reserve ? has - reserve : 0;
+}
+
 /* All guests' pages; *fattest: the one furthest above what it has reserved, by its shares, counted. */
 static uint64_t survey(struct guests *g, struct guest **fattest)
 {
@@ -250,11 +271,8 @@ static uint64_t survey(struct guests *g, struct guest **fattest)
 		struct guest *guest = guest_at(g, i);
 		if (!guest)
 			continue;
-		uint64_t has = resident(guest), reserve = guest->reserve, limit = guest->limit;
-		if (limit && has > limit)
-			has -= evict_pages(g, guest, has - limit);
-		sum += has;
-		uint64_t above = has > reserve ? (has - reserve) * GUEST_SHARES / guest->shares : 0;
+		sum += resident(guest);
+		uint64_t above = above_reserve(guest) * GUEST_SHARES / guest->shares;
 		if (above > most) {
 			most = above;
 			if (*fattest)
@@ -271,9 +289,10 @@ uint64_t evict_fattest(struct guests *g, uint64_t pages)
 {
 	struct guest *fattest;
 	survey(g, &fattest);
-	uint64_t gone = fattest ? evict_pages(g, fattest, pages) : 0;
-	if (fattest)
-		guest_put(g, fattest);
+	if (!fattest)
+		return 0;
+	uint64_t above = above_reserve(fattest), gone = evict_pages(g, fattest, pages < above ? pages : above);
+	guest_put(g, fattest);
 	return gone;
 }
 
@@ -285,14 +304,14 @@ static bool reclaim_once(struct reclaim *r)
 {
 	struct guest *fattest;
 	pager_set_time(r->g->pager, now_ticks());
+	keep_limits(r->g);
 	uint64_t sum = survey(r->g, &fattest);
 	metrics_gauge_set(resident_pages, (int64_t)sum);
 	uint64_t over = pressure_excess(r->pressure, sum), went = 0;
 	if (!fattest)
 		return false;
 	if (over) {
-		uint64_t above = resident(fattest), reserve = fattest->reserve;
-		above = above > reserve ? above - reserve : 0;
+		uint64_t above = above_reserve(fattest);
 		over = over < PART ? over : PART;
 		went = evict_pages(r->g, fattest, over < above ? over : above);
 	}

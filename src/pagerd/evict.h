@@ -7,7 +7,7 @@
 
 /* Evict so many pages of a guest, those first that were loaded longest ago. Returns how many went. */
 uint64_t evict_pages(struct guests *g, struct guest *guest, uint64_t pages);
-/* The same of the guest that is furthest above what it has reserved. */
+/* The same of the guest that is furthest above what it has reserved; never what it has reserved. */
 uint64_t evict_fattest(struct guests *g, uint64_t pages);
 /* The guest does not need what is in this page any more. */
 int evict_discard(struct guests *g, struct guest *guest, uint32_t page);

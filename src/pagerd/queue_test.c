@@ -35,6 +35,38 @@ static void in_turns(void **state)
 	queue_free(q);
 }
 
+/* Three guests that always have 32 waiting; of a fourth one each comes when all four have had a turn. In order of arrival it
+ * would be after 96. */
+static void flood(void **state)
+{
+	(void)state;
+	enum { FLOODS = 3, EACH = 32, QUIET = 7 };
+	struct queue *q = queue_new(8, 4);
+	struct queue_item item;
+	uint32_t served[8] = { 0 };
+	for (uint32_t i = 0; i < FLOODS * EACH; i++)
+		put(q, i % FLOODS, i);
+	for (int i = 0; i < 100; i++) {
+		int slot, turns = 0;
+		put(q, QUIET, 0);
+		do {
+			slot = queue_get(q, &item);
+			assert_true(slot >= 0);
+			served[slot]++;
+			turns++;
+			queue_done(q, (uint32_t)slot);
+			if (slot != QUIET)
+				put(q, (uint32_t)slot, 0);
+		} while (slot != QUIET);
+		assert_in_range(turns, 1, FLOODS + 1);
+	}
+	assert_int_equal(served[QUIET], 100);
+	for (int i = 0; i < FLOODS; i++)
+		assert_in_range(served[i], 99, 101);           // and they go round, too
+	queue_close(q);
+	queue_free(q);
+}
+
 static void not_all_workers(void **state)
 {
 	(void)state;
@@ -66,6 +98,6 @@ static void too_many(void **state)
 
 int main(void)
 {
-	const struct CMUnitTest tests[] = { cmocka_unit_test(in_turns), cmocka_unit_test(not_all_workers), cmocka_unit_test(too_many) };
+	const struct CMUnitTest tests[] = { cmocka_unit_test(in_turns), cmocka_unit_test(flood), cmocka_unit_test(not_all_workers), cmocka_unit_test(too_many) };
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }

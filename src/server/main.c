@@ -37,6 +37,7 @@
 #include "server/watch.h"
 
 #define PUMP_THREADS 2   // write to watchers
+#define PUMP_ANSWERS_MAX 65536
 
 static const char usage[] =
 	"Usage: bulkhead-server --root DIR [OPTION]...\n"
@@ -264,10 +265,9 @@ static void stop_serving(struct server *srv, struct http *http, struct http *pod
 	fair_stop(srv->fair);
 	streams_stop(srv->streams);
 	pump_stop(srv->pump);
-	while (srv->suspended) {
-		watch_set_end_all(store_watches(srv->store));
+	watch_set_end_all(store_watches(srv->store));
+	while (srv->suspended)
 		usleep(1000);
-	}
 	if (http)
 		http_stop(http);
 	if (pod_http)
@@ -295,7 +295,7 @@ static int serve(struct server *srv, const struct options *o, const sigset_t *si
 	if (!r)
 		r = streams_start(srv->root, &srv->streams, e);
 	if (!r)
-		r = pump_start(PUMP_THREADS, &srv->suspended, &srv->pump, e);
+		r = pump_start(PUMP_THREADS, PUMP_ANSWERS_MAX, &srv->suspended, &srv->pump, e);
 	if (!r)
 		r = metrics_start(srv, &srv->metrics, e);
 	if (!r)

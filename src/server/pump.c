@@ -61,6 +61,8 @@ struct pump_thread {
 
 struct pump {
 	_Atomic int *count;
+	_Atomic unsigned live;
+	unsigned limit;                    // of those
 	_Atomic bool stopping;
 	_Atomic unsigned next;
 	unsigned thread_count;
@@ -122,6 +124,29 @@ static struct pump_conn *next_of(struct pump_thread *t, struct pump_conn *c)
 	return next;
 }
 
+/* --- how many there may be --- */
+
+static void release_place(struct pump *p)
+{
+	atomic_fetch_sub(&p->live, 1);
+	atomic_fetch_sub(p->count, 1);
+}
+
+/* Counted first: whoever stops the pump and then looks at the count misses nobody. */
+static int take_place(struct pump *p)
+{
+	atomic_fetch_add(p->count, 1);
+	if (atomic_fetch_add(&p->live, 1) < p->limit && !p->stopping)
+		return 0;
+	release_place(p);
+	return -EBUSY;
+}
+
+unsigned pump_live(struct pump *p)
+{
+	return p->live;
+}
+
 /* --- one connection; its thread --- */
 
 static void conn_free(struct pump_conn *c)
@@ -162,8 +187,9 @@ static void conn_close(struct pump_conn *c)
 	if (c->held)
 		release_held(c);
 	watch_socket(c, EPOLL_CTL_DEL, 0);
+	shutdown(c->fd, SHUT_RDWR);   // whoever else has a descriptor of it
 	close(c->fd);
-	atomic_fetch_sub(t->pump->count, 1);
+	release_place(t->pump);
 	pthread_mutex_lock(&t->lock);
 	listed = c->ready;
 	c->gone = true;
@@ -363,19 +389,25 @@ static void *run(void *arg)
 
 int pump_take(struct pump *p, gnutls_session_t session, int fd, struct pump_conn **out)
 {
-	struct pump_conn *c = calloc(1, sizeof *c);
-	int one = 1, r = c ? tls_out_take(session, &c->tls) : -ENOMEM;
+	struct pump_conn *c;
+	int zero = 0, one = 1, r = take_place(p);
 
+	if (r)
+		return r;
+	c = calloc(1, sizeof *c);
+	r = c ? tls_out_take(session, &c->tls) : -ENOMEM;
 	if (!r && (c->fd = fcntl(fd, F_DUPFD_CLOEXEC, 0)) < 0)
 		r = -errno;
 	if (r) {
 		if (c)
 			conn_free(c);
+		release_place(p);
 		return r;
 	}
+	// libmicrohttpd corks a socket for a small answer and may leave it so: each of ours would wait for 200 ms.
+	setsockopt(c->fd, IPPROTO_TCP, TCP_CORK, &zero, sizeof zero);
 	setsockopt(c->fd, IPPROTO_TCP, TCP_NODELAY, &one, sizeof one);   // sends what is held, too
 	c->thread = &p->threads[atomic_fetch_add(&p->next, 1) % p->thread_count];
-	atomic_fetch_add(p->count, 1);
 	*out = c;
 	return 0;
 }
@@ -417,7 +449,7 @@ static int thread_start(struct pump *p, struct pump_thread *t)
 	return r;
 }
 
-int pump_start(unsigned threads, _Atomic int *count, struct pump **out, struct err *e)
+int pump_start(unsigned threads, unsigned limit, _Atomic int *count, struct pump **out, struct err *e)
 {
 	struct pump *p = calloc(1, sizeof *p + threads * sizeof *p->threads);
 	int r = p ? 0 : -ENOMEM;
@@ -425,6 +457,7 @@ int pump_start(unsigned threads, _Atomic int *count, struct pump **out, struct e
 	if (!p)
 		return err_set(e, ENOMEM, "out of memory");
 	p->count = count;
+	p->limit = limit;
 	for (; p->thread_count < threads && !r; p->thread_count += !r)
 		r = thread_start(p, &p->threads[p->thread_count]);
 	if (r) {

@@ -26,13 +26,15 @@ struct pump_source {
 	void (*free)(void *user);
 };
 
-/* count: incremented while an answer is under way. */
-int pump_start(unsigned threads, _Atomic int *count, struct pump **p, struct err *e);
-void pump_stop(struct pump *p);     // from now on who does not take what there is is cut off; NULL is fine
+/* limit: of answers at a time; count: incremented while one is under way. */
+int pump_start(unsigned threads, unsigned limit, _Atomic int *count, struct pump **p, struct err *e);
+void pump_stop(struct pump *p);     // from now on who does not take what there is is cut off, and nobody comes; NULL is fine
 void pump_free(struct pump *p);     // after pump_stop, when no answer is left; NULL is fine
+unsigned pump_live(struct pump *p); // answers under way
 
 /* Take a connection over from its TLS session, which must have sent everything and sends nothing from now on; fd is duplicated.
- * Its answer (HTTP/1.1, chunked) goes on after pump_begin. Returns 0, -ENOTSUP (tls_out.h), -ENOMEM or -EMFILE: nothing was done. */
+ * Its answer (HTTP/1.1, chunked) goes on after pump_begin. Returns 0, -ENOTSUP (tls_out.h), -EBUSY (there are as many as
+ * there may be, or the pump is stopping), -ENOMEM or -EMFILE: nothing was done. */
 int pump_take(struct pump *p, gnutls_session_t session, int fd, struct pump_conn **c);
 void pump_begin(struct pump_conn *c, const struct pump_source *source, void *user);
 void pump_wake(struct pump_conn *c);   // any thread, after pump_begin; does not block

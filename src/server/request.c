@@ -15,6 +15,7 @@
 #include "server/tls_push.h"
 
 #define STREAM_BLOCK 16384   // one TLS record
+#define LEFT_SECONDS 1u      // after which a connection that has left is let go of
 
 const char *request_header(const struct request *r, const char *name)
 {
@@ -47,9 +48,12 @@ struct pump_conn *request_leave(struct request *r)
 	const union MHD_ConnectionInfo *tls = MHD_get_connection_info(r->conn, MHD_CONNECTION_INFO_GNUTLS_SESSION);
 	struct pump_conn *c;
 
-	// With MHD_USE_TURBO (http.c) a connection that ends is closed without a word: here, that is its descriptor, not the socket.
 	if (!r->chunked || !fd || !tls || pump_take(r->srv->pump, tls->tls_session, fd->connect_fd, &c))
 		return NULL;
+	// With MHD_USE_TURBO (http.c) a connection that ends is closed without a word: here, that is its descriptor, not the socket.
+	// But libmicrohttpd looks at an ended one again only when something happens there, or when it is the oldest of those with the
+	// usual timeout. Those with one of their own it looks at each time it wakes up.
+	MHD_set_connection_option(r->conn, MHD_CONNECTION_OPTION_TIMEOUT, LEFT_SECONDS);
 	return c;
 }
 

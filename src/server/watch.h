@@ -57,7 +57,7 @@ void watch_forget_hangup(struct watch *w);
 struct watch_set *watch_set_new(struct store *st);
 void watch_set_free(struct watch_set *s);
 size_t watch_set_count(struct watch_set *s);
-void watch_set_end_all(struct watch_set *s);     // every watch delivers WATCH_END: the server is stopping
+void watch_set_end_all(struct watch_set *s);     // every watch delivers WATCH_END, later ones too: the server is stopping
 void watch_set_wake_all(struct watch_set *s, uint64_t rv);   // history begins anew at rv: everybody is to look at it
 void watch_publish(struct watch_set *s, const struct event *events, size_t count);
 

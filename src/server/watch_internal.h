@@ -50,6 +50,7 @@ struct watch_set {
 	int epoll_fd, event_fd;          // hang-ups, and a kick for the timer thread
 	pthread_t timer;
 	bool stopping;
+	bool ending;                     // whoever comes now is ended already
 };
 
 static inline void watch_disarm(struct watch *w)   // with the set's lock held

@@ -176,6 +176,7 @@ void watch_set_add(struct watch_set *s, struct watch *w, uint64_t timeout_ns)
 
 	pthread_mutex_lock(&s->lock);
 	w->id = ++s->next_id;
+	w->ended = s->ending;
 	w->filter = join(s, own);
 	w->next = w->filter->members;
 	if (w->next)
@@ -252,6 +253,7 @@ static void end_any(struct watch *w, void *arg)
 void watch_set_end_all(struct watch_set *s)
 {
 	pthread_mutex_lock(&s->lock);
+	s->ending = true;
 	each(s, end_any, NULL);
 	pthread_mutex_unlock(&s->lock);
 }

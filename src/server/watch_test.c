@@ -454,6 +454,10 @@ static void test_ends(void **state)
 	watch_set_end_all(store_watches(st));
 	assert_int_equal(next(w, &e), WATCH_END);
 	watch_close(w);
+	w = open_watch(st, (struct watch_opts){ .prefix = "t/", .initial = true });   // too late
+	assert_false(watch_arm(w, NULL));
+	assert_int_equal(watch_next(w, &e), WATCH_END);
+	watch_close(w);
 	assert_int_equal(watch_set_count(store_watches(st)), 0);
 }
 

@@ -196,8 +196,12 @@ random() { head -c "$2" /dev/urandom >"$1"; }
 	[ "$status" = 3 ]; [[ "$output" = *"shorter than the disk"* ]]
 	bulkhead-disk create short.bhd --size 1M; truncate -s 4096 short.data
 	run bulkhead-disk map short.bhd; [ "$status" = 1 ]; [[ "$output" = *"'short.data' was cut short: 4096 of 1048576 bytes"* ]]
-	run bulkhead-disk check --repair short.bhd; [[ "$output" = *"is zeroes now"* ]]
+	run bulkhead-disk check --repair short.bhd; [ "$status" = 3 ]; [[ "$output" = *"is zeroes now"* ]]
 	bulkhead-disk map short.bhd; bulkhead-disk check short.bhd
+	bulkhead-disk clone short.bhd of.bhd; truncate -s 4096 short.data
+	run bulkhead-disk map of.bhd; [ "$status" = 1 ]; [[ "$output" = *"'short.data' was cut short"* ]]
+	run bulkhead-disk check --repair short.bhd; [ "$status" = 3 ]; [[ "$output" = *"need 'disk rebase --accept'"* ]]
+	bulkhead-disk rebase --accept of.bhd; bulkhead-disk map of.bhd
 	run bulkhead-disk create c.bhd --size 1M --filter encrypt:key-file=/nonexistent --filter nosuch
 	[ "$status" = 1 ]; [ ! -e c.bhd ]; [ ! -e c.data ]
 }

@@ -186,7 +186,7 @@ static int find_user(const struct parts *p, const Bulkhead__Agent__CreateContain
 	if (rq->fs_group)
 		user_add_group(u, rq->fs_group);
 	if (rq->run_as_non_root && u->uid == 0)
-		return err_set(e, EPERM, "container has runAsNonRoot and image will run as root");
+		return err_set(e, EKEYREJECTED, "container has runAsNonRoot and image will run as root");
 	return 0;
 }
 

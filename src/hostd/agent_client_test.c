@@ -450,6 +450,10 @@ static void test_start_fails(void **state)
 	assert_true(log_read(fd, &out, &seq));   // at once, and empty
 	assert_int_equal(out.len, 0);
 	assert_int_equal(drop("bad"), 0);
+	c.run_as_non_root = 1;
+	assert_int_equal(agent_request(client, &rq, 5000, NULL, &e), -EKEYREJECTED);   // a code of its own: no system call gives it
+	assert_string_equal(e.text, "container has runAsNonRoot and image will run as root");
+	c.run_as_non_root = 0;
 	c.image_serial = "absent";
 	assert_int_equal(agent_request(client, &rq, 5000, NULL, &e), -ENODEV);
 	assert_string_equal(e.text, "no disk has the serial number 'absent'");

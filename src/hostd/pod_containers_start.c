@@ -55,7 +55,7 @@ static json_t *security(const struct pod *p, const json_t *spec, const char *fie
 
 static int not_root(const struct pod *p, const struct container *c, struct err *e, const char *why)
 {
-	return err_set(e, EPERM, "%s (pod: \"%s_%s(%s)\", container: %s)", why, p->name, p->ns, p->uid, c->name);
+	return err_set(e, EKEYREJECTED, "%s (pod: \"%s_%s(%s)\", container: %s)", why, p->name, p->ns, p->uid, c->name);
 }
 
 /* Who it runs as, in words that the agent understands. Heap. */
@@ -128,7 +128,7 @@ static int create_in_agent(struct pod *p, struct container *c, const json_t *spe
 	}
 	pod_mounts_free(&cc);
 	struct err why = *e;
-	return rc == -EPERM ? not_root(p, c, e, why.text) : rc;
+	return rc == -EKEYREJECTED ? not_root(p, c, e, why.text) : rc;
 }
 
 static void post_start(struct pod *p, struct container *c)
@@ -173,7 +173,7 @@ static void container_start(struct pod *p, struct container *c)
 		return;   // the VM has ended; the next round sees it
 	if (rc) {
 		c->created = rc == -EEXIST;   // the next start removes it
-		config_error(p, c, asked && rc != -EPERM ? "CreateContainerError" : "CreateContainerConfigError", &e);
+		config_error(p, c, asked && rc != -EKEYREJECTED ? "CreateContainerError" : "CreateContainerConfigError", &e);
 		return;
 	}
 	c->created = true;

@@ -96,18 +96,31 @@ void container_send_stop(struct pod *p, struct container *c, const char *why)
 	send_signal(p, c);
 }
 
+/* A sidecar serves the containers and the sidecars after it until they have ended. */
+static bool is_needed(const struct pod *p, const struct container *sidecar)
+{
+	for (size_t i = 0; i < p->containers_count; i++) {
+		const struct container *c = &p->containers[i];
+		if (c->phase == CONTAINER_RUNNING &&
+		    (c->kind == CONTAINER_APP || (c->kind == CONTAINER_SIDECAR && c->index > sidecar->index)))
+			return true;
+	}
+	return false;
+}
+
 struct stopping { struct pod *pod; struct container *container; pthread_t thread; bool threaded; };
 
 static void *stop_one(void *arg)
 {
 	struct stopping *s = arg;
 	pre_stop(s->pod, s->container, NULL);
-	if (s->container->kind != CONTAINER_SIDECAR)
+	if (s->container->kind != CONTAINER_SIDECAR || !is_needed(s->pod, s->container))
 		send_signal(s->pod, s->container);
 	return NULL;
 }
 
-/* All at once: a slow hook of one must not take the others' time. The worker waits, so what they read stands still. */
+/* All at once: a slow hook of one must not take the others' time. The worker waits, so what they read stands still: a sidecar whose
+ * turn comes with the end of a container that ends meanwhile is told when the last hook has ended. */
 static void stop_together(struct stopping *list, size_t count)
 {
 	pthread_attr_t attr;
@@ -122,18 +135,6 @@ static void stop_together(struct stopping *list, size_t count)
 	for (size_t i = 0; i < count; i++)
 		if (list[i].threaded)
 			pthread_join(list[i].thread, NULL);
-}
-
-/* A sidecar serves the containers and the sidecars after it until they have ended. */
-static bool is_needed(const struct pod *p, const struct container *sidecar)
-{
-	for (size_t i = 0; i < p->containers_count; i++) {
-		const struct container *c = &p->containers[i];
-		if (c->phase == CONTAINER_RUNNING &&
-		    (c->kind == CONTAINER_APP || (c->kind == CONTAINER_SIDECAR && c->index > sidecar->index)))
-			return true;
-	}
-	return false;
 }
 
 bool pod_containers_stop(struct pod *p)
@@ -157,19 +158,24 @@ bool pod_containers_stop(struct pod *p)
 	return !any;
 }
 
+static bool is_untold(const struct container *c)
+{
+	return c->phase == CONTAINER_RUNNING && c->kind == CONTAINER_SIDECAR && !c->stop_sent;
+}
+
 bool pod_containers_stop_late(struct pod *p)
 {
-	bool told = false;
+	bool untold = false;
+	for (size_t i = 0; i < p->containers_count; i++)
+		untold |= is_untold(&p->containers[i]);
+	if (!p->agent || !untold)          // the VM's end is theirs: a guest that does not answer must not delay it
+		return false;
 	for (size_t i = 0; i < p->containers_count; i++) {
 		struct container *c = &p->containers[i];
-		if (c->phase != CONTAINER_RUNNING || !p->agent)
-			continue;
-		if (c->kind == CONTAINER_SIDECAR && !c->stop_sent) {
+		if (is_untold(c))
 			send_signal(p, c);
-			told = true;
-		} else {
+		else if (c->phase == CONTAINER_RUNNING)
 			pod_container_signal(p, c, SIGKILL);
-		}
 	}
-	return told;
+	return true;
 }

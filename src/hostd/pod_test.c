@@ -16,6 +16,9 @@
 
 #include "base/file.h"
 #include "base/jpath.h"
+#include "pagerd/proto/pager_msg.h"
+#include "pod_containers.h"
+#include "pods.h"
 #include "pods_evict.h"
 
 static char dir[] = "/tmp/bh-pod-test-XXXXXX";
@@ -206,6 +209,41 @@ static void test_status(void **state)
 	pod_end(p);
 }
 
+/* At the deadline an agent is asked only for sidecars that have not been told yet: this one is none, asking it would crash. */
+static void test_stopped_late(void **state)
+{
+	(void)state;
+	static const char spec[] = "{\"containers\":[{\"name\":\"a\",\"image\":\"x\"},{\"name\":\"b\",\"image\":\"x\"}],"
+				   "\"initContainers\":[{\"name\":\"s\",\"image\":\"x\",\"restartPolicy\":\"Always\"}]}";
+	struct pod *p = pod_of(spec);
+	assert_int_equal(p->containers_count, 3);
+	for (size_t i = 0; i < 3; i++)
+		set_phase(p, i, CONTAINER_RUNNING, 0);
+	assert_false(pod_containers_stop_late(p));              // no agent at all
+	p->agent = (struct agent_client *)1;
+	for (size_t i = 0; i < 3; i++)
+		p->containers[i].stop_sent = p->containers[i].kind == CONTAINER_SIDECAR;
+	assert_false(pod_containers_stop_late(p));
+	for (size_t i = 0; i < 3; i++)
+		if (p->containers[i].kind == CONTAINER_SIDECAR) {
+			p->containers[i].stop_sent = false;
+			set_phase(p, i, CONTAINER_TERMINATED, 0);
+		}
+	assert_false(pod_containers_stop_late(p));
+	p->agent = NULL;
+	pod_end(p);
+}
+
+static void test_fault_latency(void **state)
+{
+	(void)state;
+	struct pager_stats s = {.latency_ns = {[13] = 4, [31] = 2}};
+	json_t *got = pods_fault_latency(&s), *want = json_pack("[{s:i, s:i}, {s:i}]", "belowNs", 16384, "faults", 4, "faults", 2);
+	assert_true(json_equal(got, want));
+	json_decref(got);
+	json_decref(want);
+}
+
 static void test_state_survives(void **state)
 {
 	(void)state;
@@ -263,7 +301,7 @@ static void test_evict_order(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {cmocka_unit_test(test_evict_order), cmocka_unit_test(test_command_and_args), cmocka_unit_test(test_environment),
-					   cmocka_unit_test(test_security), cmocka_unit_test(test_phase), cmocka_unit_test(test_status),
+					   cmocka_unit_test(test_security), cmocka_unit_test(test_phase), cmocka_unit_test(test_status), cmocka_unit_test(test_stopped_late), cmocka_unit_test(test_fault_latency),
 					   cmocka_unit_test(test_state_survives)};
 	if (!mkdtemp(dir))
 		return 1;

@@ -177,8 +177,25 @@ static void restore_network(struct pod *p)
 	pthread_mutex_unlock(&p->lock);
 }
 
+/* Its VM was killed and is still there: the next one must not be the same user. With no other number left the pod keeps this one, and
+ * nobody else gets it. gone: taken over. */
+static void number_leave(struct pod *p, int gone)
+{
+	char name[330];
+	unsigned old = p->vm_number, next = pods_number_take(p->host->pods);
+	snprintf(name, sizeof(name), "%s/%s", p->ns, p->name);
+	pods_number_hold(p->host->pods, old, gone, name);
+	if (!next)
+		return;
+	pthread_mutex_lock(&p->lock);
+	p->vm_number = next;
+	pthread_mutex_unlock(&p->lock);
+	pods_number_drop(p->host->pods, old);
+	pod_state_save(p, NULL);
+}
+
 /* If the VM is a paged clone: where the pages come from that it has not touched yet. */
-static int clone_memory(const char *dir, struct vm_paging *paging, struct pager_vad *vad, int *image, struct err *e)
+static int clone_memory(struct pod *p, const char *dir, struct vm_paging *paging, struct pager_vad *vad, int *image, struct err *e)
 {
 	uint64_t bytes = 0;
 	int fd = paging ? template_linked(dir, &bytes, e) : -ENOENT;
@@ -186,7 +203,10 @@ static int clone_memory(const char *dir, struct vm_paging *paging, struct pager_
 		return 0;
 	if (fd < 0) {
 		log_error("pods", "%s: a clone that cannot go on: %s", dir, e->text);
-		vm_end_leftover(dir);
+		int gone = -1;
+		uid_t uid;
+		if (!vm_ended_leftover(dir, &gone, &uid))
+			number_leave(p, gone);
 		return fd;
 	}
 	*image = fd;
@@ -229,7 +249,7 @@ int pod_vm_adopt(struct pod *p)
 	struct vm_paging paging;
 	struct pager_vad vad;
 	own_fd int image = -1;
-	int rc = p->vm ? 0 : clone_memory(dir, pod_paging(p, pod_memory_mib(p), &paging) ? &paging : NULL, &vad, &image, &e);
+	int rc = p->vm ? 0 : clone_memory(p, dir, pod_paging(p, pod_memory_mib(p), &paging) ? &paging : NULL, &vad, &image, &e);
 	if (!rc && !p->vm)
 		rc = vm_adopt(dir, p->host->pager ? &paging : NULL, pod_on_vm_end, p, &vm, &e);
 	if (!rc && !p->vm && vm_waits(vm)) {   // taken, and left before it had the pod's disks
@@ -302,7 +322,7 @@ void pod_vm_stop(struct pod *p)
 		char name[330];
 		snprintf(name, sizeof(name), "%s/%s", p->ns, p->name);
 		if (!vm_kill(p->vm))
-			pods_number_hold(p->host->pods, p->vm_number, vm_gone_fd(p->vm), name);
+			number_leave(p, vm_gone_fd(p->vm));
 		metrics_forget(p->host->metrics_dir, 0, name);   // from its jail, vmx cannot
 	}
 	probes_end(p);   // after the VM: a probe that hangs in it ends with it

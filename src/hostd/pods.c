@@ -61,6 +61,14 @@ void pods_number_hold(struct pods *ps, unsigned n, int gone, const char *who)
 	pthread_mutex_unlock(&ps->lock);
 }
 
+void pods_end_leftover(const struct host *h, const char *vm_dir, const char *who)
+{
+	int gone = -1;
+	uid_t uid = 0;
+	if (!vm_ended_leftover(vm_dir, &gone, &uid))
+		pods_number_hold(h->pods, uid - h->vm_uid_base, gone, who);
+}
+
 static void pod_free(struct pod *p)
 {
 	if (!p)

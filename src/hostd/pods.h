@@ -24,10 +24,14 @@ json_t *pods_vms(struct pods *ps);      // for `bulkhead vm ls`: array of VMs wi
 struct vm;
 void pods_vm_ask(json_t *row, struct vm *vm);        // add what the VM says; blocks for a round trip
 json_t *pods_vm_memory(struct vm *vm);               // resident, shared, compressed, ballooned bytes; new reference
+struct pager_stats;
+json_t *pods_fault_latency(const struct pager_stats *s);   // array of {belowNs, faults}; new reference
 unsigned pods_number_take(struct pods *ps);          // a VM number (1...), unique among living VMs; 0: none left
 void pods_number_drop(struct pods *ps, unsigned n);
 /* Its VM was killed and is still there: nobody gets the number before gone (vm_gone_fd; taken over) says that it is not, dropped or not. */
 void pods_number_hold(struct pods *ps, unsigned n, int gone, const char *who);
+/* End the VM that an earlier hostd left in vm_dir, if there is one; one that stays keeps its number as with pods_number_hold. */
+void pods_end_leftover(const struct host *h, const char *vm_dir, const char *who);
 
 /* The VM that has this volume of the store open: a reference (vm_put), with the disk's serial number; NULL: none. */
 struct vm *pods_volume_vm(struct pods *ps, const char *volume, char serial[21]);

@@ -86,13 +86,20 @@ static json_t *vm_row(const struct pod *p)
 			 "podIP", p->pod_ip, "start", start, "stagesMs", stages);
 }
 
-/* How long pagerd took for the VM's faults: how many took less than so much, and not less than half of it. */
-static json_t *latency(const struct pager_stats *s)
+/* How long pagerd took for the VM's faults: how many took less than so much, and not less than half of it. The last one, without
+ * belowNs: all that took longer. */
+json_t *pods_fault_latency(const struct pager_stats *s)
 {
 	json_t *out = json_array();
-	for (size_t i = 0; i < sizeof(s->latency_ns) / sizeof(s->latency_ns[0]); i++)
-		if (s->latency_ns[i])
-			json_array_append_new(out, json_pack("{s:I, s:I}", "belowNs", (json_int_t)(2ull << i), "faults", (json_int_t)s->latency_ns[i]));
+	size_t count = sizeof(s->latency_ns) / sizeof(s->latency_ns[0]);
+	for (size_t i = 0; i < count; i++) {
+		if (!s->latency_ns[i])
+			continue;
+		json_t *row = json_pack("{s:I}", "faults", (json_int_t)s->latency_ns[i]);
+		if (i + 1 < count)
+			json_object_set_new(row, "belowNs", json_integer((json_int_t)(2ull << i)));
+		json_array_append_new(out, row);
+	}
 	return out;
 }
 
@@ -105,7 +112,7 @@ static void memory_row(json_t *said, struct vm *vm)
 	json_object_set_new(said, "sharedBytes", json_integer(paged ? (json_int_t)s.shared_bytes : 0));
 	json_object_set_new(said, "compressedBytes", json_integer(paged ? (json_int_t)s.evicted_bytes : 0));
 	json_object_set_new(said, "faults", json_integer(paged ? (json_int_t)s.faults : 0));
-	json_object_set_new(said, "faultLatency", paged ? latency(&s) : json_array());
+	json_object_set_new(said, "faultLatency", paged ? pods_fault_latency(&s) : json_array());
 }
 
 /* What the VM says. Without any lock. */

@@ -10,6 +10,7 @@
 #include "base/jpath.h"
 #include "base/own.h"
 #include "pods.h"
+#include "pods_series.h"
 #include "pods_stats.h"
 
 #define CPU_PERIOD_US 100000
@@ -55,12 +56,15 @@ static void family(struct buf *b, const char *name, const char *kind, const char
 	buf_printf(b, "# HELP %s %s\n# TYPE %s %s\n", name, help, name, kind);
 }
 
+/* The value of a series. 15 digits: bytes of a machine and milliseconds of a date are exact. */
+static void number(struct buf *b, double v) { buf_printf(b, " %.15g\n", v); }
+
 /* One number of a cgroup. */
 struct measure {
 	const char *name, *kind, *help;
 	size_t at;                             // in CgroupStats
 	double unit;                           // of the number, as a part of what is shown
-	const char *labels;                    // more of them, each with its comma; ""
+	const char *labels;                    // more of them; ""
 };
 
 #define CGROUP(member) offsetof(Bulkhead__Agent__CgroupStats, member)
@@ -79,11 +83,10 @@ static void resource_family(struct buf *b, const struct asked *a, const struct m
 		const struct pods_running *p = &a->pods[i];
 		const Bulkhead__Agent__PodStats *st = a->replies[i] ? a->replies[i]->stats : NULL;
 		if (st && st->pod && pods)
-			buf_printf(b, "%s{namespace=\"%s\",pod=\"%s\"} %.9g\n", m->name, p->ns, p->name, value_of(m, st->pod));
+			number(pods_series_short(b, m->name, p, NULL), value_of(m, st->pod));
 		for (size_t k = 0; st && !pods && k < st->n_containers; k++)
 			if (st->containers[k]->cgroup && st->containers[k]->started_real_ns)
-				buf_printf(b, "%s{container=\"%s\",namespace=\"%s\",pod=\"%s\"} %.12g\n", m->name, st->containers[k]->name, p->ns,
-					   p->name, value_of(m, st->containers[k]->cgroup));
+				number(pods_series_short(b, m->name, p, st->containers[k]->name), value_of(m, st->containers[k]->cgroup));
 	}
 }
 
@@ -96,8 +99,8 @@ static void swap_families(struct buf *b, const struct asked *a)
 		all += a->compressed[i];
 		for (size_t k = 0; st && k < st->n_containers; k++)
 			if (st->containers[k]->started_real_ns)
-				buf_printf(b, "container_swap_usage_bytes{container=\"%s\",namespace=\"%s\",pod=\"%s\"} %llu\n", st->containers[k]->name,
-					   a->pods[i].ns, a->pods[i].name, (unsigned long long)pods_stats_swap(st, k, a->compressed[i]));
+				number(pods_series_short(b, "container_swap_usage_bytes", &a->pods[i], st->containers[k]->name),
+				       (double)pods_stats_swap(st, k, a->compressed[i]));
 	}
 	family(b, "node_swap_usage_bytes", "gauge", "Current swap usage of the node in bytes");
 	buf_printf(b, "node_swap_usage_bytes %llu\n", (unsigned long long)all);
@@ -110,8 +113,7 @@ static void start_times(struct buf *b, const struct asked *a)
 		for (size_t k = 0; a->replies[i] && k < a->replies[i]->stats->n_containers; k++) {
 			const Bulkhead__Agent__ContainerStats *c = a->replies[i]->stats->containers[k];
 			if (c->started_real_ns)
-				buf_printf(b, "container_start_time_seconds{container=\"%s\",namespace=\"%s\",pod=\"%s\"} %.3f\n", c->name,
-					   a->pods[i].ns, a->pods[i].name, (double)c->started_real_ns / 1e9);
+				number(pods_series_short(b, "container_start_time_seconds", &a->pods[i], c->name), (double)c->started_real_ns / 1e9);
 		}
 }
 
@@ -150,20 +152,6 @@ char *pods_metrics_resource(struct pods *ps)
 
 /* --- /metrics/cadvisor --- */
 
-static const json_t *about(const struct pods_running *p, const char *container)
-{
-	return json_object_get(json_object_get(p->about, "containers"), container);
-}
-
-/* NAME{labels} of a container; container NULL: of its pod. */
-static void series(struct buf *b, const char *name, const struct pods_running *p, const char *container, const char *labels)
-{
-	const json_t *c = container ? about(p, container) : NULL;
-	const char *id = jpath_str(c, "id", "");
-	buf_printf(b, "%s{container=\"%s\",%sid=\"/kubepods/pod%s%s%s\",image=\"%s\",name=\"%s\",namespace=\"%s\",pod=\"%s\"}", name,
-		   container ? container : "", labels, p->uid, *id ? "/" : "", id, jpath_str(c, "image", ""), id, p->ns, p->name);
-}
-
 static const struct measure cgroups[] = {
 	{"container_cpu_usage_seconds_total", "counter", "Cumulative cpu time consumed in seconds.", CGROUP(cpu_usage_ns), 1e9, "cpu=\"total\","},
 	{"container_cpu_user_seconds_total", "counter", "Cumulative user cpu time consumed in seconds.", CGROUP(cpu_user_ns), 1e9, ""},
@@ -179,8 +167,8 @@ static const struct measure cgroups[] = {
 	{"container_memory_cache", "gauge", "Number of bytes of page cache memory.", CGROUP(memory_cache_bytes), 1, ""},
 	{"container_memory_max_usage_bytes", "gauge", "Maximum memory usage recorded in bytes", CGROUP(memory_max_usage_bytes), 1, ""},
 	{"container_memory_failures_total", "counter", "Cumulative count of memory allocation failures.", CGROUP(page_faults), 1,
-	 "failure_type=\"pgfault\",scope=\"container\","},
-	{"container_memory_failures_total", NULL, NULL, CGROUP(major_page_faults), 1, "failure_type=\"pgmajfault\",scope=\"container\","},
+	 "failure_type=\"pgfault\",scope=\"container\""},
+	{"container_memory_failures_total", NULL, NULL, CGROUP(major_page_faults), 1, "failure_type=\"pgmajfault\",scope=\"container\""},
 	{"container_oom_events_total", "counter", "Count of out of memory events observed for the container", CGROUP(oom_kills), 1, ""},
 	{"container_processes", "gauge", "Number of processes running inside the container.", CGROUP(pids), 1, ""},
 };
@@ -192,15 +180,13 @@ static void cgroup_family(struct buf *b, const struct asked *a, const struct mea
 	for (size_t i = 0; i < a->count; i++) {
 		const Bulkhead__Agent__PodStats *st = a->replies[i] ? a->replies[i]->stats : NULL;
 		if (st && st->pod) {
-			series(b, m->name, &a->pods[i], NULL, m->labels);
-			buf_printf(b, " %.12g\n", value_of(m, st->pod));
+			number(pods_series(b, m->name, &a->pods[i], NULL, m->labels), value_of(m, st->pod));
 		}
 		for (size_t k = 0; st && k < st->n_containers; k++) {
 			const Bulkhead__Agent__ContainerStats *c = st->containers[k];
 			if (!c->cgroup || !c->started_real_ns)
 				continue;
-			series(b, m->name, &a->pods[i], c->name, m->labels);
-			buf_printf(b, " %.12g\n", value_of(m, c->cgroup));
+			number(pods_series(b, m->name, &a->pods[i], c->name, m->labels), value_of(m, c->cgroup));
 		}
 	}
 }
@@ -238,11 +224,10 @@ static void container_families(struct buf *b, const struct asked *a)
 		for (size_t i = 0; i < a->count; i++)
 			for (size_t k = 0; a->replies[i] && k < a->replies[i]->stats->n_containers; k++) {
 				const Bulkhead__Agent__ContainerStats *c = a->replies[i]->stats->containers[k];
-				double v = number_of(all[f].what, c, about(&a->pods[i], c->name), now);
+				double v = number_of(all[f].what, c, pods_series_about(&a->pods[i], c->name), now);
 				if (!c->started_real_ns || v < 0)
 					continue;
-				series(b, all[f].name, &a->pods[i], c->name, "");
-				buf_printf(b, " %.15g\n", v);
+				number(pods_series(b, all[f].name, &a->pods[i], c->name, ""), v);
 			}
 	}
 }
@@ -259,16 +244,17 @@ static void network_families(struct buf *b, const struct asked *a)
 		{"transmit", "packets_dropped", "packets dropped", offsetof(Bulkhead__Agent__NetworkStats, tx_dropped)},
 		{"transmit", "errors", "errors", offsetof(Bulkhead__Agent__NetworkStats, tx_errors)}};
 	for (size_t f = 0; f < sizeof(all) / sizeof(all[0]); f++) {
-		char name[80], help[80], label[80];
+		char name[80], help[80];
 		snprintf(name, sizeof(name), "container_network_%s_%s_total", all[f].way, all[f].what);
 		snprintf(help, sizeof(help), "Cumulative count of %s, %s", all[f].unit, all[f].way);
 		family(b, name, "counter", help);
 		for (size_t i = 0; i < a->count; i++)
 			for (size_t k = 0; a->replies[i] && k < a->replies[i]->stats->n_interfaces; k++) {
 				const Bulkhead__Agent__NetworkStats *n = a->replies[i]->stats->interfaces[k];
-				snprintf(label, sizeof(label), "interface=\"%.20s\",", n->name);
-				series(b, name, &a->pods[i], NULL, label);
-				buf_printf(b, " %llu\n", (unsigned long long)*(const uint64_t *)((const char *)n + all[f].at));
+				own_buf struct buf label = BUF_INIT;
+				pods_series_label(&label, "interface", n->name);
+				number(pods_series(b, name, &a->pods[i], NULL, label.data ? label.data : ""),
+				       (double)*(const uint64_t *)((const char *)n + all[f].at));
 			}
 	}
 }

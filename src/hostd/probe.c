@@ -139,6 +139,7 @@ static CURL *curl_new(const char *url, uint32_t timeout_ms, struct buf *body, ch
 		return NULL;
 	error[0] = '\0';
 	curl_easy_setopt(c, CURLOPT_URL, url);
+	curl_easy_setopt(c, CURLOPT_PROTOCOLS_STR, "http,https");   // wherever an answer leads
 	curl_easy_setopt(c, CURLOPT_TIMEOUT_MS, (long)timeout_ms);
 	curl_easy_setopt(c, CURLOPT_NOSIGNAL, 1L);
 	curl_easy_setopt(c, CURLOPT_NOPROXY, "*");
@@ -311,6 +312,7 @@ int probe_run(const struct probe_target *t, const json_t *handler, uint32_t time
 		const char *name;
 		int (*run)(const struct probe_target *t, const json_t *how, uint32_t timeout_ms, char *why, size_t why_len);
 	} kinds[] = {{"exec", run_exec}, {"httpGet", run_http}, {"tcpSocket", run_tcp}, {"grpc", run_grpc}};
+	why[0] = '\0';
 	for (size_t i = 0; i < sizeof(kinds) / sizeof(kinds[0]); i++) {
 		const json_t *how = json_object_get(handler, kinds[i].name);
 		if (how)

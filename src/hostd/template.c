@@ -345,10 +345,7 @@ static void clear_half_made(const struct host *h, const char *dir)
 	own_free char *vm_dir = NULL;
 	if (asprintf(&vm_dir, "%s/vm", dir) < 0)
 		return;
-	int gone = -1;
-	uid_t uid = 0;
-	if (!vm_ended_leftover(vm_dir, &gone, &uid))
-		pods_number_hold(h->pods, uid - h->vm_uid_base, gone, "a template");
+	pods_end_leftover(h, vm_dir, "a template");
 	dir_remove(dir, NULL);
 }
 

@@ -17,6 +17,7 @@
 #include <sys/stat.h>
 #include <sys/syscall.h>
 #include <sys/wait.h>
+#include <time.h>
 #include <unistd.h>
 
 #include "base/file.h"
@@ -29,6 +30,7 @@
 #define SAVE_TIMEOUT_S 90
 #define STOP_MS 3000
 #define KILL_MS 2000
+#define GONE_LOOK_MS 20
 #define WATCHER_STACK (64 * 1024)
 
 /* The group of a VM that has moved into another folder is still named after the first: the file says so. NULL: no memory. */
@@ -176,7 +178,7 @@ int vm_request(struct vm *vm, struct vmx_msg *rq, size_t rq_len, const int *fds,
 	}
 	pthread_mutex_unlock(&vm->lock);
 	if (n < (ssize_t)sizeof(head))
-		return err_set(e, n == -EAGAIN ? ETIMEDOUT : EPIPE, "VM process does not answer");
+		return err_set(e, n == -EAGAIN ? ETIMEDOUT : n > 0 ? EPROTO : EPIPE, "VM process does not answer");
 	if (head.type == VMX_MSG_ERROR && (size_t)n >= sizeof(struct vmx_error)) {
 		struct vmx_error bad;
 		memcpy(&bad, in, sizeof(bad));
@@ -235,6 +237,22 @@ bool vm_alive(const struct vm *vm) { return !atomic_load(&vm->ended); }
 uint32_t vm_pid(const struct vm *vm) { return (uint32_t)vm->pid; }
 const char *vm_vsock_path(const struct vm *vm) { return vm->vsock_path; }
 
+/* Has its process gone, within this time? */
+static bool gone_within(const struct vm *vm, int ms)
+{
+	struct pollfd gone = {vm->pidfd, POLLIN, 0};
+	if (vm->pidfd >= 0)
+		return poll(&gone, 1, ms) > 0;
+	for (;; ms -= GONE_LOOK_MS) {              // no descriptor was left: as good as it can be known
+		waitpid(vm->pid, NULL, WNOHANG);
+		if (vm->pid <= 0 || (kill(vm->pid, 0) && errno == ESRCH))
+			return vm->pid > 0;
+		if (ms <= 0)
+			return false;
+		nanosleep(&(struct timespec){.tv_nsec = GONE_LOOK_MS * 1000000L}, NULL);
+	}
+}
+
 bool vm_kill(struct vm *vm)
 {
 	struct vmx_stop rq = {.head = {.type = VMX_MSG_STOP}, .how = 0};
@@ -242,12 +260,14 @@ bool vm_kill(struct vm *vm)
 	if (atomic_load(&vm->ended))
 		return true;
 	request(vm, &rq.head, sizeof(rq), &reply, sizeof(reply), NULL);
-	struct pollfd gone = {vm->pidfd, POLLIN, 0};
-	bool ended = vm->pidfd < 0 || poll(&gone, 1, STOP_MS) > 0;
+	bool ended = gone_within(vm, STOP_MS);
 	if (!ended) {
 		log_warn("vm", "does not stop, killed pid=%d", vm->pid);
-		syscall(SYS_pidfd_send_signal, vm->pidfd, SIGKILL, NULL, 0);
-		ended = poll(&gone, 1, KILL_MS) > 0;
+		if (vm->pidfd >= 0)
+			syscall(SYS_pidfd_send_signal, vm->pidfd, SIGKILL, NULL, 0);
+		else
+			vm_cgroup_kill(vm->group);
+		ended = gone_within(vm, KILL_MS);
 	}
 	waitpid(vm->pid, NULL, WNOHANG);
 	vm_cgroup_remove(vm->group);       // whose watcher is told to quit does not see the end
@@ -312,26 +332,47 @@ void vm_close(struct vm *vm)
 
 static void nobody_asks(void *user) { (void)user; }
 
+/* Whose the VM in dir is, as its control socket says. */
+static uid_t user_of(const char *dir)
+{
+	own_free char *path = vm_path(dir, "control.sock");
+	struct stat st = {0};
+	return path && !stat(path, &st) ? st.st_gid : 0;
+}
+
+/* One that is there and does not answer. Which process it is cannot be asked; that its end of a connection closes tells when it is gone. */
+static bool end_silent(const char *dir, int *gone)
+{
+	own_free char *path = vm_path(dir, "control.sock");
+	own_free char *group = group_of(dir);
+	if (!path || !group)
+		return false;
+	own_fd int sock = usock_connect(path, SOCK_SEQPACKET, NULL);
+	if (sock < 0)
+		return sock == -ECONNREFUSED || sock == -ENOENT;
+	vm_cgroup_kill(group);
+	struct pollfd end = {sock, POLLIN, 0};
+	if (poll(&end, 1, KILL_MS) > 0) {
+		vm_cgroup_remove(group);
+		return true;
+	}
+	*gone = take_fd(sock);
+	return false;
+}
+
 bool vm_ended_leftover(const char *dir, int *gone, uid_t *uid)
 {
 	struct vm *vm = NULL;
 	int rc = vm_adopt(dir, NULL, nobody_asks, NULL, &vm, NULL);
-	own_free char *group = rc && rc != -ENOENT ? group_of(dir) : NULL;
-	if (group) {                               // it is there and does not answer
-		vm_cgroup_kill(group);
-		vm_cgroup_remove(group);
-	}
-	if (rc)
+	if (rc == -ENOENT)
 		return true;
+	*gone = -1;
+	*uid = user_of(dir);
+	if (rc)
+		return end_silent(dir, gone);
 	bool ended = vm_kill(vm);
-	if (!ended) {
-		char proc[32];
-		struct stat st = {0};
-		snprintf(proc, sizeof(proc), "/proc/%d", vm->pid);
-		stat(proc, &st);
+	if (!ended)
 		*gone = vm_gone_fd(vm);
-		*uid = st.st_uid;
-	}
 	vm_close(vm);
 	return ended;
 }

@@ -74,7 +74,7 @@ int vm_status(struct vm *vm, struct vmx_status *out, struct err *e);   // any th
 /* Pause it and write its state and memory (sparse); it stays paused. Takes seconds. */
 int vm_save(struct vm *vm, int state_fd, int memory_fd, struct err *e);
 void vm_end_leftover(const char *dir);   // a VM that an earlier hostd left in dir, if there is one
-/* The same. False: it was killed and is still there; *gone as of vm_gone_fd, and its user. */
+/* The same. False: it was killed, or does not answer, and is still there; *gone as of vm_gone_fd, and its user. */
 bool vm_ended_leftover(const char *dir, int *gone, uid_t *uid);
 /* Tell the VM that a disk has this size now. -EALREADY: it knows. */
 int vm_resize(struct vm *vm, const char *serial, uint64_t size_bytes, struct err *e);

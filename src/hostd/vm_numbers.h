@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // Which VM numbers are in use. A VM's number is its user (base + number) and its vsock address: no two VMs may have one at the
-// same time, and a VM has it as long as its process is there, even when whoever started it has given it up.
+// same time, and a VM has it as long as its process is there, even when whoever started it has given it up
+// or starts another, which gets another number.
 #ifndef BH_HOSTD_VM_NUMBERS_H
 #define BH_HOSTD_VM_NUMBERS_H
 

@@ -90,7 +90,7 @@ static void not_dropped_yet(void **state)
 	assert_int_equal(vm_numbers_take(&n), 1);
 	vm_numbers_hold(&n, 1, gone);
 	end(pid);
-	assert_int_equal(vm_numbers_take(&n), 2);          // a pod that starts another VM keeps its number
+	assert_int_equal(vm_numbers_take(&n), 2);          // whoever has it still has it
 	vm_numbers_drop(&n, 1);
 	assert_int_equal(vm_numbers_take(&n), 1);
 	vm_numbers_fini(&n);

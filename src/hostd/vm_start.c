@@ -102,6 +102,9 @@ static int prepare(const struct vm_config *c, int ready_w, json_t *config, struc
 	int control = listen_in(c->dir, "control.sock", SOCK_SEQPACKET, e);
 	if (control < 0 || inherit(in, config, "control_fd", control))
 		return -EIO;
+	own_free char *path = vm_path(c->dir, "control.sock");
+	if (!path || (c->uid && chown(path, (uid_t)-1, c->uid)))   // says whose user the VM is, even when the VM does not answer
+		return err_sys(e, path ? errno : ENOMEM, "change the group of the VM's control socket");
 	int vsock = listen_in(c->dir, "vsock.sock", SOCK_STREAM, e);
 	if (vsock < 0 || inherit(in, config, "vsock_fd", vsock))
 		return -EIO;

@@ -76,11 +76,11 @@ static void nobody_hears(void *user, const Bulkhead__Agent__Event *ev) { (void)u
 bool waiting_end(struct waiting *w, struct waiting_clone *c)
 {
 	bool ended = !c->vm || vm_kill(c->vm);
+	if (!ended)                                // its folder is the next hostd's
+		pods_number_hold(w->host->pods, c->number, vm_gone_fd(c->vm), "a clone that waits");
 	agent_client_close(c->agent);
 	vm_close(c->vm);
-	if (!ended)                                // its user and its folder are not free: the next hostd's
-		log_warn("waiting", "VM number %u stays taken: its VM does not end", c->number);
-	else if (c->number)
+	if (c->number)
 		pods_number_drop(w->host->pods, c->number);
 	if (ended && *c->dir)
 		dir_remove(c->dir, NULL);
@@ -384,7 +384,7 @@ unsigned waiting_count(struct waiting *w, const char *template)
 
 // ---- beginning and end
 
-static void end_leftovers(const char *dir)
+static void end_leftovers(const struct host *h, const char *dir)
 {
 	own_dir DIR *d = opendir(dir);
 	struct dirent *ent;
@@ -392,7 +392,7 @@ static void end_leftovers(const char *dir)
 		own_free char *one = NULL, *vm_dir = NULL;
 		if (ent->d_name[0] == '.' || asprintf(&one, "%s/%s", dir, ent->d_name) < 0 || asprintf(&vm_dir, "%s/vm", one) < 0)
 			continue;
-		vm_end_leftover(vm_dir);
+		pods_end_leftover(h, vm_dir, "a clone that waited");
 		dir_remove(one, NULL);
 	}
 }
@@ -402,7 +402,7 @@ int waiting_start(const struct host *h, unsigned count, struct waiting **out, st
 	own_free char *dir = NULL;
 	if (asprintf(&dir, "%s/waiting", h->root) < 0)
 		return err_sys(e, ENOMEM, "clones that wait");
-	end_leftovers(dir);
+	end_leftovers(h, dir);
 	if (!count || !h->templates)
 		return 0;
 	struct waiting *w = calloc(1, sizeof(*w));

@@ -220,7 +220,7 @@ run_container() {   # [options...] -- argv
 	run agent create "$ID" image=image user=nobody-here -- id
 	[ "$output" = "error 2: unable to find user nobody-here: no matching entries in passwd file" ]
 	run agent create "$ID" image=image nonroot=1 -- id
-	[ "$output" = "error 1: container has runAsNonRoot and image will run as root" ]
+	[ "$output" = "error 129: container has runAsNonRoot and image will run as root" ]
 }
 
 @test "the pod's files, host name, processes and system controls" {

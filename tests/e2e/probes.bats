@@ -136,7 +136,9 @@ restarted() { [ "$($K get pod "$1" -o jsonpath='{.status.containerStatuses[0].re
 	wait_for 30 says 'Readiness probe failed: HTTP probe failed with statuscode: 404'
 	wait_for 30 says 'Readiness probe failed: command "sleep 10" timed out'
 	wait_for 30 says "Readiness probe failed: dial tcp $ip:8001: connect: connection refused"
-	container_ready lost false && container_ready slow false && container_ready closed false
+	container_ready lost false
+	container_ready slow false
+	container_ready closed false
 	$K delete pod ways
 	grep -q 'GET /hook HTTP/1.1" 200' "$ROOT/crew/access"     # the preStop hook
 }

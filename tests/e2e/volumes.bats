@@ -139,19 +139,19 @@ no_shares() { [ "$(shares)" = 0 ]; }
 	  - {<<: *c, name: both, volumeMounts: [{name: v, mountPath: /v, mountPropagation: Bidirectional}, {name: m, mountPath: /m, mountPropagation: Bidirectional}]}
 	END
 	wait_for 120 phase_is mounts Running
-	in_() { $K exec mounts -c "$1" -- sh -c "$2"; }
-	in_ both 'mkdir /v/a /v/b /m/c; mount -t tmpfs none /v/a; mount -t tmpfs none /m/c; echo one > /v/a/f; echo two > /m/c/f'
-	[ "$(in_ sees 'cat /v/a/f /m/c/f')" = $'one\ntwo' ]
-	[ -z "$(in_ none 'ls /v/a /m/c | grep f')" ]
-	in_ sees 'mount -t tmpfs none /v/b; touch /v/b/own'
-	[ -z "$(in_ both 'ls /v/b')" ]
-	in_ both 'umount /v/a'
-	[ -z "$(in_ sees 'ls /v/a')" ]
+	in_() { $K exec mounts -c "$1" -- sh -c "$2; echo ok"; }   # an exec that fails says nothing
+	[ "$(in_ both 'set -e; mkdir /v/a /v/b /m/c; mount -t tmpfs none /v/a; mount -t tmpfs none /m/c; echo one > /v/a/f; echo two > /m/c/f')" = ok ]
+	[ "$(in_ sees 'cat /v/a/f /m/c/f')" = $'one\ntwo\nok' ]
+	[ "$(in_ none 'set -e; ls -A /v/a; ls -A /m/c')" = ok ]
+	[ "$(in_ sees 'set -e; mount -t tmpfs none /v/b; touch /v/b/own')" = ok ]
+	[ "$(in_ both 'set -e; ls -A /v/b')" = ok ]
+	[ "$(in_ both 'set -e; umount /v/a')" = ok ]
+	[ "$(in_ sees 'set -e; ls -A /v/a')" = ok ]
 	# One that starts anew finds what is mounted.
-	in_ sees 'kill 1'
+	$K exec mounts -c sees -- sh -c 'kill 1'
 	restarted() { [ "$($K get pod mounts -o json | jq '.status.containerStatuses[] | select(.name == "sees" and .ready) | .restartCount')" = 1 ]; }
 	wait_for 60 restarted
-	[ "$(in_ sees 'cat /m/c/f')" = two ]
+	[ "$(in_ sees 'cat /m/c/f')" = $'two\nok' ]
 	$K delete pod mounts --wait=false
 }
 

@@ -54,7 +54,7 @@ clone_says() {   # NAME
 		env | cut -d= -f1 | sort | xargs
 		cat /sys/class/net/eth0/mtu /sys/class/net/eth0/operstate; ip route | cut -d" " -f1,2,4- | sed "s/[0-9.]*[0-9]/N/g; s/ *$//"
 		sed "s/nameserver .*/nameserver/" /etc/resolv.conf
-		ps >/ps; wc -l </ps; rm /ps; sleep 0.1; ping -c 1 -W 5 127.0.0.1 | grep -c "1 packets received"'
+		ping -c 1 -W 5 127.0.0.1 | grep -c "1 packets received"'
 }
 clone_is_as_all() {   # NAME
 	clone_says "$1" | diff "$CLONE_FACTS" -

@@ -40,7 +40,8 @@ struct container {
 	bool used;                      // (w) the current instance number has been tried; the next start takes a new one
 	bool ready, started;            // (w)
 	bool probe_started, probe_ready, probe_failed;   // verdicts of the probes; written by them under the lock
-	uint64_t kill_mono_ns;          // (w) a failed liveness probe: SIGKILL then; 0: none
+	bool new_size;                  // (w) it ends to be started anew with the resources that it shall have (resizePolicy)
+	uint64_t kill_mono_ns;          // (w) it ends to be started anew: SIGKILL then; 0: it goes on
 	char waiting_reason[48];        // (w) phase WAITING
 	char *waiting_message;          // (w)
 	uint64_t started_ns, finished_ns;   // (w) real time

@@ -234,7 +234,7 @@ static void plan_restart(struct pod *p, struct container *c)
 
 static bool should_restart(const struct pod *p, const struct container *c)
 {
-	if (c->kind == CONTAINER_SIDECAR)
+	if (c->kind == CONTAINER_SIDECAR || c->new_size)
 		return true;
 	if (c->kind == CONTAINER_EPHEMERAL)
 		return false;
@@ -243,22 +243,11 @@ static bool should_restart(const struct pod *p, const struct container *c)
 	return pod_restart_always(p) || (c->exit_code != 0 && !pod_restart_never(p));
 }
 
-/* What the probes found since the last round. */
-static void heed_probes(struct pod *p, struct container *c)
+static void end_for_restart(struct pod *p, struct container *c, uint64_t grace_ns, const char *text)
 {
-	char text[160];
-	pthread_mutex_lock(&p->lock);
-	c->started = c->probe_started;
-	c->ready = c->started && c->probe_ready;
-	bool failed = c->probe_failed;
-	pthread_mutex_unlock(&p->lock);
-	if (!failed)
-		return;
 	uint64_t now = clock_mono_ns();
 	if (!c->kill_mono_ns) {
-		bool startup = !c->started;
-		c->kill_mono_ns = now + container_grace_ns(p, json_object_get(container_spec(p, c), startup ? "startupProbe" : "livenessProbe"));
-		snprintf(text, sizeof(text), "Container %s failed %s probe, will be restarted", c->name, startup ? "startup" : "liveness");
+		c->kill_mono_ns = now + grace_ns;
 		container_send_stop(p, c, text);
 	} else if (now >= c->kill_mono_ns) {
 		pod_container_signal(p, c, SIGKILL);
@@ -267,11 +256,30 @@ static void heed_probes(struct pod *p, struct container *c)
 	pod_wake_at(p, c->kill_mono_ns);
 }
 
+/* What the probes found since the last round, and what has been asked for. */
+static void heed(struct pod *p, struct container *c)
+{
+	char text[160];
+	pthread_mutex_lock(&p->lock);
+	c->started = c->probe_started;
+	c->ready = c->started && c->probe_ready;
+	bool failed = c->probe_failed;
+	pthread_mutex_unlock(&p->lock);
+	if (failed) {
+		bool startup = !c->started;
+		snprintf(text, sizeof(text), "Container %s failed %s probe, will be restarted", c->name, startup ? "startup" : "liveness");
+		end_for_restart(p, c, container_grace_ns(p, json_object_get(container_spec(p, c), startup ? "startupProbe" : "livenessProbe")), text);
+	} else if (c->new_size) {
+		snprintf(text, sizeof(text), "Container %s resize requires restart", c->name);
+		end_for_restart(p, c, container_grace_ns(p, NULL), text);
+	}
+}
+
 /* One step for one container. */
 static void drive_one(struct pod *p, struct container *c)
 {
 	if (c->phase == CONTAINER_RUNNING)
-		heed_probes(p, c);
+		heed(p, c);
 	if (c->phase == CONTAINER_TERMINATED && should_restart(p, c))
 		plan_restart(p, c);
 	if (c->phase != CONTAINER_WAITING)

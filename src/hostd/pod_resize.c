@@ -133,15 +133,19 @@ void pod_resize(struct pod *p)
 			set_pending(p, why);
 			return;
 		}
-		bool restart = wants_restart(spec, c->resources, want);
-		if (!restart && update(p, c, spec, &e)) {
+		if (c->new_size)
+			continue;
+		if (wants_restart(spec, c->resources, want)) {
+			c->new_size = true;                    // pod_containers_drive does it
+			pod_wake_at(p, clock_mono_ns());
+			continue;
+		}
+		if (update(p, c, spec, &e)) {
 			set_pending(p, e.text);
 			pod_wake_at(p, clock_mono_ns() + 5 * NS_PER_S);
 			return;
 		}
 		pod_resize_started(p, c);
-		if (restart)
-			pod_container_signal(p, c, SIGTERM);
 		events_emit(p->host->events, p->seen, NULL, "Normal", "ResizeCompleted", "Container %s has its new resources", c->name);
 	}
 	set_pending(p, "");

@@ -179,6 +179,31 @@ debug_tour() {   # debug_tour KUBECTL
 	$K delete pod resized
 }
 
+@test "a container whose resizePolicy says so is started anew, however it ends" {
+	$K apply -f - <<-END
+	apiVersion: v1
+	kind: Pod
+	metadata: {name: anew}
+	spec:
+	  restartPolicy: OnFailure
+	  terminationGracePeriodSeconds: 2
+	  containers:
+	  - {name: ends, image: "bulkhead.example/busybox:latest", imagePullPolicy: IfNotPresent, command: [sh, -c, "trap 'exit 0' TERM; while :; do sleep 0.2; done"],
+	     resources: {requests: {memory: 32Mi}, limits: {cpu: 200m, memory: 64Mi}}, resizePolicy: [{resourceName: memory, restartPolicy: RestartContainer}]}
+	  - {name: deaf, image: "bulkhead.example/busybox:latest", imagePullPolicy: IfNotPresent, command: [sh, -c, "trap : TERM; while :; do sleep 0.2; done"],
+	     resources: {requests: {memory: 32Mi}, limits: {cpu: 200m, memory: 64Mi}}, resizePolicy: [{resourceName: memory, restartPolicy: RestartContainer}]}
+	END
+	wait_for 90 phase_is anew Running
+	api PATCH /api/v1/namespaces/default/pods/anew/resize strategic-merge-patch+json '{"spec":{"containers":[
+		{"name":"ends","resources":{"limits":{"memory":"80Mi"}}},{"name":"deaf","resources":{"limits":{"memory":"80Mi"}}}]}}' >/dev/null
+	wait_for 60 bash -c "$K get pod anew -o json | jq -e '[.status.containerStatuses[] | .restartCount == 1 and .resources.limits.memory == \"80Mi\" and .state.running != null] | all'"
+	[ "$($K exec anew -c ends -- cat /sys/fs/cgroup/memory.max)" = $((80 << 20)) ]
+	[ "$($K exec anew -c deaf -- cat /sys/fs/cgroup/memory.max)" = $((80 << 20)) ]
+	$K get pod anew -o json | jq -e '.status.containerStatuses[] | select(.name == "deaf") | .lastState.terminated.exitCode == 137'
+	$K get events | grep -q "Container ends resize requires restart"
+	$K delete pod anew
+}
+
 @test "capabilities, users, a read-only root and privilege" {
 	pod caps 'command: [sh, -c, "grep CapEff /proc/self/status; id; touch /x || echo root is read-only; touch /tmp/x && echo tmp is not;
 		  hostname other 2>&1"], securityContext: {capabilities: {drop: [ALL], add: [NET_BIND_SERVICE]}, runAsUser: 1001, runAsGroup: 1002,

@@ -80,6 +80,8 @@ static char *unready_names(const struct pod *p, bool init)
 	return buf_take(&names);
 }
 
+#define RESIZE_PENDING "PodResizePending"
+
 static json_t *condition(const struct pod *p, const char *type, bool ok, const char *reason, const char *message)
 {
 	const char *status = ok ? "True" : "False";
@@ -90,7 +92,8 @@ static json_t *condition(const struct pod *p, const char *type, bool ok, const c
 		if (!strcmp(jpath_str(old, "type", ""), type) && !strcmp(jpath_str(old, "status", ""), status))
 			since = jpath_str(old, "lastTransitionTime", NULL);
 	char now[CLOCK_TEXT_MAX];
-	return json_pack("{s:s, s:s, s:n, s:s, s:s*, s:s*}", "type", type, "status", status, "lastProbeTime", "lastTransitionTime",
+	/* null, not absent: as a patch it takes away what was there while it was not so. */
+	return json_pack("{s:s, s:s, s:n, s:s, s:s?, s:s?}", "type", type, "status", status, "lastProbeTime", "lastTransitionTime",
 			 since ? since : clock_text(clock_real_ns(), 0, now), "reason", ok ? NULL : reason, "message",
 			 ok ? NULL : message);
 }
@@ -111,7 +114,7 @@ static json_t *conditions(const struct pod *p)
 	json_array_append_new(all, condition(p, "Ready", ok, reason, message));
 	json_array_append_new(all, condition(p, "ContainersReady", ok, reason, message));
 	if (p->resize_pending[0]) {
-		json_t *pending = condition(p, "PodResizePending", true, NULL, NULL);
+		json_t *pending = condition(p, RESIZE_PENDING, true, NULL, NULL);
 		json_object_set_new(pending, "reason", json_string("Infeasible"));
 		json_object_set_new(pending, "message", json_string(p->resize_pending));
 		json_array_append_new(all, pending);
@@ -172,6 +175,28 @@ static char *start_stages(struct pod *p)
 	return json_object_get(all, "container") ? json_dumps(all, JSON_COMPACT) : NULL;
 }
 
+static bool shows_pending(const json_t *status)
+{
+	size_t i;
+	json_t *c;
+	json_array_foreach(json_object_get(status, "conditions"), i, c)
+		if (!strcmp(jpath_str(c, "type", ""), RESIZE_PENDING))
+			return true;
+	return false;
+}
+
+/* From what the API has to status: conditions are merged by type, so that one that is no more must be named. */
+static json_t *patch_to(const struct pod *p, const char *uid, const json_t *status)
+{
+	json_t *to = json_copy((json_t *)status);
+	if (shows_pending(p->reported) && !shows_pending(status)) {
+		json_t *all = json_copy(json_object_get(status, "conditions"));
+		json_array_append_new(all, json_pack("{s:s, s:s}", "type", RESIZE_PENDING, "$patch", "delete"));
+		json_object_set_new(to, "conditions", all);
+	}
+	return json_pack("{s:{s:s}, s:o}", "metadata", "uid", uid, "status", to);
+}
+
 void pod_report(struct pod *p)
 {
 	char path[512];
@@ -189,7 +214,7 @@ void pod_report(struct pod *p)
 		json_decref(status);
 		return;
 	}
-	json_t *patch = json_pack("{s:{s:s}, s:O}", "metadata", "uid", uid, "status", status);
+	json_t *patch = patch_to(p, uid, status);
 	own_free char *stages = start_stages(p);
 	if (stages)
 		jpath_set(patch, "metadata.annotations", json_pack("{s:s}", "bulkhead.io/start-stages-ms", stages));

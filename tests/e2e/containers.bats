@@ -176,6 +176,11 @@ debug_tour() {   # debug_tour KUBECTL
 	api PATCH /api/v1/namespaces/default/pods/resized/resize strategic-merge-patch+json '{"spec":{"containers":[{"name":"main",
 		"resources":{"limits":{"memory":"4Gi"}}}]}}' >/dev/null
 	wait_for 30 bash -c "$K get pod resized -o json | jq -e '.status.conditions[] | select(.type == \"PodResizePending\") | .reason == \"Infeasible\"'"
+	api PATCH /api/v1/namespaces/default/pods/resized/resize strategic-merge-patch+json '{"spec":{"containers":[{"name":"main",
+		"resources":{"limits":{"memory":"96Mi"}}}]}}' >/dev/null
+	wait_for 30 bash -c "$K get pod resized -o json | jq -e '[.status.conditions[].type] | index(\"PodResizePending\") == null'"
+	[ "$($K exec resized -- cat /sys/fs/cgroup/memory.max)" = $((96 << 20)) ]
+	$K get pod resized -o json | jq -e '.status.conditions | length == 5 and all(.[]; .status == "True" and .reason == null and .message == null)'
 	$K delete pod resized
 }
 

@@ -14,7 +14,6 @@
 #include "base/own.h"
 #include "pod.h"
 
-
 static char *host_resolv_conf(void)
 {
 	static const char *const paths[] = {"/etc/resolv.conf", "/run/systemd/resolve/resolv.conf"};

@@ -87,10 +87,12 @@ static int update(struct pod *p, const struct container *c, const json_t *spec, 
 }
 
 /* Does the container want to be started anew for what changes? */
-static bool wants_restart(const json_t *spec, const json_t *before, const json_t *after)
+static bool wants_restart(const struct pod *p, const json_t *spec, const json_t *before, const json_t *after)
 {
 	size_t i;
 	json_t *policy;
+	if (pod_restart_never(p))                      // the API refuses that; in place is what is left
+		return false;
 	json_array_foreach(json_object_get(spec, "resizePolicy"), i, policy) {
 		const char *name = jpath_str(policy, "resourceName", "");
 		char limit[32];
@@ -135,7 +137,7 @@ void pod_resize(struct pod *p)
 		}
 		if (c->new_size)
 			continue;
-		if (wants_restart(spec, c->resources, want)) {
+		if (wants_restart(p, spec, c->resources, want)) {
 			c->new_size = true;                    // pod_containers_drive does it
 			pod_wake_at(p, clock_mono_ns());
 			continue;

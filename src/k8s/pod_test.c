@@ -70,6 +70,16 @@ static void test_containers(void **state)
 		       "spec.initContainers[0].name: Duplicate value: \"a\"");
 	golden_message("Pod", CONTAINER("'imagePullPolicy':'Sometimes'"), NULL, "spec.containers[0].imagePullPolicy: Unsupported value: "
 		       "\"Sometimes\": supported values: \"Always\", \"IfNotPresent\", \"Never\"");
+	golden_message("Pod", CONTAINER("'resizePolicy':[{'resourceName':'cpu','restartPolicy':'NotRequired'},"
+					 "{'resourceName':'memory','restartPolicy':'RestartContainer'}]"), NULL, "");
+	golden_message("Pod", CONTAINER("'resizePolicy':[{'resourceName':'cpu','restartPolicy':'x'},{'resourceName':'cpu','restartPolicy':'NotRequired'},"
+					 "{'resourceName':'gpu','restartPolicy':'NotRequired'}]"), NULL,
+		       "[spec.containers[0].resizePolicy: Unsupported value: \"x\": supported values: \"NotRequired\", \"RestartContainer\", "
+		       "spec.containers[0].resizePolicy: Duplicate value: \"cpu\", "
+		       "spec.containers[0].resizePolicy: Unsupported value: \"gpu\": supported values: \"cpu\", \"memory\"]");
+	golden_message("Pod", "{'spec':{'restartPolicy':'Never','containers':[{'name':'a','image':'i',"
+			      "'resizePolicy':[{'resourceName':'memory','restartPolicy':'RestartContainer'}]}]}}", NULL,
+		       "spec.containers[0].resizePolicy: Invalid value: \"RestartContainer\": must be 'NotRequired' when `restartPolicy` is 'Never'");
 	golden_message("Pod", CONTAINER("'ports':[{'containerPort':70000},{'name':'x'},{'containerPort':1,'protocol':'X'}]"), NULL,
 		       "[spec.containers[0].ports[0].containerPort: Invalid value: 70000: must be between 1 and 65535, inclusive, "
 		       "spec.containers[0].ports[1].containerPort: Required value, spec.containers[0].ports[2].protocol: Unsupported value: "

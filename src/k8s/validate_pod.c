@@ -153,6 +153,27 @@ static void check_host_network(const struct k8s_path *path, const json_t *contai
 		}
 }
 
+/* A pod whose containers are not restarted cannot have one restarted for its size. */
+static void check_resize_policy(const struct k8s_path *path, const json_t *containers, bool never, struct k8s_errors *e)
+{
+	static const char *const resources[] = {"cpu", "memory", NULL}, *const policies[] = {"NotRequired", "RestartContainer", NULL};
+	size_t i, k;
+	json_t *c, *p;
+	json_array_foreach(containers, i, c) {
+		const struct k8s_path *at = PATH(PATH_AT(path, i), "resizePolicy");
+		own_json json_t *seen = json_object();
+		json_array_foreach(json_object_get(c, "resizePolicy"), k, p) {
+			const char *name = jpath_str(p, "resourceName", ""), *policy = jpath_str(p, "restartPolicy", "");
+			if (json_object_get(seen, name))
+				k8s_duplicate_str(e, at, name);
+			json_object_set_new(seen, name, json_true());
+			k8s_check_enum(e, at, name, resources, true);
+			if (k8s_check_enum(e, at, policy, policies, true) && never && strcmp(policy, "NotRequired"))
+				k8s_invalid_str(e, at, policy, "must be 'NotRequired' when `restartPolicy` is 'Never'");
+		}
+	}
+}
+
 void k8s_validate_pod_spec(const struct k8s_path *path, const json_t *spec, const json_t *meta, struct k8s_errors *e)
 {
 	const json_t *volumes = json_object_get(spec, "volumes"), *containers = json_object_get(spec, "containers");
@@ -161,6 +182,9 @@ void k8s_validate_pod_spec(const struct k8s_path *path, const json_t *spec, cons
 	k8s_validate_volumes(PATH(path, "volumes"), volumes, e);
 	k8s_validate_containers(PATH(path, "containers"), containers, volumes, "", NULL, e);
 	k8s_validate_containers(PATH(path, "initContainers"), json_object_get(spec, "initContainers"), volumes, "init", names, e);
+	bool never = !strcmp(jpath_str(spec, "restartPolicy", ""), "Never");
+	check_resize_policy(PATH(path, "containers"), containers, never, e);
+	check_resize_policy(PATH(path, "initContainers"), json_object_get(spec, "initContainers"), never, e);
 	if (jpath_bool(spec, "hostNetwork", false))
 		check_host_network(PATH(path, "containers"), containers, e);
 	check_policies(path, spec, e);

@@ -38,7 +38,6 @@ debug() {   # debug POD NAME IMAGE TARGET COMMAND: what kubectl debug sends
 }
 
 ephemeral_is() { $K get pod "$1" -o json | jq -e ".status.ephemeralContainerStatuses[] | select(.name == \"$2\") | .state.$3" >/dev/null; }
-logs_say() { $K logs "$1" | grep -q "$2"; }
 reason_is() { [ "$($K get pod "$1" -o jsonpath='{.status.containerStatuses[0].state.terminated.reason}')" = "$2" ]; }
 no_image() { ! "$BIN/bulkhead" image ls --root "$ROOT" | grep -q "$1"; }
 cpu_max() { $K exec "$1" -- cat /sys/fs/cgroup/cpu.max; }

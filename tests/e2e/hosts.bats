@@ -44,7 +44,6 @@ pod_on() {   # pod_on N: serves its name from host N
 	END
 }
 
-ip_of() { $K get pod "$1" -o jsonpath='{.status.podIP}'; }
 node_is() {   # node_is N STATUS
 	[ "$($K get node "$NODE-$1" -o jsonpath='{.status.conditions[?(@.type=="Ready")].status}')" = "$2" ]
 }

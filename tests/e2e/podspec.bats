@@ -132,7 +132,6 @@ teardown_file() {
 }
 
 ended() { phase_is "$1" Succeeded || phase_is "$1" Failed; }
-ready_is() { [ "$($K get pod "$1" -o jsonpath='{.status.conditions[?(@.type=="Ready")].status}')" = "$2" ]; }
 event_says() { $K get events --field-selector "involvedObject.name=$1" -o json | jq -r '.items[].message' | grep -q -- "$2"; }
 simple() {   # simple NAME [POD-FIELDS]
 	$K apply -f - <<-END

@@ -14,6 +14,7 @@
 #include <stdint.h>
 
 #include "agent_client.h"
+#include "backoff.h"
 #include "base/err.h"
 #include "host.h"
 #include "netw.h"
@@ -49,12 +50,15 @@ struct container {
 	char reason[48];                // (w) "Completed", "Error", "OOMKilled", ...
 	char *message;                  // (w) termination message
 	json_t *last_state;             // (w) {"terminated": {...}} of the instance before, or NULL
-	uint64_t backoff_ns;            // (w) current delay, 0: none yet
+	struct backoff restart;         // (w) real time: it goes on after a restart of hostd
+	struct backoff pull;            // (w) monotonic time, forgotten with hostd as by a kubelet
+	uint64_t wait_from_ns;          // (w) real time of the end that decides whether it waits; 0: none does
+	bool planned;                   // (w) retry_mono_ns says when the next instance starts
 	uint64_t retry_mono_ns;         // (w) not before this (start or image pull)
 	struct log_source *log;         // (w) being collected
 	json_t *resources;              // (w) CPU and memory that the running instance has, {limits, requests}
 	bool stop_hook_ran, stop_sent;  // (w) preStop, SIGTERM of this instance
-	bool backoff_told;              // (w) Event for this wait was emitted
+	bool pull_told;                 // (w) that the pull backs off
 };
 
 struct pod_stage { char name[16]; uint64_t ns; };   // duration

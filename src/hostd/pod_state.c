@@ -13,12 +13,13 @@
 
 static json_t *container_to_json(const struct container *c)
 {
-	return json_pack("{s:s, s:i, s:i, s:b, s:b, s:s, s:s*, s:s*, s:s, s:I, s:I, s:i, s:i, s:s, s:s*, s:O?, s:I, s:O?, s:s*, s:b, s:b, s:b, s:O*}",
+	return json_pack("{s:s, s:i, s:i, s:b, s:b, s:s, s:s*, s:s*, s:s, s:I, s:I, s:i, s:i, s:s, s:s*, s:O?, s:I, s:I, s:I, s:O?, s:s*, s:b, s:b, s:b, s:O*}",
 			 "name", c->name, "phase", (int)c->phase, "restartCount", (int)c->restart_count, "created", c->created,
 			 "used", c->used, "imageSerial", c->image_serial, "imageId", c->image_id, "imageRef", c->image_ref,
 			 "waitingReason", c->waiting_reason, "startedNs", (json_int_t)c->started_ns, "finishedNs",
 			 (json_int_t)c->finished_ns, "exitCode", c->exit_code, "signal", c->signal, "reason", c->reason,
-			 "message", c->message, "lastState", c->last_state, "backoffNs", (json_int_t)c->backoff_ns,
+			 "message", c->message, "lastState", c->last_state, "backoffNs", (json_int_t)c->restart.delay_ns,
+			 "backoffSinceNs", (json_int_t)c->restart.since_ns, "waitFromNs", (json_int_t)c->wait_from_ns,
 			 "imageConfig", c->image_config, "waitingMessage", c->waiting_message, "ready", c->ready, "started",
 			 c->started, "imageLate", c->image_late, "resources", c->resources);
 }
@@ -78,7 +79,8 @@ static void container_from_json(struct container *c, const json_t *j)
 	c->message = jpath_str(j, "message", NULL) ? strdup(jpath_str(j, "message", "")) : NULL;
 	c->resources = json_incref(json_object_get(j, "resources"));
 	c->image_late = jpath_bool(j, "imageLate", false);
-	c->backoff_ns = (uint64_t)jpath_int(j, "backoffNs", 0);
+	c->restart = (struct backoff){(uint64_t)jpath_int(j, "backoffNs", 0), (uint64_t)jpath_int(j, "backoffSinceNs", 0)};
+	c->wait_from_ns = (uint64_t)jpath_int(j, "waitFromNs", (json_int_t)c->finished_ns);
 	c->started = c->probe_started = jpath_bool(j, "started", false);
 	c->ready = c->probe_ready = jpath_bool(j, "ready", false);
 }

@@ -127,9 +127,14 @@ group_of() {   # PID CONTROLLER: the folder of its control group
 	$K delete pod two
 }
 
+waits_because() { $K get pod "$1" -o jsonpath='{.status.containerStatuses[0].state.waiting.message}'; }
+
+event_says() { $K get events --field-selector "involvedObject.name=$1" -o jsonpath='{.items[*].message}' | grep -qF "$2"; }
+
 @test "a missing image backs off with the kubelet's words" {
 	$K run noimage --image=127.0.0.1:1/none:latest --restart=Never
 	wait_for 30 waiting_is noimage ImagePullBackOff
+	[[ $(waits_because noimage) == 'Back-off pulling image "127.0.0.1:1/none:latest": ErrImagePull: '?* ]]
 	$K describe pod noimage | grep -q 'Failed to pull image "127.0.0.1:1/none:latest"'
 	$K delete pod noimage
 }
@@ -139,7 +144,11 @@ group_of() {   # PID CONTROLLER: the folder of its control group
 	wait_for 90 waiting_is crash CrashLoopBackOff
 	[ "$($K logs crash)" = again ]
 	[ "$($K get pod crash -o jsonpath='{.status.containerStatuses[0].restartCount}')" -ge 1 ]
-	$K delete pod crash
+	uid=$($K get pod crash -o jsonpath='{.metadata.uid}')
+	why=$(waits_because crash)
+	[[ $why =~ ^'back-off '[1-8]0s' restarting failed container=main pod=crash_default('"$uid"')'$ ]]
+	wait_for 30 event_says crash "Back-off restarting failed container main in pod crash_default($uid)"
+	timeout 60 $K delete pod crash --grace-period=600   # nothing runs: neither that nor the back-off is waited for
 }
 
 @test "a missing command is reported as a kubelet does" {

@@ -55,6 +55,7 @@ static void pod_end(struct pod *p)
 		free(p->containers[i].message), free(p->containers[i].waiting_message);
 	}
 	free(p->containers);
+	pod_claims_free(p);
 	json_decref(p->obj);
 	json_decref(p->seen);
 	free(p->dir);

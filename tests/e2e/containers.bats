@@ -294,4 +294,13 @@ debug_tour() {   # debug_tour KUBECTL
 	wait_for 60 bash -c "$K get node -o json | jq -e '.items[0].status.conditions[] | select(.type == \"MemoryPressure\") | .status == \"True\"'"
 	rm "$ROOT/pressure.json"
 	wait_for 60 bash -c "$K get node -o json | jq -e '.items[0].status.conditions[] | select(.type == \"MemoryPressure\") | .status == \"False\"'"
+	pod many 'command: [sleep, "1000"]'
+	wait_for 120 phase_is many Running
+	echo '{"pidAvailablePercent": 100}' > "$ROOT/pressure.json"
+	wait_for 120 phase_is many Failed
+	[ "$($K get pod many -o jsonpath='{.status.message}')" = "The node was low on resource: pids." ]
+	wait_for 60 bash -c "$K get node -o json | jq -e '.items[0] | (.status.conditions[] | select(.type == \"PIDPressure\") |
+		.status == \"True\" and .reason == \"KubeletHasInsufficientPID\") and any(.spec.taints[]; .key == \"node.kubernetes.io/pid-pressure\")'"
+	rm "$ROOT/pressure.json"
+	wait_for 60 bash -c "$K get node -o json | jq -e '.items[0].status.conditions[] | select(.type == \"PIDPressure\") | .status == \"False\"'"
 }

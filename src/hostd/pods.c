@@ -15,6 +15,7 @@
 #include "base/jpath.h"
 #include "base/log.h"
 #include "base/own.h"
+#include "cpu_rates.h"
 #include "k8s/client.h"
 #include "netw.h"
 #include "pod.h"
@@ -379,6 +380,7 @@ int pods_open(const struct host *h, struct pods **out, struct err *e)
 		return rc;
 	}
 	ps->host = h;
+	ps->rates = cpu_rates_new();
 	mark_numbers(ps, dir);
 	pthread_mutex_init(&ps->lock, NULL);
 	*out = ps;
@@ -483,5 +485,6 @@ void pods_close(struct pods *ps)
 	}
 	pthread_mutex_destroy(&ps->lock);
 	vm_numbers_fini(&ps->numbers);
+	cpu_rates_free(ps->rates);
 	free(ps);
 }

@@ -207,7 +207,7 @@ static void plan_restart(struct pod *p, struct container *c)
 
 static bool should_restart(const struct pod *p, const struct container *c)
 {
-	if (c->kind == CONTAINER_SIDECAR || c->new_size)
+	if (c->kind == CONTAINER_SIDECAR || c->new_size || (c->kill_mono_ns && pod_image_changed(p, c)))
 		return true;
 	if (c->kind == CONTAINER_EPHEMERAL)
 		return false;
@@ -245,6 +245,9 @@ static void heed(struct pod *p, struct container *c)
 	} else if (c->new_size) {
 		snprintf(text, sizeof(text), "Container %s resize requires restart", c->name);
 		end_for_restart(p, c, container_grace_ns(p, NULL), text);
+	} else if (pod_image_changed(p, c) && (c->kind == CONTAINER_APP || c->kind == CONTAINER_SIDECAR)) {
+		snprintf(text, sizeof(text), "Container %s definition changed, will be restarted", c->name);
+		end_for_restart(p, c, container_grace_ns(p, NULL), text);
 	}
 }
 
@@ -253,7 +256,10 @@ static void drive_one(struct pod *p, struct container *c)
 {
 	if (c->phase == CONTAINER_RUNNING)
 		heed(p, c);
-	if (c->phase == CONTAINER_TERMINATED ? should_restart(p, c) : c->phase == CONTAINER_WAITING && c->used && !c->planned)
+	bool again = c->phase == CONTAINER_TERMINATED ? should_restart(p, c) : c->phase == CONTAINER_WAITING && c->used && !c->planned;
+	if ((again || c->phase == CONTAINER_WAITING) && pod_image_changed(p, c))
+		pod_image_drop(p, c);
+	if (again)
 		plan_restart(p, c);
 	if (c->phase != CONTAINER_WAITING)
 		return;

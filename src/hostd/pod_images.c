@@ -78,12 +78,38 @@ bool container_pull_waits(struct pod *p, struct container *c, const char *ref, u
 	return true;
 }
 
+bool pod_image_changed(const struct pod *p, const struct container *c)
+{
+	return c->image_asked && strcmp(c->image_asked, jpath_str(container_spec(p, c), "image", c->image_asked));
+}
+
+void pod_image_drop(struct pod *p, struct container *c)
+{
+	if (c->image_held)
+		image_release(p->host->images, c->image_id);
+	pthread_mutex_lock(&p->lock);
+	free(take(c->image_id));
+	free(take(c->image_ref));
+	free(take(c->image_asked));
+	json_decref(c->image_config);
+	c->image_config = NULL;
+	c->image_serial[0] = '\0';
+	c->image_held = c->image_late = false;
+	c->restart = c->pull = (struct backoff){0};
+	c->retry_mono_ns = 0;
+	pthread_mutex_unlock(&p->lock);
+	if (c->phase == CONTAINER_WAITING)
+		container_set_waiting(p, c, "ContainerCreating", NULL);
+}
+
 static int image_ensure(struct pod *p, struct container *c, struct err *e)
 {
 	const json_t *spec = container_spec(p, c);
 	const char *ref = jpath_str(spec, "image", ""), *policy = jpath_str(spec, "imagePullPolicy", "IfNotPresent");
 	struct image *img = NULL;
 	char text[ERR_TEXT_MAX + 128];
+	if (!c->image_asked)
+		c->image_asked = strdup(ref);
 	if (c->image_id)
 		return 0;
 	if (container_pull_waits(p, c, ref, clock_mono_ns()))
@@ -169,6 +195,8 @@ int pod_images_ensure(struct pod *p, struct err *e)
 		struct container *c = &p->containers[i];
 		if (c->kind == CONTAINER_EPHEMERAL)
 			continue;
+		if (c->phase == CONTAINER_WAITING && pod_image_changed(p, c))
+			pod_image_drop(p, c);
 		if (!c->image_id && worst == 0)
 			pod_report(p);   // show ContainerCreating while a pull runs
 		int rc = image_ensure(p, c, e);

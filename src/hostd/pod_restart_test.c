@@ -52,12 +52,13 @@ static void pod_end(struct pod *p)
 {
 	for (size_t i = 0; i < p->containers_count; i++) {
 		json_decref(p->containers[i].last_state);
-		free(p->containers[i].message), free(p->containers[i].waiting_message);
+		free(p->containers[i].image_asked), free(p->containers[i].message), free(p->containers[i].waiting_message);
 	}
 	free(p->containers);
 	pod_claims_free(p);
 	json_decref(p->obj);
 	json_decref(p->seen);
+	json_decref(p->kept_spec);
 	free(p->dir);
 	free(p);
 }
@@ -222,6 +223,63 @@ static void probe_fails(void **state)
 	pod_end(p);
 }
 
+static void set_image(struct pod *p, const char *image)
+{
+	json_object_set_new(json_array_get(jpath_get(p->seen, "spec.containers"), 0), "image", json_string(image));
+}
+
+/* Another image is another container: it waits for nothing that the one before did wrong. */
+static void another_image(void **state)
+{
+	(void)state;
+	struct pod *p = pod_begin();
+	struct container *c = &p->containers[0];
+	struct err why = ERR_INIT;
+	starts(p, c, START);
+	uint64_t now = fails(p, c, 5, START) + RAN;
+	c->image_asked = strdup("r/x:1");
+	assert_false(pod_image_changed(p, c));
+	ends(p, c, now);
+	c->retry_mono_ns = container_plan_restart(p, c, now);
+	assert_int_equal(c->retry_mono_ns, 160 * NS_PER_S);
+	set_image(p, "r/x:2");
+	assert_true(pod_image_changed(p, c));
+	assert_false(pod_image_changed(p, &p->containers[1]));   // nobody has looked for it yet
+	pod_image_drop(p, c);
+	check_waiting(p, 0, "ContainerCreating", "none");
+	assert_int_equal(c->retry_mono_ns, 0);
+	assert_false(pod_image_changed(p, c));
+	starts(p, c, now);
+	ends(p, c, now + RAN);
+	assert_int_equal(container_plan_restart(p, c, now + RAN), 10 * NS_PER_S);
+	err_set(&why, ENOENT, "no such thing");
+	container_pull_failed(p, c, "r/x:2", &why, now);
+	assert_true(container_pull_waits(p, c, "r/x:2", now + NS_PER_S));
+	pod_image_drop(p, c);
+	assert_false(container_pull_waits(p, c, "r/x:3", now + NS_PER_S));
+	pod_end(p);
+}
+
+/* One that is ended to be started anew has not ended, whatever the pod does when its containers end. */
+static void phase_meanwhile(void **state)
+{
+	(void)state;
+	struct pod *p = pod_begin();
+	json_object_set_new(json_object_get(p->seen, "spec"), "restartPolicy", json_string("Never"));
+	starts(p, &p->containers[0], START);
+	starts(p, &p->containers[1], START);
+	container_set_terminated(p, &p->containers[1], 0, 0, "Completed", NULL, 0, START + RAN);
+	p->containers[0].kill_mono_ns = 1;
+	ends(p, &p->containers[0], START + RAN);
+	pod_phase_update(p);
+	assert_string_equal(p->phase, "Running");
+	starts(p, &p->containers[0], START + RAN);
+	container_set_terminated(p, &p->containers[0], 0, 0, "Completed", NULL, 0, START + 2 * RAN);
+	pod_phase_update(p);
+	assert_string_equal(p->phase, "Succeeded");
+	pod_end(p);
+}
+
 /* As the worker does: it looks whenever it asked to be woken. */
 static void pull_sequence(void **state)
 {
@@ -272,7 +330,8 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {cmocka_unit_test(whole_sequence), cmocka_unit_test(one_does_not_wait_for_the_other),
 					   cmocka_unit_test(forgotten_after_ten_minutes), cmocka_unit_test(kept_on_disk), cmocka_unit_test(asked_for),
-					   cmocka_unit_test(probe_fails), cmocka_unit_test(pull_sequence), cmocka_unit_test(pull_of_no_name)};
+					   cmocka_unit_test(probe_fails), cmocka_unit_test(another_image), cmocka_unit_test(phase_meanwhile),
+					   cmocka_unit_test(pull_sequence), cmocka_unit_test(pull_of_no_name)};
 	if (!mkdtemp(dir))
 		return 1;
 	int rc = cmocka_run_group_tests(tests, NULL, NULL);

@@ -76,7 +76,7 @@ static void pod_free(struct pod *p)
 		return;
 	for (size_t i = 0; i < p->containers_count; i++) {
 		struct container *c = &p->containers[i];
-		free(c->image_id), free(c->image_ref), free(c->waiting_message), free(c->message);
+		free(c->image_id), free(c->image_ref), free(c->image_asked), free(c->waiting_message), free(c->message);
 		json_decref(c->image_config);
 		json_decref(c->last_state);
 		json_decref(c->resources);
@@ -85,6 +85,7 @@ static void pod_free(struct pod *p)
 	pod_claims_free(p);
 	json_decref(p->obj);
 	json_decref(p->seen);
+	json_decref(p->kept_spec);
 	json_decref(p->reported);
 	json_decref(p->remembered);
 	free(p->message);

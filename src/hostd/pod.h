@@ -265,7 +265,7 @@ int pod_env(struct pod *p, const json_t *spec, json_t **own, struct err *e);
 int pod_env_all(const struct pod *p, const struct container *c, const json_t *spec, json_t *own, json_t **all, struct err *e);
 
 /* oci_config.c */
-json_t *oci_resources(const json_t *spec);                    // linux.resources of a container; new reference
+json_t *oci_resources(const struct pod *p, const json_t *spec);   // linux.resources of a container; new reference
 int oci_config(struct pod *p, const struct container *c, const json_t *spec, json_t **config, struct err *e);
 
 #endif

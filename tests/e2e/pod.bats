@@ -139,14 +139,27 @@ event_says() { $K get events --field-selector "involvedObject.name=$1" -o jsonpa
 	$K delete pod noimage
 }
 
-@test "a container that fails is restarted with back-off" {
+# In $seen: when the last instance started and ended, as it was when the pod said that it waits so long.
+waits_so() {
+	seen=$($K get pod crash -o json | jq -r --arg text "back-off $1 restarting failed container=main pod=crash_default($uid)" \
+		'.status.containerStatuses[0] | select(.state.waiting.reason == "CrashLoopBackOff" and .state.waiting.message == $text) |
+		 .lastState.terminated | (.startedAt | fromdate), (.finishedAt | fromdate)')
+	[ -n "$seen" ]
+}
+
+@test "a container that fails is restarted with back-off" {   # BACKOFF_STEPS=6 takes six minutes
+	local step uid seen ended=0 waited=0
 	busybox_pod crash Always 'echo again; exit 1'
-	wait_for 90 waiting_is crash CrashLoopBackOff
-	[ "$($K logs crash)" = again ]
-	[ "$($K get pod crash -o jsonpath='{.status.containerStatuses[0].restartCount}')" -ge 1 ]
 	uid=$($K get pod crash -o jsonpath='{.metadata.uid}')
-	why=$(waits_because crash)
-	[[ $why =~ ^'back-off '[1-8]0s' restarting failed container=main pod=crash_default('"$uid"')'$ ]]
+	for step in $(printf '%s\n' 10s:10 20s:20 40s:40 1m20s:80 2m40s:160 5m0s:300 | head -n "${BACKOFF_STEPS:-1}"); do
+		wait_for 400 waits_so "${step%:*}"
+		local started=${seen%$'\n'*}
+		[ "$waited" = 0 ] || echo "started $((started - ended)) s after the end of the one before, for $waited"
+		[ $((started - ended)) -ge $((waited - 1)) ]          # times are whole seconds
+		ended=${seen#*$'\n'} waited=${step#*:}
+	done
+	[ "$($K logs crash)" = again ]
+	[ "$($K get pod crash -o jsonpath='{.status.containerStatuses[0].restartCount}')" -ge "${BACKOFF_STEPS:-1}" ]
 	wait_for 30 event_says crash "Back-off restarting failed container main in pod crash_default($uid)"
 	timeout 60 $K delete pod crash --grace-period=600   # nothing runs: neither that nor the back-off is waited for
 }

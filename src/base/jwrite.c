@@ -52,7 +52,7 @@ static int put_integer(struct buf *b, json_int_t value)
 
 static int put_real(struct buf *b, const json_t *value)
 {
-	char text[64];       // the shortest that reads back as the same takes at most 24
+	char text[64];       // 17 digits, with sign and exponent, take at most 24
 	size_t n = json_dumpb(value, text, sizeof text, JSON_ENCODE_ANY);
 
 	return n && n <= sizeof text ? buf_append(b, text, n) : -ENOMEM;
@@ -106,5 +106,5 @@ int jwrite(struct buf *b, const json_t *value)
 	case JSON_FALSE: return buf_append(b, "false", 5);
 	case JSON_NULL: return buf_append(b, "null", 4);
 	}
-	return -EINVAL;
+	return 0;
 }

@@ -9,7 +9,7 @@
 #include "base/buf.h"
 
 /* Append the value's text, byte for byte what json_dumps(value, JSON_COMPACT | JSON_ENCODE_ANY) gives. A value that contains
- * itself must not be given. 0 or -ENOMEM; b then holds a part. */
+ * itself must not be given. 0, or -ENOMEM; b then holds a part. */
 int jwrite(struct buf *b, const json_t *value);
 /* Append one string, with quotes. */
 int jwrite_string(struct buf *b, const char *text, size_t len);

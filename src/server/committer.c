@@ -6,6 +6,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/clock.h"
 #include "base/log.h"
 #include "base/own.h"
 #include "server/store_internal.h"
@@ -13,7 +14,10 @@
 #include "server/watch.h"
 
 #define BATCH_MAX 256   // writes in one transaction
-#define TIDY_EVERY 256  // writes that came alone, before the committer looks whether there is housekeeping to do
+#define TIDY_EVERY 256  // writes that came alone, before the committer looks whether there is housekeeping to do; or when one is submitted
+#define ALONE_WATCHES 128
+#define SLOW_NS (5 * NS_PER_MS)
+#define SLOW_PAUSE_NS NS_PER_S
 
 /* 0 if the write may go into the batch; -EAGAIN if its object changes in this batch already: next one. */
 static int check_write(struct store *st, struct store_write *const *batch, size_t n, const struct store_write *w)
@@ -37,6 +41,7 @@ static void finish(struct store_write *w, int result)
 {
 	w->result = result;
 	if (result) {
+		obj_view_forget(w->obj);
 		obj_unref(w->obj);
 		w->out = NULL;
 	}
@@ -49,13 +54,15 @@ static size_t apply_batch(struct store *st, struct store_write *const *batch, si
 {
 	size_t count = 0;
 
+	for (size_t i = 0; i < n; i++)
+		if (!batch[i]->result)
+			obj_view_committed(batch[i]->obj);
 	pthread_rwlock_wrlock(&st->lock);
 	for (size_t i = 0; i < n; i++) {
 		struct store_write *w = batch[i];
 		if (w->result)
 			continue;
 		w->out = obj_ref(w->obj);
-		obj_view_committed(w->obj);
 		if (store_apply(st, w->obj, w->remove, &events[count++])) {
 			log_error("store", "out of memory after a commit; restarting to read the file again");
 			abort();
@@ -97,11 +104,14 @@ static void await_batch(struct store *st, struct store_write *const *batch, size
 	}
 }
 
-static void commit_batch(struct store *st, struct store_write **batch, size_t n)
+/* Returns how long the backend took, in nanoseconds. */
+static uint64_t commit_batch(struct store *st, struct store_write **batch, size_t n)
 {
+	uint64_t start = clock_mono_ns(), took;
 	struct err e = ERR_INIT;
 	int r = st->ops->commit(st->backend, batch, n, &e);
 
+	took = clock_mono_ns() - start;
 	if (r) {
 		log_error("store", "%s", e.text);
 		for (size_t i = 0; i < n; i++)
@@ -111,6 +121,7 @@ static void commit_batch(struct store *st, struct store_write **batch, size_t n)
 	} else {
 		show_batch(st, batch, n);
 	}
+	return took;
 }
 
 /* Take what can go into one transaction from the list; refused writes are finished at once, the rest stays in order. */
@@ -184,7 +195,7 @@ void *store_committer(void *arg)
 
 void store_submit(struct store *st, struct store_write *w)
 {
-	struct obj_view old = { .tree = take(w->tree) };
+	struct shared_tree old = { .tree = take(w->tree) };
 
 	w->next = NULL;
 	w->out = NULL;
@@ -204,22 +215,24 @@ static void nobody_waits(struct store_write *w)
 	(void)w;
 }
 
-/* Be the committer for one write, if the place is free. */
+/* Be the committer for one write, if the place is free. Not where that takes long: by many watches that have to be told, or by a slow disk. */
 static bool begin_alone(struct store *st)
 {
-	bool vacant;
+	bool vacant = !st->follow && watch_set_count(st->watches) <= ALONE_WATCHES;
 
 	pthread_mutex_lock(&st->queue_lock);
-	vacant = !st->follow && !st->committing && !st->first && !st->stopping;
+	vacant = vacant && !st->committing && !st->first && !st->stopping && clock_mono_ns() >= st->queue_until;
 	if (vacant)
 		st->committing = true;
 	pthread_mutex_unlock(&st->queue_lock);
 	return vacant;
 }
 
-static void end_alone(struct store *st)
+static void end_alone(struct store *st, uint64_t took_ns)
 {
 	pthread_mutex_lock(&st->queue_lock);
+	if (took_ns > SLOW_NS)
+		st->queue_until = clock_mono_ns() + SLOW_PAUSE_NS;
 	st->committing = false;
 	st->tidy = false;
 	if (st->first || st->stopping || ++st->alone % TIDY_EVERY == 0)
@@ -227,9 +240,9 @@ static void end_alone(struct store *st)
 	pthread_mutex_unlock(&st->queue_lock);
 }
 
-bool store_commit_alone(struct store *st, struct store_write *w)
+bool store_commit_alone(struct store *st, struct store_write *w, uint64_t *took_ns)
 {
-	struct obj_view old = { 0 };
+	struct shared_tree old = { 0 };
 	struct store_write *one;
 	size_t n;
 
@@ -239,9 +252,8 @@ bool store_commit_alone(struct store *st, struct store_write *w)
 	w->done = nobody_waits;
 	obj_view_give(w->obj, take(w->tree), &old);
 	take_batch(st, w, &one, &n);
-	if (n)
-		commit_batch(st, &one, n);
-	end_alone(st);
+	*took_ns = n ? commit_batch(st, &one, n) : 0;
+	end_alone(st, *took_ns);
 	obj_view_free(&old);
 	return true;
 }
@@ -253,9 +265,10 @@ static void commit_done(struct store_write *w)
 
 int store_commit(struct store *st, struct store_write *w)
 {
+	uint64_t took_ns;
 	sem_t sem;
 
-	if (store_commit_alone(st, w))
+	if (store_commit_alone(st, w, &took_ns))
 		return w->result;
 	sem_init(&sem, 0, 0);
 	w->done = commit_done;

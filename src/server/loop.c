@@ -154,7 +154,7 @@ static bool pause_for_more(struct loop *l, uint64_t until)
 	l->pausing = true;
 	while (!l->stopping && pthread_cond_timedwait(&l->cond, &l->lock, &at) != ETIMEDOUT)
 		;
-	l->pausing = false;
+	l->pausing = l->woken = false;    // what came meanwhile is looked for now
 	stopping = l->stopping;
 	pthread_mutex_unlock(&l->lock);
 	return !stopping;
@@ -180,7 +180,9 @@ static void *loop_main(void *arg)
 		fast = any && now - last < FAST_NS;
 		if (any)
 			last = now;
-		if (fast ? !pause_for_more(l, next) : arm && !wait_for_work(l, next))
+		if (fast && !pause_for_more(l, next))
+			return NULL;
+		if (!fast && arm && !wait_for_work(l, next))
 			return NULL;
 		arm = !fast;      // what comes next is looked for; when it does not come, we are to be woken
 	}

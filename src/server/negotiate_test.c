@@ -60,6 +60,28 @@ static int parse(const char *type, const char *text)
 	return code;
 }
 
+/* How many fields come twice; -1: no list at all. */
+static int twice(const char *type, const char *text)
+{
+	json_t *j = NULL, *found = NULL, *s = body_parse(type, text, strlen(text), &j, &found);
+	int n = found ? (int)json_array_size(found) : -1;
+
+	assert_null(s);
+	json_decref(j);
+	json_decref(found);
+	return n;
+}
+
+static void test_duplicates(void **state)
+{
+	(void)state;
+	assert_int_equal(twice(NULL, "{\"a\":1,\"b\":{\"a\":1}}"), -1);
+	assert_int_equal(twice("application/json", "{\"a\":1,\"a\":2}"), 1);
+	assert_int_equal(twice("application/json", "{\"b\":[{\"a\":1,\"\\u0061\":2}],\"c\":1,\"c\":2}"), 2);
+	assert_int_equal(twice("application/merge-patch+json", "{\"a\":{\"b\":1,\"b\":2}}"), 1);
+	assert_int_equal(parse("application/json", "{\"a\":1,\"a\":"), 400);
+}
+
 static void test_bodies(void **state)
 {
 	(void)state;
@@ -74,7 +96,7 @@ static void test_bodies(void **state)
 
 int main(void)
 {
-	const struct CMUnitTest tests[] = { cmocka_unit_test(test_accept), cmocka_unit_test(test_names), cmocka_unit_test(test_bodies) };
+	const struct CMUnitTest tests[] = { cmocka_unit_test(test_accept), cmocka_unit_test(test_names), cmocka_unit_test(test_bodies), cmocka_unit_test(test_duplicates) };
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -15,6 +15,7 @@
 #include "server/tls_push.h"
 
 #define STREAM_BLOCK 16384   // one TLS record
+#define ALONE_NS (5 * NS_PER_MS)   // without a request by another connection: one may be in a socket, where nobody sees it
 #define LEFT_SECONDS 1u      // after which a connection that has left is let go of
 
 const char *request_header(const struct request *r, const char *name)
@@ -24,8 +25,12 @@ const char *request_header(const struct request *r, const char *name)
 
 void request_count(struct request *r)
 {
+	struct server *srv = r->srv;
+
 	r->counted = true;
-	atomic_fetch_add(&r->srv->requests, 1);
+	atomic_fetch_add(&srv->requests, 1);
+	if (atomic_exchange(&srv->asker, (uintptr_t)r->conn) != (uintptr_t)r->conn)
+		atomic_store(&srv->others_ns, clock_mono_ns());
 }
 
 void request_ended(struct request *r)
@@ -43,7 +48,7 @@ void request_follows(struct request *r)
 
 bool request_is_alone(const struct request *r)
 {
-	return r->counted && atomic_load(&r->srv->requests) == 1;
+	return r->counted && atomic_load(&r->srv->requests) == 1 && clock_mono_ns() - atomic_load(&r->srv->others_ns) > ALONE_NS;
 }
 
 void request_suspend(struct request *r, void (*resume)(struct request *r))

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 // One HTTP request, from its first line to the last byte of its answer. A handler runs on an HTTP thread and must not
-// block: it either sets a reply, or suspends the request and has somebody resume it.
+// block (but request_is_alone): it either sets a reply, or suspends the request and has somebody resume it.
 #ifndef BH_SERVER_REQUEST_H
 #define BH_SERVER_REQUEST_H
 
@@ -52,9 +52,9 @@ struct request {
 
 const char *request_header(const struct request *r, const char *name);   // NULL when absent
 void request_count(struct request *r);      // as one that is to be answered
-void request_follows(struct request *r);    // its work is done; fine again
-void request_ended(struct request *r);
-/* Is there no other that is not answered yet? Then nobody is kept waiting by what this one does on its HTTP thread. */
+void request_follows(struct request *r);    // its work is done; may be called again
+void request_ended(struct request *r);      // it counts no more; may be called again
+/* Has nobody else asked for anything for a moment? Then it may keep its HTTP thread for as long as a fast disk takes. */
 bool request_is_alone(const struct request *r);
 
 /* Suspend r: the handler returns without a reply; resume(r) runs on an HTTP thread after request_wake. */

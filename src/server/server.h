@@ -4,6 +4,7 @@
 #define BH_SERVER_SERVER_H
 
 #include <stdbool.h>
+#include <stdint.h>
 
 #include "base/cidr.h"
 
@@ -39,6 +40,8 @@ struct server {
 	_Atomic bool ready, stopping;
 	_Atomic int suspended;        // requests that somebody has to resume
 	_Atomic int requests;         // that are not answered yet, without those that only follow something
+	_Atomic uintptr_t asker;      // the connection that asked last
+	_Atomic uint64_t others_ns;   // when another than that before it did
 };
 
 #endif

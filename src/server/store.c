@@ -6,7 +6,6 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "base/own.h"
 #include "server/store_internal.h"
 #include "server/watch.h"
 
@@ -330,6 +329,7 @@ int store_open(const struct store_ops *ops, const char *where, struct store **ou
 		r = load_all(st, e);
 	if (!r && ops->follow)
 		r = follow_start(st, &st->follow, e);
+	st->committing = true;       // the committer's from its birth
 	if (!r && (r = -pthread_create(&st->committer, NULL, store_committer, st)))
 		err_sys(e, -r, "store: start the committer thread");
 	if (r) {

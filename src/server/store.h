@@ -3,14 +3,14 @@
 // changes kept as history for watches and consistent lists.
 //
 // Invariants:
-// 1. All changes go through store_submit: one committer checks what each write expects, hands the batch to the backend,
-//    and only after the backend says it is durable makes it visible and acknowledges it. It is a thread of the store, or
-//    for a moment who writes while nobody else does (store_commit_alone): one at a time.
+// 1. One committer at a time checks what each write expects, hands the batch to the backend, and only after the backend
+//    says it is durable makes it visible and acknowledges it. That is a thread of the store, which takes what is submitted,
+//    or for a moment who writes while nobody else does (store_commit_alone).
 // 2. resourceVersion grows by every change, over all kinds. The index, the history and the watches show changes in
 //    that order and completely.
 // 3. History and deleted objects do not pile up: history is bounded by count and bytes, and is not in the file.
 //
-// Lock order: watch set, then index. The queue's lock is taken alone.
+// Lock order: watch set, then index. The queue's lock is taken alone, and that of shared trees (view.c) last.
 #ifndef BH_SERVER_STORE_H
 #define BH_SERVER_STORE_H
 
@@ -83,9 +83,10 @@ int store_skip(struct store *st, uint64_t rv, struct err *e);
 
 void store_submit(struct store *st, struct store_write *w);      // never blocks; w lives until done
 int store_commit(struct store *st, struct store_write *w);       // submit and wait (w->done and user are overwritten); w->result
-/* If nobody else is writing: commit on this thread, which takes as long as the disk does but needs no other thread to wake up.
- * True: w->result is there (w->done was not called). False: nothing has happened; submit it. */
-bool store_commit_alone(struct store *st, struct store_write *w);
+/* If nobody else is writing, the disk is fast and few watch: commit on this thread, which takes as long as the disk does but
+ * needs no other thread to wake up. True: w->result is there (w->done was not called), *took_ns is the disk's time. False:
+ * nothing has happened; submit it. */
+bool store_commit_alone(struct store *st, struct store_write *w, uint64_t *took_ns);
 
 /* Other servers change a shared store too: what this one shows may be behind what they have acknowledged. store_refresh
  * calls done when everything that was acknowledged before the call is visible here (result 0) or that cannot be found

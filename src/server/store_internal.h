@@ -27,9 +27,10 @@ struct store {
 	pthread_mutex_t queue_lock;  // the rest
 	pthread_cond_t queue_cond;
 	struct store_write *first, **last;
-	bool committing;             // somebody is with the backend: the committer, or who writes alone
+	bool committing;             // somebody is with the backend, the committer or who writes alone; only he clears it
 	bool tidy;                   // the backend has no housekeeping to do
-	unsigned alone;              // writes that their own thread has committed
+	unsigned alone;              // writes that came alone
+	uint64_t queue_until;        // the disk is slow: no write goes alone before
 	bool stopping;
 	pthread_t committer;
 };

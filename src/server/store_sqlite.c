@@ -12,7 +12,7 @@
 #include "base/own.h"
 #include "server/store.h"
 
-#define FORMAT 1              // PRAGMA user_version
+#define FORMAT 2              // PRAGMA user_version; 1 had the latest resourceVersion always in the table state
 #define FREE_PAGES_MAX 1024   // unused pages kept in the file for what comes next
 #define HOUSEKEEPING_COMMITS 64
 
@@ -113,12 +113,14 @@ static int prepare_file(struct db *d, bool was_unclean, struct err *e)
 		r = check_file(d, was_unclean, e);
 	if (!r && query_int(d, "PRAGMA user_version", &version))
 		r = db_error(d, "read the file's version", e);
-	if (!r && version != 0 && version != FORMAT)
+	if (!r && version == 1)
+		r = exec(d, "PRAGMA user_version = 2", "note the file's format", e);
+	if (!r && version != 0 && version != 1 && version != FORMAT)
 		r = err_set(e, EINVAL, "store: the file has format %lld, this program reads format %d", version, FORMAT);
 	if (!r && version == 0)
 		r = exec(d, "BEGIN; CREATE TABLE objects(id INTEGER PRIMARY KEY, rv INTEGER NOT NULL, rv_off INTEGER NOT NULL,"
 			    "  text BLOB NOT NULL, key TEXT NOT NULL);"
-			    "CREATE TABLE state(rv INTEGER NOT NULL); INSERT INTO state VALUES(0); PRAGMA user_version = 1; COMMIT",
+			    "CREATE TABLE state(rv INTEGER NOT NULL); INSERT INTO state VALUES(0); PRAGMA user_version = 2; COMMIT",
 			 "make the tables", e);
 	for (int i = 0; i < Q_COUNT && !r; i++)
 		if (sqlite3_prepare_v3(d->sql, queries[i], -1, SQLITE_PREPARE_PERSISTENT, &d->q[i], NULL) != SQLITE_OK)

@@ -1,7 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "server/store.h"
+#include "server/view.h"
 
 #include <errno.h>
+#include <pthread.h>
 #include <setjmp.h>
 #include <signal.h>
 #include <stdarg.h>
@@ -326,13 +328,121 @@ static void test_second_server(void **state)
 	store_close(st);
 }
 
+/* Threads that wait for each write, and others that submit, from the first moment: each write once, whoever commits it. */
+struct writers { struct store *st; _Atomic int number, failed; };
+
+static void *write_and_wait(void *arg)
+{
+	struct writers *w = arg;
+	int number = atomic_fetch_add(&w->number, 1);
+
+	for (int i = 0; i < 200; i++) {
+		char key[64];
+		uint64_t rv = 0;
+		snprintf(key, sizeof key, "t/a/%d-%d", number, i % 50);
+		if (i < 50 ? put(w->st, key, i, 0, NULL) : put(w->st, key, i, store_rv(w->st) + 1000, &rv) != -ESTALE)
+			atomic_fetch_add(&w->failed, 1);
+	}
+	return NULL;
+}
+
+static void *write_on(void *arg)
+{
+	struct writers *w = arg;
+	int number = atomic_fetch_add(&w->number, 1);
+	_Atomic int done = 0;
+
+	for (int i = 0; i < 200; i++) {
+		struct store_write *sw = calloc(1, sizeof *sw);
+		char key[64];
+		snprintf(key, sizeof key, "t/b/%d-%d", number, i);
+		*sw = (struct store_write){ .obj = make(key, i), .done = count_done, .user = (void *)&done };
+		store_submit(w->st, sw);
+		if (i % 10 == 0)
+			usleep(200);
+	}
+	while (done < 200)
+		usleep(1000);
+	return NULL;
+}
+
+static void test_alone_and_queued(void **state)
+{
+	struct writers w = { .st = reopen(*state) };
+	pthread_t t[4];
+
+	for (int i = 0; i < 4; i++)
+		assert_int_equal(pthread_create(&t[i], NULL, i % 2 ? write_on : write_and_wait, &w), 0);
+	for (int i = 0; i < 4; i++)
+		pthread_join(t[i], NULL);
+	assert_int_equal(w.failed, 0);
+	assert_int_equal(store_count(w.st), 2 * 50 + 2 * 200);
+	assert_int_equal(store_rv(w.st), 2 * 50 + 2 * 200);
+	store_close(w.st);
+	w.st = reopen(*state);
+	assert_int_equal(store_count(w.st), 2 * 50 + 2 * 200);
+	assert_int_equal(store_rv(w.st), 2 * 50 + 2 * 200);
+	store_close(w.st);
+}
+
+/* The latest resourceVersion is known again though what had it is gone. */
+static void test_latest_is_deleted(void **state)
+{
+	struct store *st = reopen(*state);
+	uint64_t rv = 0;
+
+	put(st, "t/a/x", 1, 0, NULL);
+	put(st, "t/a/y", 1, 0, &rv);
+	assert_int_equal(del(st, "t/a/y", rv), 0);
+	rv = store_rv(st);
+	store_close(st);
+	st = reopen(*state);
+	assert_int_equal(store_rv(st), rv);
+	put(st, "t/a/z", 1, 0, NULL);
+	assert_int_equal(store_rv(st), rv + 1);
+	store_close(st);
+	st = reopen(*state);
+	assert_int_equal(store_rv(st), rv + 1);
+	store_close(st);
+}
+
+/* Who is told of an object gets the tree that its writer made, as it would be parsed. */
+static void test_tree_is_handed_over(void **state)
+{
+	struct store *st = reopen(*state);
+	json_t *tree = json_pack("{s:{s:s},s:s,s:i}", "metadata", "name", "x", "kind", "T", "value", 7), *seen, *parsed, *refused;
+	struct store_write w = { .tree = tree }, again = { .tree = json_deep_copy(tree) };
+	struct obj *o;
+
+	obj_encode("t/a/x", tree, &w.obj);
+	obj_encode("t/a/x", again.tree, &again.obj);
+	assert_int_equal(store_commit(st, &w), 0);
+	seen = obj_view(w.out);
+	parsed = obj_json(w.out);
+	assert_ptr_equal(seen, tree);
+	assert_true(json_equal(seen, parsed));
+	json_decref(seen);
+	json_decref(parsed);
+	o = obj_ref(again.obj);
+	refused = json_incref(again.tree);
+	assert_int_equal(store_commit(st, &again), -EEXIST);
+	seen = obj_view(o);
+	assert_ptr_not_equal(seen, refused);      // a refused one's is not kept
+	json_decref(seen);
+	json_decref(refused);
+	obj_unref(o);
+	obj_unref(w.out);
+	store_close(st);
+}
+
 #define WITH_PLACE(t) cmocka_unit_test_setup_teardown(t, make_place, remove_place)
 
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		WITH_PLACE(test_writes), WITH_PLACE(test_reopen), WITH_PLACE(test_lists), WITH_PLACE(test_history_is_bounded),
-		cmocka_unit_test(test_history_count), WITH_PLACE(test_many_at_once), WITH_PLACE(test_killed),
+		cmocka_unit_test(test_history_count), WITH_PLACE(test_many_at_once), WITH_PLACE(test_alone_and_queued),
+		WITH_PLACE(test_latest_is_deleted), WITH_PLACE(test_tree_is_handed_over), WITH_PLACE(test_killed),
 		WITH_PLACE(test_damaged_file), WITH_PLACE(test_second_server),
 	};
 

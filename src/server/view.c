@@ -8,19 +8,19 @@
 #define TEXT_MAX 32768        // larger ones are not kept
 
 static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
-static struct obj_view slots[SLOTS];
-static unsigned next;         // the slot to be taken: the oldest
+static struct shared_tree slots[SLOTS];
+static unsigned oldest;       // the slot to be taken
 
-void obj_view_free(struct obj_view *v)
+void obj_view_free(struct shared_tree *s)
 {
-	obj_unref(v->obj);
-	json_decref(v->tree);
-	*v = (struct obj_view){ 0 };
+	obj_unref(s->obj);
+	json_decref(s->tree);
+	*s = (struct shared_tree){ 0 };
 }
 
 static json_t *find(const struct obj *o)
 {
-	const struct obj_view *s;
+	const struct shared_tree *s;
 	json_t *tree;
 
 	pthread_mutex_lock(&lock);
@@ -30,19 +30,25 @@ static json_t *find(const struct obj *o)
 	return tree;
 }
 
-static void keep(struct obj *o, json_t *tree, struct obj_view *old)
+/* What *old is afterwards has lost its place: another, or this one if somebody else was faster. */
+static void keep(struct obj *o, json_t *tree, struct shared_tree *old)
 {
-	obj_ref(o);
+	*old = (struct shared_tree){ obj_ref(o), tree };
 	pthread_mutex_lock(&lock);
-	o->view = next++ % SLOTS;
+	if (slots[o->view].obj == o) {
+		pthread_mutex_unlock(&lock);
+		return;
+	}
+	o->view = oldest++ % SLOTS;
+	struct shared_tree new = *old;
 	*old = slots[o->view];
-	slots[o->view] = (struct obj_view){ o, tree };
+	slots[o->view] = new;
 	pthread_mutex_unlock(&lock);
 }
 
 json_t *obj_view(struct obj *o)
 {
-	struct obj_view old = { 0 };
+	struct shared_tree old = { 0 };
 	json_t *tree = find(o);
 
 	if (tree)
@@ -54,25 +60,45 @@ json_t *obj_view(struct obj *o)
 	return tree;
 }
 
-void obj_view_give(struct obj *o, json_t *tree, struct obj_view *old)
+void obj_view_give(struct obj *o, json_t *tree, struct shared_tree *old)
 {
-	*old = (struct obj_view){ .tree = tree };
+	*old = (struct shared_tree){ .tree = tree };
 	if (tree && o->text_len <= TEXT_MAX)
 		keep(o, tree, old);
 }
 
+/* Take it out of its slot; the lock is held. */
+static struct shared_tree take_out(struct obj *o)
+{
+	struct shared_tree *s = &slots[o->view], out = { 0 };
+
+	if (s->obj == o) {
+		out = *s;
+		*s = (struct shared_tree){ 0 };
+	}
+	return out;
+}
+
 void obj_view_committed(struct obj *o)
 {
-	struct obj_view *s, dropped = { 0 };
+	struct shared_tree *s, dropped = { 0 };
 	char digits[OBJ_RV_DIGITS + 1];
 
 	snprintf(digits, sizeof digits, "%llu", (unsigned long long)o->rv);
 	pthread_mutex_lock(&lock);
 	s = &slots[o->view];
-	if (s->obj == o && json_object_set_new(json_object_get(s->tree, "metadata"), "resourceVersion", json_string(digits))) {
-		dropped = *s;           // no memory: it will be parsed
-		*s = (struct obj_view){ 0 };
-	}
+	if (s->obj == o && json_object_set_new(json_object_get(s->tree, "metadata"), "resourceVersion", json_string(digits)))
+		dropped = take_out(o);       // no memory: it will be parsed
+	pthread_mutex_unlock(&lock);
+	obj_view_free(&dropped);
+}
+
+void obj_view_forget(struct obj *o)
+{
+	struct shared_tree dropped;
+
+	pthread_mutex_lock(&lock);
+	dropped = take_out(o);
 	pthread_mutex_unlock(&lock);
 	obj_view_free(&dropped);
 }

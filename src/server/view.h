@@ -9,15 +9,17 @@
 /* A new reference to a tree that others hold too: it and everything below it must not be changed. NULL: no memory. */
 json_t *obj_view(struct obj *o);
 
-/* Of an object that is not committed yet: the tree that it was encoded from, which nobody changes any more. The reference
- * is taken over. What is kept no longer in exchange goes to *old, which the caller frees when there is time. */
-struct obj_view {
+struct shared_tree {
 	struct obj *obj;      // a reference: its address stays taken
 	json_t *tree;
 };
-void obj_view_give(struct obj *o, json_t *tree, struct obj_view *old);
-void obj_view_free(struct obj_view *v);
+
+/* Of an object that is not committed yet: the tree that it was encoded from, which nobody changes any more. The reference
+ * is taken over. What is kept no longer in exchange goes to *old, which the caller frees when there is time. */
+void obj_view_give(struct obj *o, json_t *tree, struct shared_tree *old);
+void obj_view_free(struct shared_tree *s);
 /* It has been committed, and nobody else has seen it yet: the tree, where it is still kept, learns its resourceVersion. */
 void obj_view_committed(struct obj *o);
+void obj_view_forget(struct obj *o);      // it has not been, and will not be
 
 #endif

@@ -433,6 +433,21 @@ account() { admin POST /api/v1/namespaces/default/serviceaccounts "{\"metadata\"
 	admin DELETE $POD/np '{"gracePeriodSeconds":0}' >/dev/null
 }
 
+# The one that asks for it; watches count only while they send what was there, and nothing that has failed stays counted.
+@test "requests under way are counted, whatever becomes of them" {
+	under_way() { admin GET /metrics | sed -n 's/^bulkhead_requests //p'; }
+	admin GET "$POD?watch=1&timeoutSeconds=4" >/dev/null & watch=$!
+	admin GET "$POD?watch=1&timeoutSeconds=4&labelSelector=a%3Db" >/dev/null &
+	admin GET /none >/dev/null; [ "$(code)" = 404 ]
+	admin POST $POD '{"a":' >/dev/null; [ "$(code)" = 400 ]
+	{ head -c 4000000 /dev/zero | as node POST $POD @- >/dev/null; } || true
+	for i in $(seq 50); do [ "$(under_way)" != 1 ] || break; sleep 0.1; done
+	[ "$(under_way)" = 1 ]
+	kill -0 $watch
+	wait
+	[ "$(under_way)" = 1 ]
+}
+
 @test "what was acknowledged is there after SIGKILL" {
 	for i in $(seq 20); do admin POST /api/v1/namespaces/default/configmaps "{\"metadata\":{\"name\":\"k$i\"},\"data\":{\"i\":\"$i\"}}" >/dev/null; done
 	rv=$(admin GET /api/v1/namespaces/default/configmaps | jq -r .metadata.resourceVersion)

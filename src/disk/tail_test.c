@@ -66,6 +66,7 @@ static void resize(const char *name, uint64_t size)
 static void expect(const char *name, uint32_t n)
 {
 	static const uint32_t piece[] = { LONG, 512, 1000, 4096, 7000 };
+	const unsigned char *want = letters(n);
 	unsigned char got[LONG];
 	struct err e = ERR_INIT;
 	struct bh_disk *d;
@@ -79,7 +80,7 @@ static void expect(const char *name, uint32_t n)
 			ok(bh_disk_rw(d, BH_DISK_READ, off, got + off, len, 0, &e), e);
 		}
 		for (uint32_t b = 0; b < LONG; b++)
-			if (got[b] != letters(n)[b]) fail_msg("%s: byte %u is %02x, not %02x (pieces of %u)", name, b, got[b], letters(n)[b], piece[p]);
+			if (got[b] != want[b]) fail_msg("%s: byte %u is %02x, not %02x (pieces of %u)", name, b, got[b], want[b], piece[p]);
 	}
 	ok(bh_disk_close(d, &e), e);
 }

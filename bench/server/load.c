@@ -2,7 +2,8 @@
 // Measures a Kubernetes API server, any: load HOST:PORT PKI-FOLDER PIDS. PKI-FOLDER: ca.crt, admin.crt, admin.key; PIDS: the
 // server's processes, with commas between, for their memory. Pods of 2.5 kB in the namespace "bench", which it makes.
 // One figure per line: NAME VALUE UNIT. With LOAD_QUICK set, a tenth of the work. LOAD_ONLY: which of "get status list watch bind
-// delete idle" to measure (all). LOAD_CHANGES: of the burst to the watchers (4000).
+// delete idle" to measure (all). LOAD_CHANGES: of the burst to the watchers (4000). LOAD_TURN=N: changes only, about a second, with
+// names that no other N has (run's TURNS).
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -391,6 +392,22 @@ static bool wanted(const char *part)
 	return !only || strstr(only, part);
 }
 
+/* Changes by 1, 16 and 64 connections; what was made is gone again at the end. */
+static void one_turn(unsigned number)
+{
+	static const unsigned widths[] = { 1, 16, 64 }, counts[] = { 200, 800, 800 };
+	unsigned first = number * 10000;
+
+	for (int i = 0; i < 3; i++) {
+		closed_loop(CREATE, widths[i], first, counts[i], 0, true);
+		first += counts[i];
+	}
+	closed_loop(STATUS, 1, first - 200, 200, 0, true);
+	closed_loop(STATUS, 16, first - 800, 800, 0, true);
+	closed_loop(DELETE, 16, number * 10000, 800, 0, true);
+	closed_loop(DELETE, 64, number * 10000 + 800, 1000, 0, false);
+}
+
 int main(int argc, char **argv)
 {
 	static const unsigned widths[] = { 1, 16, 64 };
@@ -411,6 +428,10 @@ int main(int argc, char **argv)
 	pool_init(&pool, argv[1], atoi(colon + 1), ca, crt, key);
 	single("POST", "/api/v1/namespaces", "{\"apiVersion\":\"v1\",\"kind\":\"Namespace\",\"metadata\":{\"name\":\"bench\"}}", NULL);
 	single("POST", "/api/v1/nodes", "{\"apiVersion\":\"v1\",\"kind\":\"Node\",\"metadata\":{\"name\":\"nowhere\"}}", NULL);
+	if (getenv("LOAD_TURN")) {
+		one_turn(atoi(getenv("LOAD_TURN")));
+		return 0;
+	}
 	memory("rss-empty");
 	for (int i = 0; i < 3; i++) {
 		closed_loop(CREATE, widths[i], at, pods / 5 * (i + 1), 0, true);   // 1000, 2000, 3000

@@ -115,13 +115,14 @@ static json_t *conditions(const struct node *n)
 	struct pager_host pager;
 	pressure_read(n->host->root, &now);
 	bool short_ = n->host->pager && !pager_client_host(n->host->pager, &pager, NULL) && pager.pressure;
-	bool disk_low = now.disk, memory_low = short_ || now.memory;
+	bool disk_low = now.disk, pids_low = now.pids, memory_low = short_ || now.memory;
 	json_t *c = json_array();
 	json_array_append_new(c, condition(n, "MemoryPressure", memory_low, memory_low ? "KubeletHasInsufficientMemory" :
 		"KubeletHasSufficientMemory", memory_low ? "kubelet has insufficient memory available" : "kubelet has sufficient memory available"));
 	json_array_append_new(c, condition(n, "DiskPressure", disk_low, disk_low ? "KubeletHasDiskPressure" : "KubeletHasNoDiskPressure",
 		disk_low ? "kubelet has disk pressure" : "kubelet has no disk pressure"));
-	json_array_append_new(c, condition(n, "PIDPressure", false, "KubeletHasSufficientPID", "kubelet has sufficient PID available"));
+	json_array_append_new(c, condition(n, "PIDPressure", pids_low, pids_low ? "KubeletHasInsufficientPID" :
+		"KubeletHasSufficientPID", pids_low ? "kubelet has insufficient PID available" : "kubelet has sufficient PID available"));
 	const char *not_ready = n->starting ? "the host is starting" : pods_shutting_down(n->host->pods) ? "node is shutting down" : NULL;
 	json_array_append_new(c, condition(n, "Ready", !not_ready, not_ready ? "KubeletNotReady" : "KubeletReady",
 		not_ready ? not_ready : "kubelet is posting ready status"));

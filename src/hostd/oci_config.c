@@ -123,10 +123,17 @@ static json_t *string_list(const char *const *items)
 	return list;
 }
 
-json_t *oci_resources(const json_t *spec)
+/* Of the container; that of the pod as a whole limits one that has none. */
+static const json_t *limit_of(const struct pod *p, const json_t *spec, const char *name)
 {
-	int64_t memory = k8s_quantity_value(jpath_get(spec, "resources.limits.memory"), 0);
-	int64_t cpu_limit = k8s_quantity_milli(jpath_get(spec, "resources.limits.cpu"), 0);
+	const json_t *own = json_object_get(jpath_get(spec, "resources.limits"), name);
+	return own && k8s_quantity_milli(own, 0) > 0 ? own : json_object_get(jpath_get(p->seen, "spec.resources.limits"), name);
+}
+
+json_t *oci_resources(const struct pod *p, const json_t *spec)
+{
+	int64_t memory = k8s_quantity_value(limit_of(p, spec, "memory"), 0);
+	int64_t cpu_limit = k8s_quantity_milli(limit_of(p, spec, "cpu"), 0);
 	int64_t cpu_request = k8s_quantity_milli(jpath_get(spec, "resources.requests.cpu"), cpu_limit);
 	int64_t shares = cpu_request * 1024 / 1000;
 	json_t *cpu = json_pack("{s:I}", "shares", (json_int_t)(shares < 2 ? 2 : shares > 262144 ? 262144 : shares));
@@ -150,7 +157,7 @@ static json_t *linux_section(const struct pod *p, const json_t *spec, bool privi
 	json_t *ns = json_pack("[{s:s}, {s:s}]", "type", "mount", "type", "cgroup");
 	if (!jpath_bool(p->seen, "spec.shareProcessNamespace", false))
 		json_array_append_new(ns, json_pack("{s:s}", "type", "pid"));
-	json_t *lx = json_pack("{s:o, s:o}", "namespaces", ns, "resources", oci_resources(spec));
+	json_t *lx = json_pack("{s:o, s:o}", "namespaces", ns, "resources", oci_resources(p, spec));
 	/* The VM's disks hold the other containers' files as well: nodes of them may be made, not opened. crun allows those that
 	 * every container has (null, terminals...); the agent adds the pod's own block volumes. */
 	jpath_set(lx, "resources.devices", json_pack("[{s:b, s:s}]", "allow", privileged, "access", "rwm"));

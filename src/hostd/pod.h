@@ -14,6 +14,7 @@
 #include <stdint.h>
 
 #include "agent_client.h"
+#include "backoff.h"
 #include "base/err.h"
 #include "host.h"
 #include "netw.h"
@@ -30,6 +31,7 @@ struct container {
 	unsigned index;                 // among its kind
 	char image_serial[20];          // (w) virtio serial of its image's disk; "" until known
 	char *image_id, *image_ref;     // (w) "sha256:...", normalised reference
+	char *image_asked;              // (w) what the spec said when it was looked for; NULL: not yet
 	json_t *image_config;           // (w) OCI image configuration
 	bool image_held;                // (w) image_hold() was called for it
 	bool image_late;                // (w) got after the VM had started: it reaches it as a share
@@ -49,12 +51,15 @@ struct container {
 	char reason[48];                // (w) "Completed", "Error", "OOMKilled", ...
 	char *message;                  // (w) termination message
 	json_t *last_state;             // (w) {"terminated": {...}} of the instance before, or NULL
-	uint64_t backoff_ns;            // (w) current delay, 0: none yet
+	struct backoff restart;         // (w) real time: it goes on after a restart of hostd
+	struct backoff pull;            // (w) monotonic time, forgotten with hostd as by a kubelet
+	uint64_t wait_from_ns;          // (w) real time of the end that decides whether it waits; 0: none does
+	bool planned;                   // (w) retry_mono_ns says when the next instance starts
 	uint64_t retry_mono_ns;         // (w) not before this (start or image pull)
 	struct log_source *log;         // (w) being collected
 	json_t *resources;              // (w) CPU and memory that the running instance has, {limits, requests}
 	bool stop_hook_ran, stop_sent;  // (w) preStop, SIGTERM of this instance
-	bool backoff_told;              // (w) Event for this wait was emitted
+	bool pull_told;                 // (w) that the pull backs off
 };
 
 struct pod_stage { char name[16]; uint64_t ns; };   // duration
@@ -84,6 +89,7 @@ struct pod {
 	bool mirror_over;               // it has ended, only the object is left
 
 	json_t *seen;                   // (w) the object this round works with (one reference)
+	json_t *kept_spec;              // (w) the spec that is in pod.json, as far as is known
 	struct container *containers;   // (w) init, then app, then ephemeral, in order of the spec
 	size_t containers_count;        // (w)
 	bool containers_loaded;         // (w) the array has been matched with the spec
@@ -147,6 +153,8 @@ struct image;
 int pod_image_get(struct pod *p, const char *ref, const char *policy, struct image **img, struct err *e);
 /* The container's image, if it is not there yet, also into a VM that runs. -EAGAIN: told in its waiting reason. */
 int pod_image_late(struct pod *p, struct container *c, struct err *e);
+bool pod_image_changed(const struct pod *p, const struct container *c);   // its spec names another image now
+void pod_image_drop(struct pod *p, struct container *c);       // of one that does not run: another is looked for, and nothing is waited for
 int pod_image_serial(const char *id, char out[20]);           // the serial number of an image's disk
 
 /* pod_shares.c: hostPath and image volumes in the VM; repeatable. -EAGAIN: what is missing may come. */
@@ -229,6 +237,7 @@ bool pod_mirror_delete(struct pod *p);                         // worker: the po
 
 /* pod_state.c */
 int pod_state_save(struct pod *p, struct err *e);
+int pod_object_save(struct pod *p, struct err *e);             // pod.json, if it is not what is there
 int pod_state_load(struct pod *p);                             // -ENOENT: new pod
 
 /* pod_volumes.c: fill the volumes of the agent (first: all of them; else those that changed); mounts of a container. */
@@ -256,7 +265,7 @@ int pod_env(struct pod *p, const json_t *spec, json_t **own, struct err *e);
 int pod_env_all(const struct pod *p, const struct container *c, const json_t *spec, json_t *own, json_t **all, struct err *e);
 
 /* oci_config.c */
-json_t *oci_resources(const json_t *spec);                    // linux.resources of a container; new reference
+json_t *oci_resources(const struct pod *p, const json_t *spec);   // linux.resources of a container; new reference
 int oci_config(struct pod *p, const struct container *c, const json_t *spec, json_t **config, struct err *e);
 
 #endif

@@ -13,6 +13,16 @@ void container_set_terminated(struct pod *p, struct container *c, int exit_code,
 bool container_lets_pass(const struct container *c);   // an init container or sidecar: those after it may start
 void container_event(struct pod *p, const struct container *c, const char *type, const char *reason, const char *text);
 
+/* pod_restart.c: the kubelet's back-off; now_ns: real time. An instance has ended and another shall follow. */
+void container_ended(struct pod *p, struct container *c);
+/* How long from now the next instance waits; if it does, its waiting reason and an Event say so. */
+uint64_t container_plan_restart(struct pod *p, struct container *c, uint64_t now_ns);
+void container_next_instance(struct pod *p, struct container *c, uint64_t now_ns);   // it is made now
+
+/* pod_images.c, for its test; now_ns: monotonic. A pull that failed waits for its time: true while it does, and the reason says so. */
+int container_pull_failed(struct pod *p, struct container *c, const char *ref, const struct err *why, uint64_t now_ns);
+bool container_pull_waits(struct pod *p, struct container *c, const char *ref, uint64_t now_ns);
+
 /* pod_containers_stop.c */
 uint64_t container_grace_ns(const struct pod *p, const json_t *probe);   // how long it has to end; probe: the one that failed, or NULL
 /* A lifecycle handler ("postStart", "preStop"), waited for at most as long as the pod has to end. 0, or not and why. */

@@ -16,9 +16,6 @@
 #include "pod_containers.h"
 #include "pod_probes.h"
 
-#define BACKOFF_FIRST_NS (10 * NS_PER_S)
-#define BACKOFF_MAX_NS (300 * NS_PER_S)
-#define BACKOFF_RESET_NS (600 * NS_PER_S)   // a container that ran this long starts afresh
 #define CONFIG_RETRY_NS (5 * NS_PER_S)
 #define EXIT_START_ERROR 128
 
@@ -158,12 +155,8 @@ static void container_start(struct pod *p, struct container *c)
 		config_error(p, c, rc ? "CreateContainerError" : "CreateContainerConfigError", &e);
 		return;
 	}
-	if (c->used) {
-		pthread_mutex_lock(&p->lock);
-		c->restart_count++;
-		pthread_mutex_unlock(&p->lock);
-		c->used = false;
-	}
+	if (c->used)
+		container_next_instance(p, c, clock_real_ns());
 	pod_state_save(p, NULL);
 	uint64_t t = clock_mono_ns();
 	bool asked = false;
@@ -206,35 +199,15 @@ static void container_start(struct pod *p, struct container *c)
 /* An instance has ended and another shall follow: now, or after the back-off. */
 static void plan_restart(struct pod *p, struct container *c)
 {
-	uint64_t ran = c->finished_ns > c->started_ns ? c->finished_ns - c->started_ns : 0;
-	if (ran >= BACKOFF_RESET_NS)
-		c->backoff_ns = 0;
-	json_t *state = container_state_json(c);
-	pthread_mutex_lock(&p->lock);
-	json_decref(c->last_state);
-	c->last_state = state;
-	pthread_mutex_unlock(&p->lock);
-	uint64_t now_real = clock_real_ns(), wait = 0;
-	if (c->backoff_ns && now_real < c->finished_ns + c->backoff_ns)
-		wait = c->finished_ns + c->backoff_ns - now_real;
-	c->retry_mono_ns = clock_mono_ns() + wait;
-	char text[512];
-	snprintf(text, sizeof(text), "back-off %s restarting failed container=%s pod=%s_%s(%s)",
-		 c->backoff_ns == 10 * NS_PER_S ? "10s" : c->backoff_ns == 20 * NS_PER_S ? "20s" : c->backoff_ns == 40 * NS_PER_S ?
-		 "40s" : c->backoff_ns == 80 * NS_PER_S ? "1m20s" : c->backoff_ns == 160 * NS_PER_S ? "2m40s" : "5m0s",
-		 c->name, p->name, p->ns, p->uid);
-	container_set_waiting(p, c, wait ? "CrashLoopBackOff" : "ContainerCreating", wait ? text : NULL);
-	if (wait) {
-		snprintf(text, sizeof(text), "Back-off restarting failed container %s in pod %s_%s(%s)", c->name, p->name, p->ns, p->uid);
-		container_event(p, c, "Warning", "BackOff", text);
-	}
-	c->backoff_ns = !c->backoff_ns ? BACKOFF_FIRST_NS : c->backoff_ns * 2 > BACKOFF_MAX_NS ? BACKOFF_MAX_NS : c->backoff_ns * 2;
+	if (c->phase == CONTAINER_TERMINATED)
+		container_ended(p, c);
+	c->retry_mono_ns = clock_mono_ns() + container_plan_restart(p, c, clock_real_ns());
 	pod_state_save(p, NULL);
 }
 
 static bool should_restart(const struct pod *p, const struct container *c)
 {
-	if (c->kind == CONTAINER_SIDECAR || c->new_size)
+	if (c->kind == CONTAINER_SIDECAR || c->new_size || (c->kill_mono_ns && pod_image_changed(p, c)))
 		return true;
 	if (c->kind == CONTAINER_EPHEMERAL)
 		return false;
@@ -272,6 +245,9 @@ static void heed(struct pod *p, struct container *c)
 	} else if (c->new_size) {
 		snprintf(text, sizeof(text), "Container %s resize requires restart", c->name);
 		end_for_restart(p, c, container_grace_ns(p, NULL), text);
+	} else if (pod_image_changed(p, c) && (c->kind == CONTAINER_APP || c->kind == CONTAINER_SIDECAR)) {
+		snprintf(text, sizeof(text), "Container %s definition changed, will be restarted", c->name);
+		end_for_restart(p, c, container_grace_ns(p, NULL), text);
 	}
 }
 
@@ -280,7 +256,10 @@ static void drive_one(struct pod *p, struct container *c)
 {
 	if (c->phase == CONTAINER_RUNNING)
 		heed(p, c);
-	if (c->phase == CONTAINER_TERMINATED && should_restart(p, c))
+	bool again = c->phase == CONTAINER_TERMINATED ? should_restart(p, c) : c->phase == CONTAINER_WAITING && c->used && !c->planned;
+	if ((again || c->phase == CONTAINER_WAITING) && pod_image_changed(p, c))
+		pod_image_drop(p, c);
+	if (again)
 		plan_restart(p, c);
 	if (c->phase != CONTAINER_WAITING)
 		return;

@@ -13,18 +13,10 @@
 #include "image.h"
 #include "image_auth.h"
 #include "pod.h"
+#include "pod_containers.h"
 #include "share.h"
 
-#define PULL_BACKOFF_FIRST_NS (10 * NS_PER_S)
-#define PULL_BACKOFF_MAX_NS (300 * NS_PER_S)
-
-static void image_event(struct pod *p, const struct container *c, const char *type, const char *reason, const char *text)
-{
-	char field[96];
-	snprintf(field, sizeof(field), "spec.%s{%s}", c->kind <= CONTAINER_SIDECAR ? "initContainers" : c->kind == CONTAINER_EPHEMERAL ?
-		 "ephemeralContainers" : "containers", c->name);
-	events_emit(p->host->events, p->seen, field, type, reason, "%s", text);
-}
+#define SHOWN_NS NS_PER_S   // so long the reason of a failed pull is the failure, then that it backs off
 
 static void image_waits(struct pod *p, struct container *c, const char *reason, const char *message)
 {
@@ -47,44 +39,67 @@ static void image_taken(struct pod *p, struct container *c, struct image *img)
 	strcpy(c->waiting_reason, "ContainerCreating");
 	free(c->waiting_message);
 	c->waiting_message = NULL;
-	c->retry_mono_ns = c->backoff_ns = 0;
+	c->retry_mono_ns = 0;
+	c->pull = (struct backoff){0};
 	pthread_mutex_unlock(&p->lock);
 }
 
-static int image_failed(struct pod *p, struct container *c, const char *ref, const struct err *why)
+int container_pull_failed(struct pod *p, struct container *c, const char *ref, const struct err *why, uint64_t now_ns)
 {
 	char text[ERR_TEXT_MAX + 320];
 	if (why->code == ECANCELED)
 		return -ECANCELED;
+	bool invalid = why->code == EINVAL;
 	snprintf(text, sizeof(text), "Failed to pull image \"%s\": %s", ref, why->text);
-	image_event(p, c, "Warning", "Failed", text);
-	image_event(p, c, "Warning", "Failed", why->code == EINVAL ? "Error: InvalidImageName" : "Error: ErrImagePull");
-	c->backoff_ns = !c->backoff_ns ? PULL_BACKOFF_FIRST_NS :
-			c->backoff_ns * 2 > PULL_BACKOFF_MAX_NS ? PULL_BACKOFF_MAX_NS : c->backoff_ns * 2;
-	c->retry_mono_ns = clock_mono_ns() + c->backoff_ns;
-	c->backoff_told = false;
-	image_waits(p, c, why->code == EINVAL ? "InvalidImageName" : "ErrImagePull", why->text);
-	pod_wake_at(p, clock_mono_ns() + 2 * NS_PER_S);   // then shown as ImagePullBackOff
+	container_event(p, c, "Warning", "Failed", text);
+	container_event(p, c, "Warning", "Failed", invalid ? "Error: InvalidImageName" : "Error: ErrImagePull");
+	image_waits(p, c, invalid ? "InvalidImageName" : "ErrImagePull", why->text);
+	backoff_step(&c->pull, now_ns, now_ns);
+	c->pull_told = invalid;
+	pod_wake_at(p, now_ns + (invalid ? c->pull.delay_ns : SHOWN_NS));
 	return -EAGAIN;
 }
 
-/* A failed pull waits for its time. True while it waits. */
-static bool image_backs_off(struct pod *p, struct container *c, const char *ref)
+bool container_pull_waits(struct pod *p, struct container *c, const char *ref, uint64_t now_ns)
 {
-	char text[512];
-	uint64_t now = clock_mono_ns();
-	if (now >= c->retry_mono_ns)
+	char text[512 + ERR_TEXT_MAX];
+	uint64_t wait = backoff_wait_ns(&c->pull, c->pull.since_ns, now_ns);
+	if (!wait)
 		return false;
-	if (!c->backoff_told && c->retry_mono_ns - now < c->backoff_ns - NS_PER_S) {
+	if (!c->pull_told && now_ns - c->pull.since_ns >= SHOWN_NS) {
 		snprintf(text, sizeof(text), "Back-off pulling image \"%s\"", ref);
-		if (strcmp(c->waiting_reason, "InvalidImageName"))
-			image_waits(p, c, "ImagePullBackOff", text);
-		image_event(p, c, "Normal", "BackOff", text);
-		image_event(p, c, "Warning", "Failed", "Error: ImagePullBackOff");
-		c->backoff_told = true;
+		container_event(p, c, "Normal", "BackOff", text);
+		container_event(p, c, "Warning", "Failed", "Error: ImagePullBackOff");
+		snprintf(text, sizeof(text), "Back-off pulling image \"%s\": ErrImagePull: %s", ref, c->waiting_message ? c->waiting_message : "");
+		image_waits(p, c, "ImagePullBackOff", text);
+		c->pull_told = true;
 	}
-	pod_wake_at(p, c->backoff_told ? c->retry_mono_ns : now + NS_PER_S);
+	pod_wake_at(p, c->pull_told ? now_ns + wait : c->pull.since_ns + SHOWN_NS);
 	return true;
+}
+
+bool pod_image_changed(const struct pod *p, const struct container *c)
+{
+	return c->image_asked && strcmp(c->image_asked, jpath_str(container_spec(p, c), "image", c->image_asked));
+}
+
+void pod_image_drop(struct pod *p, struct container *c)
+{
+	if (c->image_held)
+		image_release(p->host->images, c->image_id);
+	pthread_mutex_lock(&p->lock);
+	free(take(c->image_id));
+	free(take(c->image_ref));
+	free(take(c->image_asked));
+	json_decref(c->image_config);
+	c->image_config = NULL;
+	c->image_serial[0] = '\0';
+	c->image_held = c->image_late = false;
+	c->restart = c->pull = (struct backoff){0};
+	c->retry_mono_ns = 0;
+	pthread_mutex_unlock(&p->lock);
+	if (c->phase == CONTAINER_WAITING)
+		container_set_waiting(p, c, "ContainerCreating", NULL);
 }
 
 static int image_ensure(struct pod *p, struct container *c, struct err *e)
@@ -93,38 +108,40 @@ static int image_ensure(struct pod *p, struct container *c, struct err *e)
 	const char *ref = jpath_str(spec, "image", ""), *policy = jpath_str(spec, "imagePullPolicy", "IfNotPresent");
 	struct image *img = NULL;
 	char text[ERR_TEXT_MAX + 128];
+	if (!c->image_asked)
+		c->image_asked = strdup(ref);
 	if (c->image_id)
 		return 0;
-	if (image_backs_off(p, c, ref))
+	if (container_pull_waits(p, c, ref, clock_mono_ns()))
 		return -EAGAIN;
 	if (strcmp(policy, "Always") && !image_find(p->host->images, ref, &img, NULL)) {
 		snprintf(text, sizeof(text), "Container image \"%s\" already present on machine", ref);
-		image_event(p, c, "Normal", "Pulled", text);
+		container_event(p, c, "Normal", "Pulled", text);
 		image_taken(p, c, img);
 		image_free(img);
 		return 0;
 	}
 	if (!strcmp(policy, "Never")) {
 		snprintf(text, sizeof(text), "Container image \"%s\" is not present with pull policy of Never", ref);
-		image_event(p, c, "Warning", "ErrImageNeverPull", text);
+		container_event(p, c, "Warning", "ErrImageNeverPull", text);
 		image_waits(p, c, "ErrImageNeverPull", text);
 		pod_wake_at(p, clock_mono_ns() + 10 * NS_PER_S);
 		return -EAGAIN;
 	}
 	snprintf(text, sizeof(text), "Pulling image \"%s\"", ref);
-	image_event(p, c, "Normal", "Pulling", text);
+	container_event(p, c, "Normal", "Pulling", text);
 	own_free char *auth = NULL;
 	if (image_auth(p, ref, &auth, e))
-		return image_failed(p, c, ref, e);
+		return container_pull_failed(p, c, ref, e, clock_mono_ns());
 	struct image_pull_opts o = {.auth_json = auth, .cancel = &p->cancel};
 	uint64_t t = clock_mono_ns();
 	struct err why = ERR_INIT;
 	if (image_pull(p->host->images, ref, &o, &img, &why))
-		return image_failed(p, c, ref, &why);
+		return container_pull_failed(p, c, ref, &why, clock_mono_ns());
 	double s = (double)(clock_mono_ns() - t) / 1e9;
 	snprintf(text, sizeof(text), "Successfully pulled image \"%s\" in %.3fs (%.3fs including waiting). Image size: %llu bytes.", ref, s,
 		 s, (unsigned long long)img->size_bytes);
-	image_event(p, c, "Normal", "Pulled", text);
+	container_event(p, c, "Normal", "Pulled", text);
 	image_taken(p, c, img);
 	image_free(img);
 	return 0;
@@ -178,6 +195,8 @@ int pod_images_ensure(struct pod *p, struct err *e)
 		struct container *c = &p->containers[i];
 		if (c->kind == CONTAINER_EPHEMERAL)
 			continue;
+		if (c->phase == CONTAINER_WAITING && pod_image_changed(p, c))
+			pod_image_drop(p, c);
 		if (!c->image_id && worst == 0)
 			pod_report(p);   // show ContainerCreating while a pull runs
 		int rc = image_ensure(p, c, e);

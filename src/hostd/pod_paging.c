@@ -16,9 +16,12 @@ static const struct { const char *qos; unsigned shares; } weights[] = {
 
 static uint64_t requested_bytes(const json_t *pod)
 {
+	int64_t whole = k8s_quantity_value(jpath_get(pod, "spec.resources.requests.memory"), 0);
 	uint64_t sum = 0;
 	size_t i;
 	json_t *c;
+	if (whole > 0)
+		return (uint64_t)whole;
 	json_array_foreach(jpath_get(pod, "spec.containers"), i, c) {
 		json_t *requests = jpath_get(c, "resources.requests");
 		int64_t n = k8s_quantity_value(json_object_get(requests, "memory"), 0);

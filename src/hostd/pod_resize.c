@@ -73,7 +73,7 @@ static int update(struct pod *p, const struct container *c, const json_t *spec, 
 {
 	Bulkhead__Agent__Request rq = BULKHEAD__AGENT__REQUEST__INIT;
 	Bulkhead__Agent__UpdateResources ur = BULKHEAD__AGENT__UPDATE_RESOURCES__INIT;
-	own_json json_t *resources = oci_resources(spec);
+	own_json json_t *resources = oci_resources(p, spec);
 	json_object_del(resources, "devices");   // what a container may reach does not change
 	own_free char *text = json_dumps(resources, JSON_COMPACT);
 	char id[24];

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// How large a pod's VM and its scratch disk are: from the limits of its containers.
+// How large a pod's VM and its scratch disk are: from the limits of the pod as a whole, or of its containers.
 #include <stdint.h>
 #include <stdio.h>
 #include <sys/sysinfo.h>
@@ -17,6 +17,9 @@ static int64_t limit_sum(const struct pod *p, const char *resource, bool *every)
 	char path[64];
 	snprintf(path, sizeof(path), "resources.limits.%s", resource);
 	*every = true;
+	const json_t *whole = json_object_get(jpath_get(p->seen ? p->seen : p->obj, "spec.resources.limits"), resource);
+	if (k8s_quantity_milli(whole, 0) > 0)
+		return k8s_quantity_milli(whole, 0);
 	for (size_t i = 0; i < p->containers_count; i++) {
 		const struct container *c = &p->containers[i];
 		int64_t milli = k8s_quantity_milli(jpath_get(container_spec(p, c), path), -1);

@@ -13,14 +13,15 @@
 
 static json_t *container_to_json(const struct container *c)
 {
-	return json_pack("{s:s, s:i, s:i, s:b, s:b, s:s, s:s*, s:s*, s:s, s:I, s:I, s:i, s:i, s:s, s:s*, s:O?, s:I, s:O?, s:s*, s:b, s:b, s:b, s:O*}",
+	return json_pack("{s:s, s:i, s:i, s:b, s:b, s:s, s:s*, s:s*, s:s, s:I, s:I, s:i, s:i, s:s, s:s*, s:O?, s:I, s:I, s:I, s:O?, s:s*, s:b, s:b, s:b, s:O*, s:s*}",
 			 "name", c->name, "phase", (int)c->phase, "restartCount", (int)c->restart_count, "created", c->created,
 			 "used", c->used, "imageSerial", c->image_serial, "imageId", c->image_id, "imageRef", c->image_ref,
 			 "waitingReason", c->waiting_reason, "startedNs", (json_int_t)c->started_ns, "finishedNs",
 			 (json_int_t)c->finished_ns, "exitCode", c->exit_code, "signal", c->signal, "reason", c->reason,
-			 "message", c->message, "lastState", c->last_state, "backoffNs", (json_int_t)c->backoff_ns,
+			 "message", c->message, "lastState", c->last_state, "backoffNs", (json_int_t)c->restart.delay_ns,
+			 "backoffSinceNs", (json_int_t)c->restart.since_ns, "waitFromNs", (json_int_t)c->wait_from_ns,
 			 "imageConfig", c->image_config, "waitingMessage", c->waiting_message, "ready", c->ready, "started",
-			 c->started, "imageLate", c->image_late, "resources", c->resources);
+			 c->started, "imageLate", c->image_late, "resources", c->resources, "imageAsked", c->image_asked);
 }
 
 static int write_json(const struct pod *p, const char *name, const json_t *j, struct err *e)
@@ -29,6 +30,19 @@ static int write_json(const struct pod *p, const char *name, const json_t *j, st
 	if (!text || asprintf(&path, "%s/%s", p->dir, name) < 0)
 		return err_sys(e, ENOMEM, "save pod state");
 	return file_replace(path, text, strlen(text), 0600, e);
+}
+
+/* A new hostd works with it until the API answers: what has changed must not be changed back for so long. */
+int pod_object_save(struct pod *p, struct err *e)
+{
+	json_t *spec = json_object_get(p->seen, "spec");
+	bool same = json_equal(spec, p->kept_spec) && !jpath_get(p->seen, "metadata.deletionTimestamp");
+	int rc = !p->seen || same ? 0 : write_json(p, "pod.json", p->seen, e);
+	if (!rc && spec != p->kept_spec) {   // the newest, so that only one is in memory
+		json_decref(p->kept_spec);
+		p->kept_spec = json_incref(spec);
+	}
+	return rc;
 }
 
 int pod_state_save(struct pod *p, struct err *e)
@@ -47,12 +61,7 @@ int pod_state_save(struct pod *p, struct err *e)
 					   "volumesWritten", p->volumes_written, "claims", pod_claims_to_json(p),
 					   "reported", p->reported, "containers", list, "stages", stages, "static", p->is_static);
 	rc = write_json(p, "state.json", state, e);
-	own_free char *path = NULL;
-	if (asprintf(&path, "%s/pod.json", p->dir) < 0)
-		return err_sys(e, ENOMEM, "save pod state");
-	if (!rc && p->seen && (access(path, F_OK) || jpath_get(p->seen, "metadata.deletionTimestamp")))
-		rc = write_json(p, "pod.json", p->seen, e);
-	return rc;
+	return rc ? rc : pod_object_save(p, e);
 }
 
 static void container_from_json(struct container *c, const json_t *j)
@@ -65,6 +74,7 @@ static void container_from_json(struct container *c, const json_t *j)
 	snprintf(c->image_serial, sizeof(c->image_serial), "%s", jpath_str(j, "imageSerial", ""));
 	c->image_id = jpath_str(j, "imageId", NULL) ? strdup(jpath_str(j, "imageId", "")) : NULL;
 	c->image_ref = jpath_str(j, "imageRef", NULL) ? strdup(jpath_str(j, "imageRef", "")) : NULL;
+	c->image_asked = jpath_str(j, "imageAsked", NULL) ? strdup(jpath_str(j, "imageAsked", "")) : NULL;
 	json_t *config = json_object_get(j, "imageConfig"), *last = json_object_get(j, "lastState");
 	c->image_config = json_is_object(config) ? json_incref(config) : NULL;
 	c->last_state = json_is_object(last) ? json_incref(last) : NULL;
@@ -78,7 +88,8 @@ static void container_from_json(struct container *c, const json_t *j)
 	c->message = jpath_str(j, "message", NULL) ? strdup(jpath_str(j, "message", "")) : NULL;
 	c->resources = json_incref(json_object_get(j, "resources"));
 	c->image_late = jpath_bool(j, "imageLate", false);
-	c->backoff_ns = (uint64_t)jpath_int(j, "backoffNs", 0);
+	c->restart = (struct backoff){(uint64_t)jpath_int(j, "backoffNs", 0), (uint64_t)jpath_int(j, "backoffSinceNs", 0)};
+	c->wait_from_ns = (uint64_t)jpath_int(j, "waitFromNs", (json_int_t)c->finished_ns);
 	c->started = c->probe_started = jpath_bool(j, "started", false);
 	c->ready = c->probe_ready = jpath_bool(j, "ready", false);
 }

@@ -253,10 +253,11 @@ void pod_phase_update(struct pod *p)
 		if (c->kind != CONTAINER_APP)
 			continue;
 		apps++;
-		bool ended = c->phase == CONTAINER_TERMINATED || (c->phase == CONTAINER_WAITING && c->last_state);
+		bool again = c->phase == CONTAINER_WAITING && c->kill_mono_ns;   // it was ended to be started anew
+		bool ended = c->phase == CONTAINER_TERMINATED || (c->phase == CONTAINER_WAITING && c->last_state && !again);
 		int code = c->phase == CONTAINER_TERMINATED ? c->exit_code : (int)jpath_int(c->last_state, "terminated.exitCode", 0);
 		waiting += c->phase == CONTAINER_WAITING && !c->last_state;
-		running += c->phase == CONTAINER_RUNNING;
+		running += c->phase == CONTAINER_RUNNING || again;
 		succeeded += ended && code == 0;
 		failed += ended && code != 0;
 	}

@@ -55,6 +55,7 @@ static void pod_end(struct pod *p)
 	json_decref(p->seen);
 	json_decref(p->reported);
 	json_decref(p->remembered);
+	json_decref(p->kept_spec);
 	free(p->message);
 	free(p->dir);
 	free(p);
@@ -282,6 +283,64 @@ static void test_state_survives(void **state)
 	pod_end(p);
 }
 
+#define TWO "\"containers\":[{\"name\":\"a\",\"resources\":{\"limits\":{\"memory\":\"64Mi\",\"cpu\":\"100m\"},\"requests\":{\"memory\":\"32Mi\"}}}," \
+	    "{\"name\":\"b\"}]"
+
+/* The limits of the pod as a whole are the VM's size, and those of a container that has none. */
+static void test_whole_limits(void **state)
+{
+	(void)state;
+	struct vm_paging w = {0};
+	struct pod *parts = pod_of("{" TWO "}"), *whole = pod_of("{\"resources\":{\"limits\":{\"memory\":\"256Mi\",\"cpu\":\"900m\"},"
+								 "\"requests\":{\"memory\":\"100Mi\"}}," TWO "}");
+	struct pod *as_much = pod_of("{\"containers\":[{\"name\":\"a\",\"resources\":{\"limits\":{\"memory\":\"256Mi\"}}}]}");
+	assert_true(pod_memory_mib(parts) > pod_memory_mib(whole));   // b may take what a pod has that does not say
+	assert_int_equal(pod_memory_mib(whole), pod_memory_mib(as_much));
+	assert_int_equal(pod_vcpus(whole), 1);
+	json_t *a = oci_resources(whole, container_spec(whole, &whole->containers[0])), *b = oci_resources(whole, container_spec(whole, &whole->containers[1]));
+	assert_int_equal(jpath_int(a, "memory.limit", 0), 64 << 20);
+	assert_int_equal(jpath_int(a, "cpu.quota", 0), 10000);
+	assert_int_equal(jpath_int(b, "memory.limit", 0), 256 << 20);
+	assert_int_equal(jpath_int(b, "cpu.quota", 0), 90000);
+	json_decref(a);
+	json_decref(b);
+	b = oci_resources(parts, container_spec(parts, &parts->containers[1]));
+	assert_null(json_object_get(b, "memory"));
+	json_decref(b);
+	pod_weigh(whole->seen, 512 << 20, &w);
+	assert_int_equal(w.reserve_bytes, (uint64_t)(100 + POD_MEMORY_OVERHEAD_MIB) << 20);
+	pod_end(parts), pod_end(whole), pod_end(as_much);
+}
+
+static char *image_on_disk(void)
+{
+	char path[64];
+	snprintf(path, sizeof(path), "%s/pod.json", dir);
+	json_t *j = json_load_file(path, 0, NULL);
+	char *image = strdup(jpath_str(json_array_get(jpath_get(j, "spec.containers"), 0), "image", "none"));
+	json_decref(j);
+	return image;
+}
+
+/* pod.json follows the spec: a new hostd must not change back what has changed. */
+static void test_spec_is_kept(void **state)
+{
+	(void)state;
+	struct pod *p = pod_of("{\"containers\":[{\"name\":\"a\",\"image\":\"x\"}]}");
+	assert_int_equal(pod_state_save(p, NULL), 0);
+	char *before = image_on_disk();
+	json_decref(p->seen);
+	p->seen = json_deep_copy(p->obj);
+	json_object_set_new(json_array_get(jpath_get(p->seen, "spec.containers"), 0), "image", json_string("y"));
+	assert_int_equal(pod_object_save(p, NULL), 0);
+	char *after = image_on_disk();
+	assert_string_equal(before, "x");
+	assert_string_equal(after, "y");
+	free(before);
+	free(after);
+	pod_end(p);
+}
+
 static void test_evict_order(void **state)
 {
 	(void)state;
@@ -302,7 +361,7 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {cmocka_unit_test(test_evict_order), cmocka_unit_test(test_command_and_args), cmocka_unit_test(test_environment),
 					   cmocka_unit_test(test_security), cmocka_unit_test(test_phase), cmocka_unit_test(test_status), cmocka_unit_test(test_stopped_late), cmocka_unit_test(test_fault_latency),
-					   cmocka_unit_test(test_state_survives)};
+					   cmocka_unit_test(test_state_survives), cmocka_unit_test(test_spec_is_kept), cmocka_unit_test(test_whole_limits)};
 	if (!mkdtemp(dir))
 		return 1;
 	int rc = cmocka_run_group_tests(tests, NULL, NULL);

@@ -236,6 +236,8 @@ static void run(struct pod *p)
 {
 	struct err e = ERR_INIT;
 	p->known = true;
+	if (p->kept_spec)   // else it is written with the first state
+		pod_object_save(p, NULL);
 	pod_mirror_ensure(p);
 	if (deadline_passed(p) || evicted(p) || shut_down(p) || pod_refused(p)) {
 		strcpy(p->phase, "Failed");

@@ -15,6 +15,7 @@
 #include "base/jpath.h"
 #include "base/log.h"
 #include "base/own.h"
+#include "cpu_rates.h"
 #include "k8s/client.h"
 #include "netw.h"
 #include "pod.h"
@@ -75,7 +76,7 @@ static void pod_free(struct pod *p)
 		return;
 	for (size_t i = 0; i < p->containers_count; i++) {
 		struct container *c = &p->containers[i];
-		free(c->image_id), free(c->image_ref), free(c->waiting_message), free(c->message);
+		free(c->image_id), free(c->image_ref), free(c->image_asked), free(c->waiting_message), free(c->message);
 		json_decref(c->image_config);
 		json_decref(c->last_state);
 		json_decref(c->resources);
@@ -84,6 +85,7 @@ static void pod_free(struct pod *p)
 	pod_claims_free(p);
 	json_decref(p->obj);
 	json_decref(p->seen);
+	json_decref(p->kept_spec);
 	json_decref(p->reported);
 	json_decref(p->remembered);
 	free(p->message);
@@ -379,6 +381,7 @@ int pods_open(const struct host *h, struct pods **out, struct err *e)
 		return rc;
 	}
 	ps->host = h;
+	ps->rates = cpu_rates_new();
 	mark_numbers(ps, dir);
 	pthread_mutex_init(&ps->lock, NULL);
 	*out = ps;
@@ -483,5 +486,6 @@ void pods_close(struct pods *ps)
 	}
 	pthread_mutex_destroy(&ps->lock);
 	vm_numbers_fini(&ps->numbers);
+	cpu_rates_free(ps->rates);
 	free(ps);
 }

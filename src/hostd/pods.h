@@ -7,6 +7,7 @@
 
 #include "base/err.h"
 #include "host.h"
+#include "pods_evict.h"
 #include "streaming.h"
 
 struct pods;
@@ -39,7 +40,7 @@ struct vm *pods_volume_vm(struct pods *ps, const char *volume, char serial[21]);
 bool pods_volume_user(struct pods *ps, const char *volume, const char *uid, bool writes, char *who, size_t who_len);
 
 /* The host is short of this resource ("memory", "ephemeral-storage"): the pod that is missed least goes. */
-void pods_evict_one(struct pods *ps, const char *resource);
+void pods_evict_one(struct pods *ps, enum evict_for what);
 
 extern const struct streaming_ops pods_streaming_ops;   // ctx: struct pods *
 

@@ -17,12 +17,12 @@
 #include "pods_stats.h"
 #include "prda/metrics.h"
 
-void pods_evict_one(struct pods *ps, const char *resource)
+void pods_evict_one(struct pods *ps, enum evict_for what)
 {
 	pthread_mutex_lock(&ps->lock);
-	struct pod *p = pods_evict_choose(ps->head, !strcmp(resource, "memory"));
+	struct pod *p = pods_evict_choose(ps->head, what);
 	if (p)
-		pods_evict_mark(p, resource);
+		pods_evict_mark(p, what);
 	pthread_mutex_unlock(&ps->lock);
 }
 

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // Which pod goes when the host is short of something. Memory: lowest class of service first (BestEffort, Burstable, Guaranteed),
 // then lowest priority, then the one that takes most. Disk, as a kubelet: those that take more than they asked for, lowest
-// priority first, then the one that takes most beyond that.
+// priority first, then the one that takes most beyond that. Process numbers: lowest priority, then the VM with most threads.
 #include <dirent.h>
 #include <fcntl.h>
 #include <stdio.h>
@@ -26,6 +26,15 @@ static uint64_t memory_of(const struct pod *p)
 {
 	struct vmx_status vm;
 	return !vm_status(p->vm, &vm, NULL) ? vm.memory_resident_bytes : 0;
+}
+
+/* A folder has as many links as it has folders, and two. */
+static uint64_t threads_of(const struct pod *p)
+{
+	struct stat st;
+	char path[48];
+	snprintf(path, sizeof(path), "/proc/%u/task", vm_pid(p->vm));
+	return !stat(path, &st) && st.st_nlink > 2 ? st.st_nlink - 2 : 0;
 }
 
 /* What a folder's files take. */
@@ -81,14 +90,16 @@ bool pods_evict_before(const struct evict_rank *a, const struct evict_rank *b)
 }
 
 /* Can it go, and what would that be worth? With its lock held. */
-static bool rank(const struct pod *p, bool memory, struct evict_rank *r)
+static bool rank(const struct pod *p, enum evict_for what, struct evict_rank *r)
 {
 	if (!p->vm || p->is_static || p->finished || p->gone || p->evicted[0] || jpath_get(p->obj, "metadata.deletionTimestamp"))
 		return false;
 	*r = (struct evict_rank){.priority = jpath_int(p->obj, "spec.priority", 0)};
-	if (memory) {
+	if (what == EVICT_MEMORY) {
 		r->class_ = class_of(p);
 		r->takes = memory_of(p);
+	} else if (what == EVICT_PIDS) {
+		r->takes = threads_of(p);
 	} else {
 		uint64_t disk = disk_of(p), asked = disk_asked(p);
 		r->modest = disk <= asked;
@@ -97,7 +108,7 @@ static bool rank(const struct pod *p, bool memory, struct evict_rank *r)
 	return r->priority < 2000000000;   // system-cluster-critical and above stay
 }
 
-struct pod *pods_evict_choose(struct pod *head, bool memory)
+struct pod *pods_evict_choose(struct pod *head, enum evict_for what)
 {
 	struct pod *worst = NULL;
 	struct evict_rank worst_rank = {0}, r;
@@ -107,7 +118,7 @@ struct pod *pods_evict_choose(struct pod *head, bool memory)
 			pthread_mutex_unlock(&p->lock);
 			return NULL;
 		}
-		if (rank(p, memory, &r) && (!worst || pods_evict_before(&r, &worst_rank))) {
+		if (rank(p, what, &r) && (!worst || pods_evict_before(&r, &worst_rank))) {
 			worst = p;
 			worst_rank = r;
 		}
@@ -116,8 +127,10 @@ struct pod *pods_evict_choose(struct pod *head, bool memory)
 	return worst;
 }
 
-void pods_evict_mark(struct pod *p, const char *resource)
+void pods_evict_mark(struct pod *p, enum evict_for what)
 {
+	static const char *const names[] = {"memory", "ephemeral-storage", "pids"};
+	const char *resource = names[what];
 	pthread_mutex_lock(&p->lock);
 	snprintf(p->evicted, sizeof(p->evicted), "The node was low on resource: %s.", resource);
 	p->cancel = p->boot_cancel = 1;

@@ -8,6 +8,7 @@
 
 #include "vm_numbers.h"
 
+struct cpu_rates;
 struct host;
 struct pod;
 struct k8s_informer;
@@ -20,6 +21,7 @@ struct pods {
 	struct k8s_informer *informer;
 	struct vm_numbers numbers;
 	struct shutdown *shutdown;   // pods_shutdown.c; NULL: the host stays
+	struct cpu_rates *rates;  // of pods_stats.c; NULL: no memory for them
 	bool synced;              // the API's list has been seen once
 };
 

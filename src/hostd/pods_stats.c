@@ -13,9 +13,11 @@
 #include "base/file.h"
 #include "base/jpath.h"
 #include "base/own.h"
+#include "cpu_rates.h"
 #include "host.h"
 #include "image.h"
 #include "pods.h"
+#include "pods_internal.h"
 #include "pods_stats.h"
 
 #define CONNECT_MS 500
@@ -41,9 +43,23 @@ Bulkhead__Agent__Reply *pods_stats_ask(const char *vsock_path)
 	return reply;
 }
 
-static json_t *cpu_json(const char *now, const Bulkhead__Agent__CgroupStats *s)
+/* When an answer came: as text, and to count with. */
+struct moment { char text[CLOCK_TEXT_MAX]; uint64_t mono_ns; };
+
+static void moment_now(struct moment *m)
 {
-	return json_pack("{s:s, s:I}", "time", now, "usageCoreNanoSeconds", s ? (json_int_t)s->cpu_usage_ns : 0);
+	clock_text(clock_real_ns(), 0, m->text);
+	m->mono_ns = clock_mono_ns();
+}
+
+/* key: of one that counts from zero whenever it starts anew; NULL: whose rate is not of interest. */
+static json_t *cpu_json(struct cpu_rates *rates, const char *key, const struct moment *now, uint64_t usage_ns)
+{
+	int64_t rate;
+	json_t *cpu = json_pack("{s:s, s:I}", "time", now->text, "usageCoreNanoSeconds", (json_int_t)usage_ns);
+	if (key && cpu_rates_add(rates, key, usage_ns, now->mono_ns, &rate))
+		json_object_set_new(cpu, "usageNanoCores", json_integer(rate));
+	return cpu;
 }
 
 static json_t *memory_json(const char *now, const Bulkhead__Agent__CgroupStats *s)
@@ -77,15 +93,17 @@ static json_t *swap_json(const char *now, uint64_t bytes)
 	return json_pack("{s:s, s:I}", "time", now, "swapUsageBytes", (json_int_t)bytes);
 }
 
-static json_t *container_json(const char *now, const Bulkhead__Agent__ContainerStats *c, uint64_t swap, const json_t *about)
+static json_t *container_json(struct cpu_rates *rates, const struct moment *at, const Bulkhead__Agent__ContainerStats *c, uint64_t swap,
+			      const json_t *about)
 {
 	char started[CLOCK_TEXT_MAX];
+	const char *now = at->text;
 	json_t *memory = memory_json(now, c->cgroup);
 	json_int_t limit = (json_int_t)jpath_int(about, "memoryLimit", 0), used = (json_int_t)(c->cgroup ? c->cgroup->memory_working_set_bytes : 0);
 	if (limit)
 		json_object_set_new(memory, "availableBytes", json_integer(limit > used ? limit - used : 0));
 	return json_pack("{s:s, s:s, s:o, s:o, s:o, s:{s:s, s:I}}", "name", c->name, "startTime", clock_text(c->started_real_ns, 0, started),
-			 "cpu", cpu_json(now, c->cgroup), "memory", memory, "swap", swap_json(now, swap), "rootfs", "time", now, "usedBytes", (json_int_t)c->writable_used_bytes);
+			 "cpu", cpu_json(rates, jpath_str(about, "id", NULL), at, c->cgroup ? c->cgroup->cpu_usage_ns : 0), "memory", memory, "swap", swap_json(now, swap), "rootfs", "time", now, "usedBytes", (json_int_t)c->writable_used_bytes);
 }
 
 static json_t *fs_json(const char *now, uint64_t used, uint64_t capacity, uint64_t available, uint64_t inodes, uint64_t inodes_free)
@@ -114,15 +132,17 @@ static json_t *volumes_json(const char *now, const struct pods_running *r, const
 	return all;
 }
 
-static json_t *pod_json(const struct pods_running *r, const char *now, const Bulkhead__Agent__PodStats *st, uint64_t compressed)
+static json_t *pod_json(struct cpu_rates *rates, const struct pods_running *r, const struct moment *at, const Bulkhead__Agent__PodStats *st,
+			uint64_t compressed)
 {
+	const char *now = at->text;
 	json_t *containers = json_array();
 	for (size_t i = 0; i < st->n_containers; i++)
 		if (st->containers[i]->started_real_ns)
-			json_array_append_new(containers, container_json(now, st->containers[i], pods_stats_swap(st, i, compressed),
+			json_array_append_new(containers, container_json(rates, at, st->containers[i], pods_stats_swap(st, i, compressed),
 				json_object_get(json_object_get(r->about, "containers"), st->containers[i]->name)));
 	json_t *pod = json_pack("{s:{s:s, s:s, s:s}, s:s, s:o, s:o, s:o, s:o, s:o, s:{s:s, s:I, s:I}, s:{s:I}}", "podRef", "name", r->name, "namespace",
-		r->ns, "uid", r->uid, "startTime", r->started, "containers", containers, "cpu", cpu_json(now, st->pod), "memory",
+		r->ns, "uid", r->uid, "startTime", r->started, "containers", containers, "cpu", cpu_json(rates, r->uid, at, st->pod ? st->pod->cpu_usage_ns : 0), "memory",
 		memory_json(now, st->pod), "swap", swap_json(now, compressed), "volume", volumes_json(now, r, st), "ephemeral-storage", "time", now, "usedBytes",
 		(json_int_t)st->scratch_used_bytes, "capacityBytes", (json_int_t)st->scratch_capacity_bytes, "process_stats", "process_count",
 		st->pod ? (json_int_t)st->pod->pids : 0);
@@ -165,8 +185,11 @@ static json_int_t images_bytes(const struct host *h)
 	return sum;
 }
 
-static json_t *node_json(const struct host *h, const char *now, uint64_t swap)
+static json_t *node_json(struct cpu_rates *rates, const struct host *h, uint64_t swap)
 {
+	struct moment at;
+	const char *now = at.text;
+	moment_now(&at);
 	uint64_t cpu, memory;
 	char booted[CLOCK_TEXT_MAX];
 	struct statvfs fs = {0};
@@ -179,32 +202,33 @@ static json_t *node_json(const struct host *h, const char *now, uint64_t swap)
 	json_t *images = json_deep_copy(disk);
 	json_object_set_new(images, "usedBytes", json_integer(images_bytes(h)));
 	clock_text(clock_real_ns() - (uint64_t)si.uptime * NS_PER_S, 0, booted);
-	return json_pack("{s:s, s:s, s:{s:s, s:I}, s:{s:s, s:I, s:I, s:I}, s:o, s:o, s:{s:o}}", "nodeName", h->node_name, "startTime", booted, "cpu",
-			 "time", now, "usageCoreNanoSeconds", (json_int_t)cpu, "memory", "time", now, "workingSetBytes", (json_int_t)memory,
+	return json_pack("{s:s, s:s, s:o, s:{s:s, s:I, s:I, s:I}, s:o, s:o, s:{s:o}}", "nodeName", h->node_name, "startTime", booted, "cpu",
+			 cpu_json(rates, "", &at, cpu), "memory", "time", now, "workingSetBytes", (json_int_t)memory,
 			 "usageBytes", (json_int_t)memory, "availableBytes", (json_int_t)(total > memory ? total - memory : 0), "swap", swap_json(now, swap), "fs", disk,
 			 "runtime", "imageFs", images);
 }
 
 json_t *pods_stats_summary(struct pods *ps, const struct host *h)
 {
-	char now[CLOCK_TEXT_MAX];
+	struct moment now;
 	size_t count;
 	struct pods_running *all = pods_running(ps, &count);
 	json_t *list = json_array();
 	uint64_t swap = 0;
-	clock_text(clock_real_ns(), 0, now);
 	for (size_t i = 0; i < count; i++) {
 		Bulkhead__Agent__Reply *reply = pods_stats_ask(all[i].vsock_path);
 		if (!reply)
 			continue;   // just ended
+		moment_now(&now);
 		json_t *vm_memory = pods_vm_memory(all[i].vm);
 		uint64_t compressed = (uint64_t)jpath_int(vm_memory, "compressedBytes", 0);
-		json_t *pod = pod_json(&all[i], now, reply->stats, compressed);
+		json_t *pod = pod_json(ps->rates, &all[i], &now, reply->stats, compressed);
 		swap += compressed;
 		json_object_set_new(pod, "bulkheadMemory", vm_memory);   // of the VM; not in the kubelet's
 		json_array_append_new(list, pod);
 		bulkhead__agent__reply__free_unpacked(reply, NULL);
 	}
 	pods_running_free(all, count);
-	return json_pack("{s:o, s:o}", "node", node_json(h, now, swap), "pods", list);
+	cpu_rates_forget(ps->rates, clock_mono_ns());
+	return json_pack("{s:o, s:o}", "node", node_json(ps->rates, h, swap), "pods", list);
 }

@@ -21,6 +21,8 @@
 #include "pager_client.h"
 #include "pods.h"
 #include "pods_balloon.h"
+#include "pods_evict.h"
+#include "pressure_pids.h"
 #include "thrift.h"
 #include "waiting.h"
 
@@ -28,7 +30,7 @@
 #define SETTINGS_MAX 65536
 #define MIB (1ull << 20)
 
-struct settings { long long gc_high, gc_low, disk_percent, memory_mib; };
+struct settings { long long gc_high, gc_low, disk_percent, memory_mib, pid_percent; };
 
 struct pressure {
 	const struct host *host;
@@ -56,7 +58,7 @@ static void read_settings(const char *root, struct settings *s)
 			log_limited(LOG_LEVEL_WARN, "pressure", "%s is not a JSON object, the defaults count", path);
 	}
 	*s = (struct settings){percent(j, "imageGCHighPercent", 85), percent(j, "imageGCLowPercent", 80), percent(j, "diskAvailablePercent", 10),
-			       jpath_int(j, "memoryAvailableMiB", 100)};
+			       jpath_int(j, "memoryAvailableMiB", 100), percent(j, "pidAvailablePercent", 5)};
 }
 
 static unsigned long long memory_available(void)
@@ -82,6 +84,8 @@ static void look(const char *root, const struct settings *s, struct pressure_sta
 	unsigned long long bytes;
 	out->memory = s->memory_mib > 0 && memory_available() < (unsigned long long)s->memory_mib * MIB;
 	out->disk = 100 - disk_used(root, &bytes) < s->disk_percent;
+	struct pressure_pids pids;
+	out->pids = pressure_pids_read(&pids) && pressure_pids_low(&pids, s->pid_percent);
 }
 
 void pressure_read(const char *root, struct pressure_state *out)
@@ -119,12 +123,14 @@ static void relieve(struct pressure *p)
 	bool pressed = now.memory || (paged && pager.pressure);
 	if (pressed || p->ballooned)
 		p->ballooned = pods_balloon(p->host->pods, pressed);
-	if (pressed && waiting_drop(p->host->waiting))
+	if ((pressed || now.pids) && waiting_drop(p->host->waiting))
 		return;
 	if (now.memory)
-		pods_evict_one(p->host->pods, "memory");
+		pods_evict_one(p->host->pods, EVICT_MEMORY);
 	else if (now.disk)
-		pods_evict_one(p->host->pods, "ephemeral-storage");
+		pods_evict_one(p->host->pods, EVICT_DISK);
+	else if (now.pids)
+		pods_evict_one(p->host->pods, EVICT_PIDS);
 }
 
 static void *run(void *arg)

@@ -187,12 +187,12 @@ static struct size *next_size(struct waiting *w)
 	return NULL;
 }
 
-static bool memory_is_short(const struct waiting *w)
+static bool host_is_short(const struct waiting *w)
 {
 	struct pressure_state now;
 	struct pager_host pager;
 	pressure_read(w->host->root, &now);
-	return now.memory || (w->host->pager && !pager_client_host(w->host->pager, &pager, NULL) && pager.pressure);
+	return now.memory || now.pids || (w->host->pager && !pager_client_host(w->host->pager, &pager, NULL) && pager.pressure);
 }
 
 /* Lock held before and after. */
@@ -201,7 +201,7 @@ static void make_next(struct waiting *w, struct size *s)
 	struct err e = ERR_INIT;
 	struct size made = *s;
 	pthread_mutex_unlock(&w->lock);
-	bool short_ = memory_is_short(w);
+	bool short_ = host_is_short(w);
 	struct waiting_clone *c = short_ ? NULL : make(w, &made, &e);
 	pthread_mutex_lock(&w->lock);
 	if (s->vcpus != made.vcpus || s->memory_mib != made.memory_mib)

@@ -174,6 +174,7 @@ void k8s_defaults_pod(json_t *pod)
 			if (host_network)
 				default_host_ports(c);
 		}
+	k8s_default_pod_resources(spec);
 }
 
 void k8s_defaults_podtemplate(json_t *obj)

@@ -24,7 +24,11 @@ void k8s_validate_affinity(const struct k8s_path *path, const json_t *affinity, 
 void k8s_validate_node_selector(const struct k8s_path *path, const json_t *selector, struct k8s_errors *e);
 void k8s_validate_tolerations(const struct k8s_path *path, const json_t *tolerations, struct k8s_errors *e);
 void k8s_validate_topology_spread(const struct k8s_path *path, const json_t *constraints, struct k8s_errors *e);
-void k8s_validate_resources(const struct k8s_path *path, const json_t *resources, struct k8s_errors *e);
+void k8s_validate_resources(const struct k8s_path *path, const json_t *resources, struct k8s_errors *e);         // of a container
+void k8s_validate_whole_resources(const struct k8s_path *path, const json_t *resources, struct k8s_errors *e);   // of a pod, as such
+/* pod_resources.c: spec.resources beside the containers' own. */
+void k8s_default_pod_resources(json_t *spec);
+void k8s_validate_pod_resources(const struct k8s_path *path, const json_t *spec, struct k8s_errors *e);
 void k8s_validate_pod_update(const json_t *pod, const json_t *old, struct k8s_errors *e);
 void k8s_validate_volume_claim_spec(const struct k8s_path *path, const json_t *spec, struct k8s_errors *e);
 void k8s_validate_field_ref(const struct k8s_path *path, const json_t *ref, const char *const *plain, struct k8s_errors *e);

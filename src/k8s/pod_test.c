@@ -186,9 +186,66 @@ static void test_qos(void **state)
 	}
 }
 
+#define WHOLE(whole, containers) "{'spec':{'resources':{" whole "},'containers':" containers "}}"
+
+static void check_requests(const char *pod_text, const char *want)
+{
+	json_t *pod = golden_parse(pod_text);
+	k8s_defaults_pod(pod);
+	char *got = json_dumps(jpath_get(pod, "spec.resources.requests"), JSON_COMPACT | JSON_SORT_KEYS);
+	assert_string_equal(got ? got : "none", want);
+	free(got);
+	json_decref(pod);
+}
+
+/* What is said of the pod as a whole. */
+static void test_whole(void **state)
+{
+	(void)state;
+	check_requests(WHOLE("'limits':{'cpu':'2','memory':'1Gi'}", "[{},{}]"), "{\"cpu\":\"2\",\"memory\":\"1Gi\"}");
+	check_requests(WHOLE("'limits':{'cpu':'2','memory':'1Gi'}", "[{'resources':{'requests':{'cpu':'100m'},'limits':{'memory':'64Mi'}}},"
+			     "{'resources':{'requests':{'cpu':'200m'}}}]"), "{\"cpu\":\"300m\",\"memory\":\"64Mi\"}");
+	check_requests(WHOLE("'limits':{'cpu':'2'},'requests':{'cpu':'1'}", "[{'resources':{'requests':{'cpu':'100m'}}}]"), "{\"cpu\":\"1\"}");
+	check_requests("{'spec':{'resources':{'limits':{'cpu':'2'}},'initContainers':[{'restartPolicy':'Always','resources':{'requests':{'cpu':'200m'}}},"
+		       "{'resources':{'requests':{'cpu':'1'}}}],'containers':[{'resources':{'requests':{'cpu':'100m'}}}]}}", "{\"cpu\":\"1200m\"}");
+	check_requests(WHOLE("", "[{'resources':{'requests':{'cpu':'100m'}}}]"), "none");
+	check_requests(WHOLE("'requests':{'cpu':'1'}", "[{'resources':{'requests':{'memory':'1Gi'}}}]"), "{\"cpu\":\"1\"}");
+
+#define A(limits) "[{'name':'a','image':'i','resources':{'limits':{" limits "}}}]"
+	golden_message("Pod", WHOLE("'limits':{'cpu':'2','memory':'1Gi'},'requests':{'cpu':'1'}", A("'cpu':'1','memory':'1Gi'")), NULL, "");
+	golden_message("Pod", WHOLE("'requests':{'cpu':'500m'}", "[{'name':'a','image':'i','resources':{'requests':{'cpu':'600m'}}},"
+			     "{'name':'b','image':'i','resources':{'requests':{'cpu':'400m'}}}]"), NULL,
+		       "spec.resources.requests[cpu]: Invalid value: \"500m\": must be greater than or equal to aggregate container requests of 1");
+	golden_message("Pod", WHOLE("'limits':{'memory':'64Mi'},'requests':{'memory':'64Mi'}", "[{'name':'a','image':'i',"
+			     "'resources':{'limits':{'memory':'65Mi'},'requests':{'memory':'1Mi'}}}]"), NULL,
+		       "spec.resources.containers[0][memory].limits: Invalid value: \"65Mi\": must be less than or equal to pod limits of 64Mi");
+	golden_message("Pod", WHOLE("'limits':{'cpu':'1','memory':'-1','ephemeral-storage':'1Gi','x/y':'1'},'requests':{'cpu':'2'}", A("")), NULL,
+		       "[spec.resources.limits[memory]: Invalid value: \"-1\": must be greater than or equal to 0, "
+		       "spec.resources.limits[ephemeral-storage]: Unsupported value: \"ephemeral-storage\": supported values: \"cpu\", \"hugepages-\", "
+		       "\"memory\", spec.resources.limits[x/y]: Unsupported value: \"x/y\": supported values: \"cpu\", \"hugepages-\", \"memory\", "
+		       "spec.resources.requests[memory]: Invalid value: \"-1\": must be greater than or equal to 0, "
+		       "spec.resources.requests: Invalid value: \"2\": must be less than or equal to cpu limit of 1]");
+	golden_message("Pod", "{'spec':{'os':{'name':'windows'},'resources':{'limits':{'cpu':'1'}},'containers':[{'name':'a','image':'i'}]}}", NULL,
+		       "spec.resources: Forbidden: may not be set for a windows pod");
+
+	static const char *const classes[][2] = {
+		{WHOLE("'limits':{'cpu':'1','memory':'1Gi'}", "[{},{}]"), "Guaranteed"},
+		{WHOLE("'limits':{'cpu':'1'}", "[{}]"), "Burstable"},
+		{WHOLE("'requests':{'memory':'1Gi'}", "[{'resources':{'limits':{'cpu':'1','memory':'1'}}}]"), "Burstable"},
+		{WHOLE("'limits':{'cpu':'1','memory':'1Gi'},'requests':{'cpu':'500m'}", "[{}]"), "Burstable"},
+		{WHOLE("", "[{}]"), "BestEffort"},
+	};
+	for (size_t i = 0; i < sizeof(classes) / sizeof(*classes); i++) {
+		json_t *pod = golden_parse(classes[i][0]);
+		k8s_defaults_pod(pod);
+		assert_string_equal(k8s_pod_qos(pod), classes[i][1]);
+		json_decref(pod);
+	}
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {cmocka_unit_test(test_defaults), cmocka_unit_test(test_pull_policy),
-		cmocka_unit_test(test_containers), cmocka_unit_test(test_spec), cmocka_unit_test(test_update), cmocka_unit_test(test_qos)};
+		cmocka_unit_test(test_containers), cmocka_unit_test(test_spec), cmocka_unit_test(test_update), cmocka_unit_test(test_qos), cmocka_unit_test(test_whole)};
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// Quality-of-service class of a pod: from requests and limits of CPU and memory of all its containers.
+// Quality-of-service class of a pod: from requests and limits of CPU and memory, its own if it has any, else those of all its containers.
 #include <stdint.h>
 #include <string.h>
 
@@ -14,28 +14,48 @@ struct sums {
 
 static const char *const names[] = {"cpu", "memory"};
 
+/* of: a container or the pod's spec. */
+static void add_resources(struct sums *s, const json_t *of)
+{
+	for (int r = 0; r < 2; r++) {
+		const json_t *requests = jpath_get(of, "resources.requests"), *limits = jpath_get(of, "resources.limits");
+		int64_t request = k8s_quantity_milli(json_object_get(requests, names[r]), 0);
+		int64_t limit = k8s_quantity_milli(json_object_get(limits, names[r]), 0);
+		if (request > 0 && __builtin_add_overflow(s->request[r], request, &s->request[r]))
+			s->request[r] = INT64_MAX;
+		if (limit > 0 && __builtin_add_overflow(s->limit[r], limit, &s->limit[r]))
+			s->limit[r] = INT64_MAX;
+		s->all_limited &= limit > 0;
+	}
+}
+
 static void add_containers(struct sums *s, const json_t *list)
 {
 	size_t i;
 	json_t *c;
 	json_array_foreach(list, i, c)
-		for (int r = 0; r < 2; r++) {
-			const json_t *requests = jpath_get(c, "resources.requests"), *limits = jpath_get(c, "resources.limits");
-			int64_t request = k8s_quantity_milli(json_object_get(requests, names[r]), 0);
-			int64_t limit = k8s_quantity_milli(json_object_get(limits, names[r]), 0);
-			if (request > 0 && __builtin_add_overflow(s->request[r], request, &s->request[r]))
-				s->request[r] = INT64_MAX;
-			if (limit > 0 && __builtin_add_overflow(s->limit[r], limit, &s->limit[r]))
-				s->limit[r] = INT64_MAX;
-			s->all_limited &= limit > 0;
-		}
+		add_resources(s, c);
+}
+
+static bool states_any(const json_t *spec)
+{
+	const json_t *requests = jpath_get(spec, "resources.requests"), *limits = jpath_get(spec, "resources.limits");
+	for (int r = 0; r < 2; r++)
+		if (json_object_get(requests, names[r]) || json_object_get(limits, names[r]))
+			return true;
+	return false;
 }
 
 const char *k8s_pod_qos(const json_t *pod)
 {
 	struct sums s = {.all_limited = true};
-	add_containers(&s, jpath_get(pod, "spec.containers"));
-	add_containers(&s, jpath_get(pod, "spec.initContainers"));
+	const json_t *spec = json_object_get(pod, "spec");
+	if (states_any(spec)) {
+		add_resources(&s, spec);
+	} else {
+		add_containers(&s, json_object_get(spec, "containers"));
+		add_containers(&s, json_object_get(spec, "initContainers"));
+	}
 	if (!s.request[0] && !s.request[1] && !s.limit[0] && !s.limit[1])
 		return "BestEffort";
 	bool equal = s.request[0] == s.limit[0] && s.request[1] == s.limit[1];

@@ -250,14 +250,23 @@ static void check_resource_name(const struct k8s_path *path, const char *name, s
 	k8s_invalid_str(e, path, name, "must be a standard resource for containers");
 }
 
-static void check_amounts(const struct k8s_path *path, const json_t *amounts, struct k8s_errors *e)
+typedef void name_fn(const struct k8s_path *path, const char *name, struct k8s_errors *e);
+
+static void check_whole_name(const struct k8s_path *path, const char *name, struct k8s_errors *e)
+{
+	static const char *const whole[] = {"cpu", "memory", "hugepages-", NULL};
+	if (k8s_check_rule(e, path, name, k8s_check_qualified_name) && strncmp(name, "hugepages-", 10))
+		k8s_check_enum(e, path, name, whole, true);
+}
+
+static void check_amounts(const struct k8s_path *path, const json_t *amounts, name_fn *check_name, struct k8s_errors *e)
 {
 	const char *name;
 	json_t *v;
 	json_object_foreach((json_t *)amounts, name, v) {
 		const struct k8s_path *at = PATH_KEY(path, name);
 		int64_t milli = k8s_quantity_milli(v, 0);
-		check_resource_name(at, name, e);
+		check_name(at, name, e);
 		if (milli < 0)
 			k8s_invalid(e, at, v, "must be greater than or equal to 0");
 		else if (strchr(name, '/') && milli % 1000)
@@ -265,13 +274,13 @@ static void check_amounts(const struct k8s_path *path, const json_t *amounts, st
 	}
 }
 
-void k8s_validate_resources(const struct k8s_path *path, const json_t *resources, struct k8s_errors *e)
+static void check_resources(const struct k8s_path *path, const json_t *resources, name_fn *check_name, struct k8s_errors *e)
 {
 	const json_t *limits = json_object_get(resources, "limits"), *requests = json_object_get(resources, "requests");
 	const char *name;
 	json_t *v;
-	check_amounts(PATH(path, "limits"), limits, e);
-	check_amounts(PATH(path, "requests"), requests, e);
+	check_amounts(PATH(path, "limits"), limits, check_name, e);
+	check_amounts(PATH(path, "requests"), requests, check_name, e);
 	json_object_foreach((json_t *)requests, name, v) {
 		const json_t *limit = json_object_get(limits, name);
 		if (limit && k8s_quantity_milli(v, 0) > k8s_quantity_milli(limit, 0))
@@ -280,6 +289,16 @@ void k8s_validate_resources(const struct k8s_path *path, const json_t *resources
 		else if (limit && strchr(name, '/') && k8s_quantity_milli(v, 0) != k8s_quantity_milli(limit, 0))
 			k8s_invalid(e, PATH(path, "requests"), v, "must be equal to %s limit of %s", name, json_string_value(limit));
 	}
+}
+
+void k8s_validate_resources(const struct k8s_path *path, const json_t *resources, struct k8s_errors *e)
+{
+	check_resources(path, resources, check_resource_name, e);
+}
+
+void k8s_validate_whole_resources(const struct k8s_path *path, const json_t *resources, struct k8s_errors *e)
+{
+	check_resources(path, resources, check_whole_name, e);
 }
 
 /* ---- probes and hooks ---- */

@@ -187,6 +187,7 @@ void k8s_validate_pod_spec(const struct k8s_path *path, const json_t *spec, cons
 	check_resize_policy(PATH(path, "initContainers"), json_object_get(spec, "initContainers"), never, e);
 	if (jpath_bool(spec, "hostNetwork", false))
 		check_host_network(PATH(path, "containers"), containers, e);
+	k8s_validate_pod_resources(PATH(path, "resources"), spec, e);
 	check_policies(path, spec, e);
 	check_dns(path, spec, e);
 	k8s_check_labels(e, PATH(path, "nodeSelector"), json_object_get(spec, "nodeSelector"));

@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "base/jpath.h"
+#include "base/jtext.h"
 #include "base/own.h"
 #include "k8s/custom.h"
 #include "k8s/quantity.h"
@@ -35,12 +36,14 @@ static json_t *check_namespace(struct server *srv, const struct k8s_kind *k, con
 {
 	const char *ns = jpath_str(obj, "metadata.namespace", "");
 	char key[REG_KEY_MAX], why[512];
-	own_json json_t *n = load(srv, reg_key(namespace_kind(), "", ns, key));
+	own_obj struct obj *n = store_get(srv->store, reg_key(namespace_kind(), "", ns, key));
+	const char *when;
+	size_t len;
 	json_t *s;
 
 	if (!n)
 		return status_not_found(namespace_kind(), ns);
-	if (!meta_is_deleting(n))
+	if (!jtext_find(obj_text(n), n->text_len, "metadata.deletionTimestamp", &when, &len))
 		return NULL;
 	snprintf(why, sizeof why, "unable to create new content in namespace %s because it is being terminated", ns);
 	s = status_forbidden(k, jpath_str(obj, "metadata.name", ""), why);
@@ -94,7 +97,7 @@ static json_t *find_priority(struct server *srv, const char *name)
 	if (store_list(srv->store, reg_prefix(k, NULL, key), NULL, 0, 0, &l))
 		return NULL;
 	for (size_t i = 0; i < l.count && !found; i++) {
-		json_t *j = obj_json(l.objs[i]);
+		json_t *j = strstr(obj_text(l.objs[i]), "\"globalDefault\":true") ? obj_json(l.objs[i]) : NULL;
 		if (jpath_bool(j, "globalDefault", false))
 			found = j;
 		else

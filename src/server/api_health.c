@@ -64,6 +64,7 @@ static void metrics(struct request *r)
 	buf_printf(&b, "# HELP bulkhead_watches Open watches.\n# TYPE bulkhead_watches gauge\nbulkhead_watches %zu\n",
 		   watch_set_count(store_watches(r->srv->store)));
 	put(&b, "watches_direct", "gauge", "Watches whose connection is written to directly, past the HTTP library.", pump_live(r->srv->pump));
+	put(&b, "requests", "gauge", "Requests that are not answered yet, without watches, logs and the like.", r->srv->requests);
 	put_fairness(r->srv, &b);
 	put_audit(r->srv, &b);
 	reply_buf(r, 200, "text/plain; version=0.0.4", &b);

@@ -164,7 +164,7 @@ static const struct {
 
 static json_t *read_review(struct request *r, const struct k8s_kind *k, json_t **review)
 {
-	json_t *s = body_parse(request_header(r, "Content-Type"), r->body.data, r->body.len, review);
+	json_t *s = body_parse(request_header(r, "Content-Type"), r->body.data, r->body.len, review, NULL);
 	struct err e = ERR_INIT;
 	char version[128];
 

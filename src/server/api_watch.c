@@ -186,8 +186,8 @@ static enum watch_result fetch(struct http_watch *w)
 	struct watch_event e;
 	enum watch_result r = watch_next(w->watch, &e);
 
-	if (w->request)
-		w->request->follows = !watch_is_starting(w->watch);
+	if (w->request && !watch_is_starting(w->watch))
+		request_follows(w->request);
 	switch (r) {
 	case WATCH_EVENT:
 		set_event(w, &e);

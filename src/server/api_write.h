@@ -10,7 +10,9 @@ enum patch_type { PATCH_JSON, PATCH_MERGE, PATCH_STRATEGIC, PATCH_APPLY };
 
 struct api_write {
 	struct reg_write reg;                 // reg.user is this struct
-	json_t *body;                         // parsed; owned
+	json_t *body;                         // parsed; owned; NULL: given away, to be parsed again from:
+	struct buf text;                      // the body as it came
+	const char *type;                     // its Content-Type
 	enum patch_type patch;
 	bool force;                           // apply: take over fields of others
 	char agent[64];                       // program name of the client

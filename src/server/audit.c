@@ -213,7 +213,7 @@ void audit_body(struct request *r)
 {
 	if (!r->audit || r->audit->choice.level < AUDIT_REQUEST || !r->body.len || r->body.len > BODY_MAX || !r->route.is_resource)
 		return;
-	json_t *s = body_parse(request_header(r, "Content-Type"), r->body.data, r->body.len, &r->audit->request);
+	json_t *s = body_parse(request_header(r, "Content-Type"), r->body.data, r->body.len, &r->audit->request, NULL);
 	json_decref(s);    // what cannot be read is answered with why
 	if (r->audit->choice.omit_managed_fields)
 		json_object_del(json_object_get(r->audit->request, "metadata"), "managedFields");

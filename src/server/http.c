@@ -120,6 +120,7 @@ static void on_completed(void *cls, struct MHD_Connection *conn, void **context,
 		return;
 	audit_end(r);
 	fair_leave(r);
+	request_ended(r);
 	if (r->free_state)
 		r->free_state(r->state);
 	if (r->response)
@@ -214,6 +215,7 @@ static void begin(struct http *h, struct request *r, const char *method)
 	int e;
 
 	r->started = true;
+	request_count(r);
 	e = r->uri ? route_parse(method, r->uri, &r->route) : -ENOMEM;
 	if (e) {
 		reply_status(r, e == -ENOMEM ? status_errno(e) : status_bad_request("the request's URL is malformed"));

@@ -12,6 +12,8 @@
 #include "server/watch.h"
 
 #define TURN_EVENTS 64
+#define PAUSE_NS NS_PER_MS         // between changes that come fast: more are taken together, and nobody has to wake the thread for each
+#define FAST_NS (2 * NS_PER_MS)    // since the one before
 #define RETRY_NS NS_PER_S
 
 struct source {
@@ -36,7 +38,7 @@ struct loop {
 	pthread_t thread;
 	pthread_mutex_t lock;
 	pthread_cond_t cond;
-	bool woken, stopping;
+	bool woken, pausing, stopping;
 };
 
 static void wake(void *user)
@@ -45,7 +47,8 @@ static void wake(void *user)
 
 	pthread_mutex_lock(&l->lock);
 	l->woken = true;
-	pthread_cond_signal(&l->cond);
+	if (!l->pausing)
+		pthread_cond_signal(&l->cond);
 	pthread_mutex_unlock(&l->lock);
 }
 
@@ -67,7 +70,7 @@ static bool open_source(struct source *s)
 
 /* Hand over some of what is there: sources of the same kind go side by side, so that one parse serves them all (view.h).
  * Returns 1 if there is more, 0 if not, -1 if the source has to be opened again and could not be. */
-static int drain_some(struct source *s)
+static int drain_some(struct source *s, bool arm, bool *any)
 {
 	struct watch_event e;
 
@@ -76,6 +79,7 @@ static int drain_some(struct source *s)
 			return -1;
 		switch (watch_next(s->watch, &e)) {
 		case WATCH_EVENT:
+			*any = true;
 			s->ops->changed(s->unit, e.type, e.obj);
 			obj_unref(e.obj);
 			break;
@@ -87,7 +91,7 @@ static int drain_some(struct source *s)
 				return 0;
 			break;
 		case WATCH_IDLE:
-			if (watch_arm(s->watch, NULL))
+			if (!arm || watch_arm(s->watch, NULL))
 				return 0;
 			break;
 		default:
@@ -97,8 +101,8 @@ static int drain_some(struct source *s)
 	return 1;
 }
 
-/* Hand over everything that is there. Returns false if something could not be opened. */
-static bool drain(struct loop *l)
+/* Hand over everything that is there. arm: wake us when there is more. Returns false if something could not be opened. */
+static bool drain(struct loop *l, bool arm, bool *any)
 {
 	bool more, all = true;
 
@@ -106,7 +110,7 @@ static bool drain(struct loop *l)
 		more = false;
 		for (int i = 0; i < l->source_count; i++) {
 			struct source *s = &l->sources[i];
-			int r = s->armed ? 0 : drain_some(s);
+			int r = s->armed ? 0 : drain_some(s, arm, any);
 			more |= r > 0;
 			all &= r >= 0;
 			s->armed = r <= 0;
@@ -136,22 +140,50 @@ static bool wait_for_work(struct loop *l, uint64_t until)
 	return !stopping;
 }
 
+/* A moment in which changes gather; the thread is not woken by them. */
+static bool pause_for_more(struct loop *l, uint64_t until)
+{
+	uint64_t end = clock_mono_ns() + PAUSE_NS;
+	struct timespec at;
+	bool stopping;
+
+	if (until < end)
+		end = until;
+	at = (struct timespec){ end / NS_PER_S, end % NS_PER_S };
+	pthread_mutex_lock(&l->lock);
+	l->pausing = true;
+	while (!l->stopping && pthread_cond_timedwait(&l->cond, &l->lock, &at) != ETIMEDOUT)
+		;
+	l->pausing = false;
+	stopping = l->stopping;
+	pthread_mutex_unlock(&l->lock);
+	return !stopping;
+}
+
 static void *loop_main(void *arg)
 {
 	struct loop *l = arg;
-	uint64_t next;
+	bool arm = true, any, fast;
+	uint64_t next, now, last = 0;
 
-	do {
+	for (;;) {
 		next = LOOP_NEVER;
-		if (!drain(l))
+		any = false;
+		if (!drain(l, arm, &any))
 			next = clock_mono_ns() + RETRY_NS;
 		for (int i = 0; i < l->unit_count; i++) {
 			uint64_t at = l->units[i].ops->work(l->units[i].state, clock_mono_ns());
 			if (at < next)
 				next = at;
 		}
-	} while (wait_for_work(l, next));
-	return NULL;
+		now = clock_mono_ns();
+		fast = any && now - last < FAST_NS;
+		if (any)
+			last = now;
+		if (fast ? !pause_for_more(l, next) : arm && !wait_for_work(l, next))
+			return NULL;
+		arm = !fast;      // what comes next is looked for; when it does not come, we are to be woken
+	}
 }
 
 static void loop_free(struct loop *l)

@@ -135,7 +135,20 @@ static bool is_json(const char *type)
 	return !n || is_type(type, "application/json") || (n > 5 && !strncasecmp(type + n - 5, "+json", 5));
 }
 
-json_t *body_parse(const char *type, const char *data, size_t len, json_t **out)
+/* Nearly no body has a field twice: the parser tells of the one that has, and only that is gone through once more. */
+static json_t *parse_json(const char *data, size_t len, json_t **duplicates, json_error_t *je)
+{
+	json_t *j = json_loadb(data, len, JSON_DECODE_ANY | JSON_REJECT_DUPLICATES, je);
+
+	if (j || json_error_code(je) != json_error_duplicate_key)
+		return j;
+	j = json_loadb(data, len, JSON_DECODE_ANY, je);
+	if (j && duplicates && (*duplicates = json_array()))
+		k8s_json_duplicates(data, len, *duplicates);
+	return j;
+}
+
+json_t *body_parse(const char *type, const char *data, size_t len, json_t **out, json_t **duplicates)
 {
 	json_error_t je;
 	struct err e = ERR_INIT;
@@ -154,20 +167,11 @@ json_t *body_parse(const char *type, const char *data, size_t len, json_t **out)
 		return status_new(415, "UnsupportedMediaType", "the body of the request was in an unknown format (%.64s) - accepted media types "
 				  "include: application/json, application/yaml, application/vnd.kubernetes.protobuf", type);
 	} else {
-		j = json_loadb(len ? data : "", len, JSON_DECODE_ANY, &je);
+		j = parse_json(len ? data : "", len, duplicates, &je);
 		if (!j)
 			return status_bad_request("the body of the request is not valid JSON: %s (line %d, column %d)", je.text, je.line,
 						  je.column);
 	}
 	*out = j;
 	return NULL;
-}
-
-json_t *body_duplicates(const char *type, const char *data, size_t len)
-{
-	json_t *found = json_array();
-
-	if (found && (!type || is_type(type, "application/json")))   // YAML with such fields is refused as a whole
-		k8s_json_duplicates(data, len, found);
-	return found;
 }

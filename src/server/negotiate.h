@@ -26,9 +26,8 @@ bool accept_names(const char *header, const char *media_type, const char *parame
 bool accept_gzip(const char *header);
 
 /* Parse a body. type: Content-Type or NULL (JSON). Returns NULL and *out, or a Status. Of fields that come twice the last
- * one counts. */
-json_t *body_parse(const char *type, const char *data, size_t len, json_t **out);
-/* `duplicate field "spec.x"` for each such field: a JSON array (new reference), empty for none. */
-json_t *body_duplicates(const char *type, const char *data, size_t len);
+ * one counts. *duplicates (may be NULL; before: NULL): `duplicate field "spec.x"` for each of them, a JSON array, NULL for none; YAML
+ * with such fields is refused. */
+json_t *body_parse(const char *type, const char *data, size_t len, json_t **out, json_t **duplicates);
 
 #endif

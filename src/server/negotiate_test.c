@@ -52,7 +52,7 @@ static void test_names(void **state)
 
 static int parse(const char *type, const char *text)
 {
-	json_t *j = NULL, *s = body_parse(type, text, strlen(text), &j);
+	json_t *j = NULL, *s = body_parse(type, text, strlen(text), &j, NULL);
 	int code = s ? status_code(s) : 0;
 
 	json_decref(s);

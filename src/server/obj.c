@@ -8,31 +8,19 @@
 
 #include "base/buf.h"
 #include "base/jtext.h"
+#include "base/jwrite.h"
 #include "base/own.h"
-
-#define DUMP_FLAGS (JSON_COMPACT | JSON_ENCODE_ANY)
-
-static int append(const char *data, size_t len, void *user)
-{
-	return buf_append(user, data, len);
-}
 
 static int put_member(struct buf *b, bool *first, const char *key, const json_t *value)
 {
-	json_t *name = json_string(key);
-	int r = name ? 0 : -ENOMEM;
+	int r = *first ? 0 : buf_puts(b, ",");
 
-	if (!r && !*first)
-		r = buf_puts(b, ",");
 	*first = false;
-	if (!r && json_dump_callback(name, append, b, DUMP_FLAGS))
-		r = -ENOMEM;
+	if (!r)
+		r = jwrite_string(b, key, strlen(key));
 	if (!r)
 		r = buf_puts(b, ":");
-	if (!r && json_dump_callback(value, append, b, DUMP_FLAGS))
-		r = -ENOMEM;
-	json_decref(name);
-	return r;
+	return r ? r : jwrite(b, value);
 }
 
 static bool is_leading(const char *key)

@@ -21,6 +21,7 @@ struct obj {
 	uint32_t rv_len;        // digits there now; 0: not committed yet
 	uint32_t node_end;      // of a pod bound to a node: bytes from the first of spec.nodeName to the text's end
 	uint32_t node_len;      // and how many name it; 0: bound to none
+	uint32_t view;          // view.c's
 	uint64_t rv;            // resourceVersion
 	uint64_t created_rv;    // resourceVersion at creation: the object's number in the store
 	char data[];            // key, NUL, text, room for OBJ_RV_DIGITS, NUL

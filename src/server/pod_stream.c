@@ -347,7 +347,7 @@ static void send_call(struct request *r, struct call *c)
 		reply_status(r, status_errno(-ENOMEM));
 		return;
 	}
-	r->follows = true;
+	request_follows(r);
 	request_suspend(r, answered);   // before the stream can be ready
 	if (stream_open(r->srv->streams, &t, head.data, MHD_get_connection_info(r->conn, MHD_CONNECTION_INFO_CONNECTION_FD)->connect_fd,
 			c->upgrade ? UPGRADE_TIMEOUT_MS : 0, on_ready, r, &st)) {

@@ -8,6 +8,7 @@
 #include "base/buf.h"
 #include "base/jpath.h"
 #include "base/own.h"
+#include "k8s/hooks.h"
 #include "k8s/quantity.h"
 
 #define ONE 1000
@@ -51,7 +52,8 @@ static void add_sums(json_t *sums, const json_t *more)
 
 json_t *quota_pod_amounts(const json_t *pod, const char *what)
 {
-	json_t *sums = json_object(), *c;
+	static const char *const wholes[] = { "cpu", "memory" };
+	json_t *sums = json_object(), *c, *whole;
 	own_json json_t *sidecars = json_object(), *highest = json_object();
 	char path[32];
 	size_t i;
@@ -72,6 +74,9 @@ json_t *quota_pod_amounts(const json_t *pod, const char *what)
 		add_list(sums, jpath_get(c, path));
 	add_sums(sums, sidecars);
 	raise_to(sums, highest);
+	for (int w = 0; w < 2; w++)   // what is said of the pod as a whole counts instead
+		if ((whole = json_object_get(jpath_get(pod, !strcmp(what, "limits") ? "spec.resources.limits" : "spec.resources.requests"), wholes[w])))
+			json_object_set_new(sums, wholes[w], json_integer(k8s_quantity_milli(whole, 0)));
 	if (!strcmp(what, "requests") || json_object_size(sums))
 		add_list(sums, jpath_get(pod, "spec.overhead"));
 	return sums;
@@ -205,20 +210,7 @@ bool quota_counts(const struct k8s_kind *k, const char *resource)
 
 static bool is_best_effort(const json_t *pod)
 {
-	static const char *const lists[] = { "spec.initContainers", "spec.containers" };
-
-	for (int l = 0; l < 2; l++) {
-		json_t *c;
-		size_t i;
-		json_array_foreach(jpath_get(pod, lists[l]), i, c) {
-			static const char *const wheres[] = { "resources.requests", "resources.limits" };
-			for (int w = 0; w < 2; w++)
-				if (k8s_quantity_milli(json_object_get(jpath_get(c, wheres[w]), "cpu"), 0) ||
-				    k8s_quantity_milli(json_object_get(jpath_get(c, wheres[w]), "memory"), 0))
-					return false;
-		}
-	}
-	return true;
+	return !strcmp(k8s_pod_qos(pod), "BestEffort");
 }
 
 static bool reaches_across(const json_t *pod)
@@ -304,7 +296,8 @@ char *quota_unstated(const json_t *quota, const struct k8s_kind *k, const json_t
 		if (!is_plain(name) || (!is_plain(resource) && !starts(resource, "limits.") && !starts(resource, "requests.")))
 			continue;
 		json_array_foreach(jpath_get(obj, "spec.containers"), i, c) {
-			if (json_object_get(json_object_get(json_object_get(c, "resources"), what), name))
+			if (json_object_get(json_object_get(json_object_get(c, "resources"), what), name) ||
+			    json_object_get(json_object_get(jpath_get(obj, "spec.resources"), what), name))
 				continue;
 			if (!missing++)
 				buf_printf(&out, "%s%s for: ", out.len ? "; " : "", resource);

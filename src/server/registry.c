@@ -88,7 +88,11 @@ static json_t *encode(struct reg_write *w, json_t *next, bool remove)
 		json_object_set_new(next, "status", json_object());   // clients read fields of it without looking
 	w->sw = (struct store_write){ .expect = w->cur ? w->cur->rv : 0, .remove = remove };
 	r = obj_encode(w->key, next, &w->sw.obj);
-	return r ? status_errno(r) : NULL;
+	if (r)
+		return status_errno(r);
+	if (is_pod(w->kind) && !w->dry_run)   // what every controller looks at
+		w->sw.tree = json_incref(next);
+	return NULL;
 }
 
 /* Ownership costs time and room: it is kept for clients that name themselves and for objects that have it already. */

@@ -16,7 +16,8 @@
 struct reg_write;
 
 /* Make the next state. cur: the object now, in the version of w->kind (borrowed); NULL when it does not exist.
- * Returns NULL and *next (new reference; may be cur itself: nothing to change), or a Status. May be called several times. */
+ * Returns NULL and *next (new reference; may be cur itself: nothing to change), or a Status. May be called several times.
+ * No part of *next is changed by its maker afterwards: it may be shared (view.h). */
 typedef json_t *reg_make(struct reg_write *w, const json_t *cur, json_t **next);
 
 enum reg_action { REG_CREATE, REG_UPDATE, REG_DELETE };

@@ -22,6 +22,30 @@ const char *request_header(const struct request *r, const char *name)
 	return MHD_lookup_connection_value(r->conn, MHD_HEADER_KIND, name);
 }
 
+void request_count(struct request *r)
+{
+	r->counted = true;
+	atomic_fetch_add(&r->srv->requests, 1);
+}
+
+void request_ended(struct request *r)
+{
+	if (r->counted)
+		atomic_fetch_sub(&r->srv->requests, 1);
+	r->counted = false;
+}
+
+void request_follows(struct request *r)
+{
+	r->follows = true;
+	request_ended(r);
+}
+
+bool request_is_alone(const struct request *r)
+{
+	return r->counted && atomic_load(&r->srv->requests) == 1;
+}
+
 void request_suspend(struct request *r, void (*resume)(struct request *r))
 {
 	r->resume = resume;

@@ -34,7 +34,8 @@ struct request {
 	size_t body_seen;                    // bytes of body that came, kept or not
 	bool started, admitted, complete;    // headers seen; allowed; body seen
 	bool chunked;                        // the client takes answers in chunks (HTTP/1.1)
-	bool follows;                        // its work is done, it goes on while there is something to follow
+	bool follows;                        // its work is done, it goes on while there is something to follow (request_follows)
+	bool counted;                        // in srv->requests
 	char *uri;
 
 	struct MHD_Response *response;       // the reply once there is one
@@ -50,6 +51,11 @@ struct request {
 };
 
 const char *request_header(const struct request *r, const char *name);   // NULL when absent
+void request_count(struct request *r);      // as one that is to be answered
+void request_follows(struct request *r);    // its work is done; fine again
+void request_ended(struct request *r);
+/* Is there no other that is not answered yet? Then nobody is kept waiting by what this one does on its HTTP thread. */
+bool request_is_alone(const struct request *r);
 
 /* Suspend r: the handler returns without a reply; resume(r) runs on an HTTP thread after request_wake. */
 void request_suspend(struct request *r, void (*resume)(struct request *r));

@@ -152,6 +152,17 @@ static int init_amounts(const json_t *spec, struct sched_amounts *sidecars, stru
 	return r;
 }
 
+/* What the pod requests as a whole counts instead of what its containers do. */
+static void take_whole(struct sched_need *n, const json_t *requests)
+{
+	const json_t *cpu = json_object_get(requests, "cpu"), *memory = json_object_get(requests, "memory");
+
+	if (cpu)
+		n->requests.milli_cpu = n->score_cpu = k8s_quantity_milli(cpu, 0);
+	if (memory)
+		n->requests.memory = n->score_memory = k8s_quantity_value(memory, 0);
+}
+
 int sched_need_parse(const json_t *pod, struct sched_need *out)
 {
 	json_t *spec = json_object_get(pod, "spec"), *containers = json_object_get(spec, "containers"), *c;
@@ -170,6 +181,7 @@ int sched_need_parse(const json_t *pod, struct sched_need *out)
 	if (!r) {
 		amounts_move(&n.requests, &sidecars, 1);
 		amounts_raise(&n.requests, &highest);
+		take_whole(&n, jpath_get(spec, "resources.requests"));
 		r = amounts_add_list(&n.requests, json_object_get(spec, "overhead"), false);
 	}
 	amounts_fini(&sidecars);

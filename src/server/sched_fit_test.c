@@ -35,6 +35,9 @@ static const struct { const char *node_spec, *pod_spec, *why; } cases[] = {
 	  "" },
 	{ "", "\"initContainers\":[{\"restartPolicy\":\"Always\",\"resources\":{\"requests\":{\"cpu\":\"1500m\"}}}],"
 	      "\"containers\":[{\"resources\":{\"requests\":{\"cpu\":\"1\"}}}]", "Insufficient cpu" },
+	{ "", "\"resources\":{\"requests\":{\"cpu\":\"3\"}},\"containers\":[{}]", "Insufficient cpu" },
+	{ "", "\"resources\":{\"requests\":{\"cpu\":\"2\"}},\"containers\":[{\"resources\":{\"requests\":{\"memory\":\"2Gi\"}}}]", "Insufficient memory" },
+	{ "", "\"resources\":{\"requests\":{\"memory\":\"1Gi\"}},\"containers\":[{}],\"overhead\":{\"memory\":\"1\"}", "Insufficient memory" },
 	{ "", "\"containers\":[{\"resources\":{\"requests\":{\"example.com/gpu\":\"2\"}}}]", "Insufficient example.com/gpu" },
 	{ "", "\"containers\":[{\"resources\":{\"requests\":{\"example.com/fpga\":\"1\"}}}]", "Insufficient example.com/fpga" },
 	{ "\"unschedulable\":true", "\"containers\":[{}]", "node(s) were unschedulable" },

@@ -38,6 +38,7 @@ struct server {
 	struct audit *audit;          // who asked for what; NULL: not written down
 	_Atomic bool ready, stopping;
 	_Atomic int suspended;        // requests that somebody has to resume
+	_Atomic int requests;         // that are not answered yet, without those that only follow something
 };
 
 #endif

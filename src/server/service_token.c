@@ -199,7 +199,7 @@ void service_token_create(struct request *r, const struct k8s_kind *k)
 {
 	struct ask a = { .srv = r->srv, .ns = r->route.ns, .name = r->route.name };
 	own_json json_t *request = NULL;
-	json_t *s = body_parse(request_header(r, "Content-Type"), r->body.data, r->body.len, &request);
+	json_t *s = body_parse(request_header(r, "Content-Type"), r->body.data, r->body.len, &request, NULL);
 
 	if (!s && !json_is_object(request))
 		s = status_bad_request("the body of the request must be a TokenRequest");

@@ -3,8 +3,9 @@
 // changes kept as history for watches and consistent lists.
 //
 // Invariants:
-// 1. All changes go through store_submit: one committer thread checks what each write expects, hands the batch to the
-//    backend, and only after the backend says it is durable makes it visible and acknowledges it.
+// 1. All changes go through store_submit: one committer checks what each write expects, hands the batch to the backend,
+//    and only after the backend says it is durable makes it visible and acknowledges it. It is a thread of the store, or
+//    for a moment who writes while nobody else does (store_commit_alone): one at a time.
 // 2. resourceVersion grows by every change, over all kinds. The index, the history and the watches show changes in
 //    that order and completely.
 // 3. History and deleted objects do not pile up: history is bounded by count and bytes, and is not in the file.
@@ -26,6 +27,7 @@ struct store_write {
 	struct obj *obj;        // in: new state, or the last state when remove; the reference becomes the store's
 	uint64_t expect;        // in: resourceVersion that the object must have now; 0: it must not exist
 	bool remove;            // in: delete the object
+	json_t *tree;           // in: what obj was encoded from, for those who are told (view.h), or NULL; becomes the store's
 	void (*done)(struct store_write *w);   // in: called on the committer thread; must not block; may free w
 	void *user;             // in: for done
 	int result;             // out: 0; -EEXIST or -ENOENT or -ESTALE (expectation not met); else the backend's -errno
@@ -46,7 +48,7 @@ struct store_feed {
 	void *user;
 };
 
-/* What keeps the objects: SQLite, etcd. open, load, commit and idle come from one thread at a time. */
+/* What keeps the objects: SQLite, etcd. open, load, commit and idle come from one thread at a time, but not always the same. */
 struct store_ops {
 	const char *name;
 	/* where: a path or a list of URLs. */
@@ -81,6 +83,9 @@ int store_skip(struct store *st, uint64_t rv, struct err *e);
 
 void store_submit(struct store *st, struct store_write *w);      // never blocks; w lives until done
 int store_commit(struct store *st, struct store_write *w);       // submit and wait (w->done and user are overwritten); w->result
+/* If nobody else is writing: commit on this thread, which takes as long as the disk does but needs no other thread to wake up.
+ * True: w->result is there (w->done was not called). False: nothing has happened; submit it. */
+bool store_commit_alone(struct store *st, struct store_write *w);
 
 /* Other servers change a shared store too: what this one shows may be behind what they have acknowledged. store_refresh
  * calls done when everything that was acknowledged before the call is visible here (result 0) or that cannot be found

@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 // The store's default backend: one SQLite file in WAL mode, synchronous=FULL, locked by this process alone. A batch of
 // writes is one transaction: one sync for all of them. Rows are found by number (created_rv), which memory knows: there
-// is no index on the key to maintain.
+// is no index on the key to maintain. The latest resourceVersion is the largest in the rows, or in the table state where what
+// had it is deleted.
 #include <errno.h>
 #include <sqlite3.h>
 #include <stdlib.h>
@@ -162,6 +163,8 @@ static int load_row(struct db *d, sqlite3_stmt *s, int (*each)(void *user, struc
 			sqlite3_column_int64(s, 2), &o);
 	if (r == -EINVAL)
 		return err_set(e, EUCLEAN, "store: %s does not have the resourceVersion that the file says; restore a backup", key);
+	if (!r && o->rv > d->rv)
+		d->rv = o->rv;
 	if (!r)
 		r = each(user, o);
 	return r ? err_set(e, -r, "store: out of memory") : 0;
@@ -185,7 +188,7 @@ static int db_load(void *handle, int (*each)(void *user, struct obj *o), void *u
 	sqlite3_finalize(s);
 	if (r)
 		return r;
-	*rv = d->rv = saved;
+	*rv = d->rv = d->rv > (uint64_t)saved ? d->rv : (uint64_t)saved;
 	return 0;
 }
 
@@ -215,11 +218,14 @@ static int db_commit(void *handle, struct store_write *const *w, size_t n, struc
 {
 	struct db *d = handle;
 	uint64_t rv = d->rv;
+	bool removes = false;
 	int r = run(d, Q_BEGIN);
 
-	for (size_t i = 0; i < n && !r; i++)
+	for (size_t i = 0; i < n && !r; i++) {
 		r = write_one(d, w[i], ++rv);
-	if (!r) {
+		removes |= w[i]->remove;
+	}
+	if (!r && removes) {           // else the rows show it: one page less to write
 		sqlite3_bind_int64(d->q[Q_RV], 1, rv);
 		r = run(d, Q_RV);
 	}

@@ -38,7 +38,6 @@ debug() {   # debug POD NAME IMAGE TARGET COMMAND: what kubectl debug sends
 }
 
 ephemeral_is() { $K get pod "$1" -o json | jq -e ".status.ephemeralContainerStatuses[] | select(.name == \"$2\") | .state.$3" >/dev/null; }
-logs_say() { $K logs "$1" | grep -q "$2"; }
 reason_is() { [ "$($K get pod "$1" -o jsonpath='{.status.containerStatuses[0].state.terminated.reason}')" = "$2" ]; }
 no_image() { ! "$BIN/bulkhead" image ls --root "$ROOT" | grep -q "$1"; }
 cpu_max() { $K exec "$1" -- cat /sys/fs/cgroup/cpu.max; }
@@ -184,6 +183,28 @@ debug_tour() {   # debug_tour KUBECTL
 	$K delete pod resized
 }
 
+runs_again() { $K get pod "$1" -o json | jq -e ".status.containerStatuses[0] | .restartCount == $2 and .state.running != null"; }
+
+@test "another image in a pod that runs: its container is started anew with it, in the same VM" {
+	pod swap 'command: [sleep, "1000"]'
+	wait_for 90 phase_is swap Running
+	boot=$($K exec swap -- cat /proc/sys/kernel/random/boot_id)
+	$K set image pod/swap main=bulkhead.example/nginx:latest
+	wait_for 60 runs_again swap 1
+	$K exec swap -- test -x /usr/sbin/nginx
+	$K get events | grep -q "Container main definition changed, will be restarted"
+	$K set image pod/swap main=127.0.0.1:1/none:latest
+	wait_for 60 waiting_is swap ImagePullBackOff
+	phase_is swap Running
+	$K set image pod/swap main=bulkhead.example/busybox:latest
+	wait_for 60 runs_again swap 2
+	run $K exec swap -- test -x /usr/sbin/nginx
+	[ "$status" -eq 1 ]
+	[ "$($K exec swap -- cat /proc/sys/kernel/random/boot_id)" = "$boot" ]
+	$K get pod swap -o json | jq -e '.status.containerStatuses[0] | .image == "bulkhead.example/busybox:latest" and .lastState.terminated.exitCode == 137'
+	$K delete pod swap
+}
+
 @test "a container whose resizePolicy says so is started anew, however it ends" {
 	$K apply -f - <<-END
 	apiVersion: v1
@@ -294,4 +315,13 @@ debug_tour() {   # debug_tour KUBECTL
 	wait_for 60 bash -c "$K get node -o json | jq -e '.items[0].status.conditions[] | select(.type == \"MemoryPressure\") | .status == \"True\"'"
 	rm "$ROOT/pressure.json"
 	wait_for 60 bash -c "$K get node -o json | jq -e '.items[0].status.conditions[] | select(.type == \"MemoryPressure\") | .status == \"False\"'"
+	pod many 'command: [sleep, "1000"]'
+	wait_for 120 phase_is many Running
+	echo '{"pidAvailablePercent": 100}' > "$ROOT/pressure.json"
+	wait_for 120 phase_is many Failed
+	[ "$($K get pod many -o jsonpath='{.status.message}')" = "The node was low on resource: pids." ]
+	wait_for 60 bash -c "$K get node -o json | jq -e '.items[0] | (.status.conditions[] | select(.type == \"PIDPressure\") |
+		.status == \"True\" and .reason == \"KubeletHasInsufficientPID\") and any(.spec.taints[]; .key == \"node.kubernetes.io/pid-pressure\")'"
+	rm "$ROOT/pressure.json"
+	wait_for 60 bash -c "$K get node -o json | jq -e '.items[0].status.conditions[] | select(.type == \"PIDPressure\") | .status == \"False\"'"
 }

@@ -44,7 +44,6 @@ pod_on() {   # pod_on N: serves its name from host N
 	END
 }
 
-ip_of() { $K get pod "$1" -o jsonpath='{.status.podIP}'; }
 node_is() {   # node_is N STATUS
 	[ "$($K get node "$NODE-$1" -o jsonpath='{.status.conditions[?(@.type=="Ready")].status}')" = "$2" ]
 }
@@ -139,6 +138,12 @@ token_of() { echo '{}' | $K create --raw "/api/v1/namespaces/default/serviceacco
 	asked "$at/stats/summary" | jq -e '.node.fs.capacityBytes > 0 and .node.runtime.imageFs.usedBytes > 0 and
 		(.pods[] | select(.podRef.name == "on-1") | .process_stats.process_count > 0 and (.containers[0].memory.workingSetBytes > 0) and
 		 .volume == [])'                         # an image's disk is none of its volumes
+	# What is used per second: between two readings, none with the first.
+	rates() {
+		asked "$at/stats/summary" | jq -e '[.node.cpu, (.pods[] | select(.podRef.name == "on-1") | .cpu, .containers[0].cpu)] |
+			length == 3 and all(.usageNanoCores >= 0 and .usageNanoCores < 1e12) and .[0].usageNanoCores > 0'
+	}
+	wait_for 30 rates
 }
 
 @test "certificates are renewed while the host runs" {

@@ -51,9 +51,7 @@ database() {   # Always would give the group what PostgreSQL wants nobody but it
 
 sql() { $K exec postgres -- psql -h 127.0.0.1 -U postgres -qAtc "$1"; }
 ready() { [ "$($K get pod "$1" -o jsonpath='{.status.conditions[?(@.type=="Ready")].status}')" = True ]; }
-ip_of() { $K get pod "$1" -o jsonpath='{.status.podIP}'; }
 restarts_are() { [ "$($K get pod "$1" -o jsonpath='{.status.containerStatuses[0].restartCount}')" = "$2" ]; }
-vm_pid() { "$BIN/bulkhead" vm ls --root "$ROOT" -o json | jq -r ".vms[] | select(.pod == \"$1\") | .pid"; }
 java() { curl -s --max-time "${2:-60}" "http://$(ip_of java):8080/$1"; }
 
 @test "nginx serves pages of a ConfigMap to many at once, and ends in order" {
@@ -117,7 +115,7 @@ java() { curl -s --max-time "${2:-60}" "http://$(ip_of java):8080/$1"; }
 	sql 'insert into people (name) select $$p$$ || n from generate_series(1, 5000) n; create index on people (name)'
 	[ "$(sql 'select count(*) from people')" = 5002 ]
 	[ "$(sql 'show dynamic_shared_memory_type')" = posix ]
-	kill -9 "$(vm_pid postgres)"
+	kill -9 "$(vm postgres pid)"
 	wait_for 120 restarts_are postgres 1
 	wait_for 300 ready postgres
 	[ "$(sql 'select count(*), max(id) from people')" = '5002|5002' ]

@@ -58,7 +58,15 @@ wait_for() {   # wait_for SECONDS COMMAND...: until it succeeds
 
 phase_is() { [ "$($K get pod "$1" -o jsonpath='{.status.phase}')" = "$2" ]; }
 waiting_is() { [ "$($K get pod "$1" -o jsonpath='{.status.containerStatuses[0].state.waiting.reason}')" = "$2" ]; }
+ready_is() { [ "$($K get pod "$1" -o jsonpath='{.status.conditions[?(@.type=="Ready")].status}')" = "$2" ]; }
+ip_of() { $K get pod "$1" -o jsonpath='{.status.podIP}'; }
 gone() { ! $K get "$@" >/dev/null 2>&1; }
+logs_say() { $K logs "$1" | grep -q "$2"; }
+logs_have() { [ "$($K logs "$1" | grep -c "$2")" -ge "$3" ]; }       # POD TEXT LINES
+event_says() { $K get events -o jsonpath='{range .items[*]}{.message}{"\n"}{end}' | grep -q "$1"; }
+vm() { "$BIN/bulkhead" vm ls --root "$ROOT" -o json | jq -r ".vms[] | select(.pod == \"$1\") | .$2"; }   # POD FIELD
+hostd_pid() { pgrep -f "^$BIN/bulkhead-hostd --root $ROOT"; }
+pagerd_pid() { pgrep -f "^$BIN/bulkhead-pagerd .*$ROOT"; }
 
 busybox_pod() {   # busybox_pod NAME RESTART_POLICY COMMAND [ANNOTATIONS]: a pod from the busybox image
 	$K apply -f - <<-END

@@ -18,10 +18,7 @@ teardown_file() { cluster_down; }
 
 teardown() { [ -n "$BATS_TEST_COMPLETED" ] || what_happened; }
 
-vm() { "$BIN/bulkhead" vm ls --root "$ROOT" -o json | jq -r ".vms[] | select(.pod == \"$1\") | .$2"; }
 sum_of() { "$BIN/bulkhead" vm ls --root "$ROOT" -o json | jq "[.vms[].$1] | add"; }
-pagerd_pid() { pgrep -f "^$BIN/bulkhead-pagerd .*$ROOT"; }
-logs_have() { [ "$($K logs "$1" | grep -c "$2")" -ge "$3" ]; }
 pressure_is() { [ "$($K get node -o jsonpath='{.items[0].status.conditions[?(@.type=="MemoryPressure")].status}')" = "$1" ]; }
 tainted() { $K get node -o jsonpath='{.items[0].spec.taints[*].key}' | grep -q node.kubernetes.io/memory-pressure; }
 

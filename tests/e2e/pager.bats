@@ -15,10 +15,6 @@ teardown_file() { cluster_down; }
 
 teardown() { [ -n "$BATS_TEST_COMPLETED" ] || what_happened; }
 
-vm() { "$BIN/bulkhead" vm ls --root "$ROOT" -o json | jq -r ".vms[] | select(.pod == \"$1\") | .$2"; }
-pagerd_pid() { pgrep -f "^$BIN/bulkhead-pagerd .*$ROOT"; }
-hostd_pid() { pgrep -f "^$BIN/bulkhead-hostd --root $ROOT"; }
-logs_have() { [ "$($K logs "$1" | grep -c "$2")" -ge "$3" ]; }
 grows() { local n; n=$($K logs "$1" | grep -c "$2"); wait_for 60 logs_have "$1" "$2" $((n + $3)); }
 
 pod() {   # pod NAME COMMAND: with /mem, memory of the guest, and /disk

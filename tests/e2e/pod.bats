@@ -127,19 +127,41 @@ group_of() {   # PID CONTROLLER: the folder of its control group
 	$K delete pod two
 }
 
+waits_because() { $K get pod "$1" -o jsonpath='{.status.containerStatuses[0].state.waiting.message}'; }
+
+event_says() { $K get events --field-selector "involvedObject.name=$1" -o jsonpath='{.items[*].message}' | grep -qF "$2"; }
+
 @test "a missing image backs off with the kubelet's words" {
 	$K run noimage --image=127.0.0.1:1/none:latest --restart=Never
 	wait_for 30 waiting_is noimage ImagePullBackOff
+	[[ $(waits_because noimage) == 'Back-off pulling image "127.0.0.1:1/none:latest": ErrImagePull: '?* ]]
 	$K describe pod noimage | grep -q 'Failed to pull image "127.0.0.1:1/none:latest"'
 	$K delete pod noimage
 }
 
-@test "a container that fails is restarted with back-off" {
+# In $seen: when the last instance started and ended, as it was when the pod said that it waits so long.
+waits_so() {
+	seen=$($K get pod crash -o json | jq -r --arg text "back-off $1 restarting failed container=main pod=crash_default($uid)" \
+		'.status.containerStatuses[0] | select(.state.waiting.reason == "CrashLoopBackOff" and .state.waiting.message == $text) |
+		 .lastState.terminated | (.startedAt | fromdate), (.finishedAt | fromdate)')
+	[ -n "$seen" ]
+}
+
+@test "a container that fails is restarted with back-off" {   # BACKOFF_STEPS=6 takes six minutes
+	local step uid seen ended=0 waited=0
 	busybox_pod crash Always 'echo again; exit 1'
-	wait_for 90 waiting_is crash CrashLoopBackOff
+	uid=$($K get pod crash -o jsonpath='{.metadata.uid}')
+	for step in $(printf '%s\n' 10s:10 20s:20 40s:40 1m20s:80 2m40s:160 5m0s:300 | head -n "${BACKOFF_STEPS:-1}"); do
+		wait_for 400 waits_so "${step%:*}"
+		local started=${seen%$'\n'*}
+		[ "$waited" = 0 ] || echo "started $((started - ended)) s after the end of the one before, for $waited"
+		[ $((started - ended)) -ge $((waited - 1)) ]          # times are whole seconds
+		ended=${seen#*$'\n'} waited=${step#*:}
+	done
 	[ "$($K logs crash)" = again ]
-	[ "$($K get pod crash -o jsonpath='{.status.containerStatuses[0].restartCount}')" -ge 1 ]
-	$K delete pod crash
+	[ "$($K get pod crash -o jsonpath='{.status.containerStatuses[0].restartCount}')" -ge "${BACKOFF_STEPS:-1}" ]
+	wait_for 30 event_says crash "Back-off restarting failed container main in pod crash_default($uid)"
+	timeout 60 $K delete pod crash --grace-period=600   # nothing runs: neither that nor the back-off is waited for
 }
 
 @test "a missing command is reported as a kubelet does" {

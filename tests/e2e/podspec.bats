@@ -132,7 +132,6 @@ teardown_file() {
 }
 
 ended() { phase_is "$1" Succeeded || phase_is "$1" Failed; }
-ready_is() { [ "$($K get pod "$1" -o jsonpath='{.status.conditions[?(@.type=="Ready")].status}')" = "$2" ]; }
 event_says() { $K get events --field-selector "involvedObject.name=$1" -o json | jq -r '.items[].message' | grep -q -- "$2"; }
 simple() {   # simple NAME [POD-FIELDS]
 	$K apply -f - <<-END
@@ -226,6 +225,34 @@ config_error() {   # config_error POD MESSAGE: its container waits for it
 	[ "$($K get pod late -o jsonpath='{.status.reason}')" = DeadlineExceeded ]
 	wait_for 60 event_says late 'Pod was active on the node longer than the specified deadline'
 	$K delete pod nonroot root path sysctl apparmor long late odd --wait=false
+}
+
+@test "resources of the pod as a whole: its class, its VM, and the limits of containers that have none" {
+	$K apply -f - <<-END
+	apiVersion: v1
+	kind: Pod
+	metadata: {name: whole}
+	spec:
+	  terminationGracePeriodSeconds: 1
+	  resources: {limits: {cpu: 800m, memory: 300Mi}}
+	  containers:
+	  - {name: free, image: "bulkhead.example/busybox:latest", imagePullPolicy: IfNotPresent, command: [sleep, "1000"]}
+	  - {name: own, image: "bulkhead.example/busybox:latest", imagePullPolicy: IfNotPresent, command: [sleep, "1000"], resources: {limits: {memory: 64Mi}, requests: {memory: 1Mi, cpu: 10m}}}
+	END
+	wait_for 90 phase_is whole Running
+	[ "$($K get pod whole -o jsonpath='{.status.qosClass} {.spec.resources.requests.cpu} {.spec.resources.requests.memory}')" = "Burstable 10m 1Mi" ]
+	[ "$($K exec whole -c free -- cat /sys/fs/cgroup/memory.max /sys/fs/cgroup/cpu.max | xargs)" = "$((300 << 20)) 80000 100000" ]
+	[ "$($K exec whole -c own -- cat /sys/fs/cgroup/memory.max /sys/fs/cgroup/cpu.max | xargs)" = "$((64 << 20)) 80000 100000" ]
+	"$BIN/bulkhead" vm ls --root "$ROOT" -o json | jq -e '.vms[] | select(.pod == "whole") | .vcpus == 1 and .memoryMiB == 512'
+	$K delete pod whole
+	run $K apply -f - <<-END
+	apiVersion: v1
+	kind: Pod
+	metadata: {name: toomuch}
+	spec: {resources: {limits: {memory: 1Gi}, requests: {memory: 32Mi}}, containers: [{name: main, image: i, resources: {requests: {memory: 33Mi}}}]}
+	END
+	[ "$status" -eq 1 ]
+	[[ $output == *'spec.resources.requests[memory]: Invalid value: "32Mi": must be greater than or equal to aggregate container requests of 33Mi'* ]]
 }
 
 @test "the class of runtime decides on the engine, and says what it costs" {

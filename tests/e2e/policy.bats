@@ -94,6 +94,15 @@ gone() { $K delete pod --all --wait=false; within 10 '[ -z "$($K get pods -o nam
 	run $K -n q run p3 --image=i --restart=Never --requests=cpu=500m
 	[ "$status" = 1 ]
 	[[ "$output" == *'exceeded quota: few, requested: pods=1,requests.cpu=500m, used: pods=2,requests.cpu=1, limited: pods=2,requests.cpu=1'* ]]
+	whole() { $K -n q apply -f - <<< "{\"apiVersion\":\"v1\",\"kind\":\"Pod\",\"metadata\":{\"name\":\"$1\"},
+		\"spec\":{\"resources\":{\"requests\":{\"cpu\":\"$2\"}},\"containers\":[{\"name\":\"a\",\"image\":\"i\"}]}}"; }
+	$K -n q delete pod p2
+	within 5 '[ "$($K -n q get quota few -o jsonpath="{.status.used.pods}")" = 1 ]'
+	run whole w 600m                         # of the pod as a whole: stated, and counted
+	[ "$status" = 1 ]
+	[[ "$output" == *'exceeded quota: few, requested: requests.cpu=600m, used: requests.cpu=500m, limited: requests.cpu=1'* ]]
+	whole p2 500m
+	[ "$($K -n q get quota few -o jsonpath='{.status.used.pods} {.status.used.requests\.cpu}')" = "2 1" ]
 	$K -n q delete pod p1
 	within 5 '[ "$($K -n q get quota few -o jsonpath="{.status.used.pods}")" = 1 ]'
 	$K -n q run p3 --image=i --restart=Never --requests=cpu=500m

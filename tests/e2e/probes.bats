@@ -92,7 +92,6 @@ setup_file() {
 
 teardown_file() { cluster_down; }
 
-ready_is() { [ "$($K get pod "$1" -o jsonpath='{.status.conditions[?(@.type=="Ready")].status}')" = "$2" ]; }
 restarted() { [ "$($K get pod "$1" -o jsonpath='{.status.containerStatuses[0].restartCount}')" -ge 1 ]; }
 
 @test "a pod is Ready when its startup and readiness probes say so, and not when they do not" {

@@ -27,7 +27,6 @@ teardown_file() {
 	cluster_down
 }
 
-ip_of() { $K get pod "$1" -o jsonpath='{.status.podIP}'; }
 
 @test "images are pulled, with the events a kubelet writes" {
 	for name in busybox nginx redis python3; do

@@ -42,10 +42,7 @@ claim_is() { [ "$($K get pvc "$1" -o jsonpath='{.status.phase}')" = "$2" ]; }
 claim_has() { [ "$($K get pvc "$1" -o jsonpath='{.status.capacity.storage}')" = "$2" ]; }
 volume_is() { [ "$($K get pv "$1" -o jsonpath='{.status.phase}')" = "$2" ]; }
 snapshot_ready() { [ "$($K get volumesnapshot "$1" -o jsonpath='{.status.readyToUse}')" = true ]; }
-logs_say() { $K logs "$1" | grep -q "$2"; }
 hostd_answers() { [ "$("$BIN/bulkhead" vm ls --root "$ROOT" -o json | jq 'length')" -ge 1 ]; }
-vm_pid() { "$BIN/bulkhead" vm ls --root "$ROOT" -o json | jq -r ".. | objects | select(.pod? == \"$1\") | .pid"; }
-event_says() { $K get events -o jsonpath='{range .items[*]}{.message}{"\n"}{end}' | grep -q "$1"; }
 disks() { find "$ROOT/volumes/disks" -name '*.bhd' | wc -l; }
 no_volumes() { [ -z "$($K get pv -o name)" ]; }
 records() { find "$ROOT/volumes" -name '*.volume.json' | wc -l; }
@@ -250,7 +247,7 @@ only_recorded_disks() { [ "$(disks)" = "$(records)" ]; }     # a class that says
 	wait_for 30 reads      # the new hostd adopts the VM
 	run $K exec victim -- dd if=/dev/zero of=/data/fill bs=1M
 	[[ $output == *"No space left on device"* ]]
-	kill -9 "$(vm_pid victim)"
+	kill -9 "$(vm victim pid)"
 	wait_for 60 phase_is victim Failed
 	$K delete pod victim
 	user after first 'cat /data/file; rm /data/fill'

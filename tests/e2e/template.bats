@@ -30,7 +30,6 @@ ready() { [ "$(templates 'select(.vcpus == 1) | .state')" = Ready ]; }
 running() { wait_for 120 phase_is "$1" Running; }
 folder() { echo "$ROOT"/templates/[0-9a-f]*; }
 logged() { grep -q "$1" "$ROOT/log/hostd.log"; }
-hostd_pid() { pgrep -f "bulkhead-hostd --root $ROOT "; }
 hostd_answers() { bh template ls; }
 
 hostd_killed() {   # SIGKILL, and wait for the next one

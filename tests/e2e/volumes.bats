@@ -32,8 +32,6 @@ pod() {   # pod NAME COMMAND VOLUMES MOUNTS [MORE-OF-SPEC]
 	END
 }
 
-logs_say() { $K logs "$1" | grep -q "$2"; }
-event_says() { $K get events -o jsonpath='{range .items[*]}{.message}{"\n"}{end}' | grep -q "$1"; }
 file_says() { [ "$($K exec "$1" -- cat "$2")" = "$3" ]; }
 shares() { pgrep -fc "bulkhead-share.*$ROOT" || true; }
 no_shares() { [ "$(shares)" = 0 ]; }

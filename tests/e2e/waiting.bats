@@ -32,7 +32,6 @@ none_waits() { [ -z "$(waiting .state)" ]; }
 running() { wait_for 120 phase_is "$1" Running; }
 ready() { [ "$(bh template ls -o json | jq -r '.templates[] | select(.vcpus == 1) | .state')" = Ready ]; }
 pod_in() { $K exec "$1" -- sh -c "$2"; }
-hostd_pid() { pgrep -f "bulkhead-hostd --root $ROOT "; }
 hostd_answers() { bh template ls; }
 ended() { ! kill -0 "$1"; }
 six_lines() { [ "$($K logs "$1" | wc -l)" = 6 ]; }

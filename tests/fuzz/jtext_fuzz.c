@@ -1,12 +1,13 @@
 // SPDX-License-Identifier: Apache-2.0
 // Values inside JSON text: any bytes are looked through safely; in what a JSON library wrote, what is found is what the
-// library finds.
+// library finds; and what is written of a value is what the library writes.
 #include <stdint.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "base/jpath.h"
 #include "base/jtext.h"
+#include "base/jwrite.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
@@ -16,7 +17,11 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
 	json_t *whole = json_loadb((const char *)data, size, JSON_REJECT_DUPLICATES, NULL);
 	char *text = whole ? json_dumps(whole, JSON_COMPACT) : NULL;
+	struct buf written = BUF_INIT;
 
+	if (whole && (jwrite(&written, whole) || strcmp(written.data, text)))
+		abort();
+	buf_fini(&written);
 	for (size_t i = 0; i < sizeof paths / sizeof *paths; i++) {
 		const char *value;
 		size_t len;

@@ -16,6 +16,7 @@
 #include "server/controllers/template.h"
 #include "server/meta.h"
 #include "server/registry.h"
+#include "server/view.h"
 
 #define REVISION "deployment.kubernetes.io/revision"
 #define HISTORY "deployment.kubernetes.io/revision-history"
@@ -505,7 +506,7 @@ static uint64_t sync_one(struct syncer *s, json_t *deploy, struct child *childre
 static void pod_changed(void *unit, int type, struct obj *o)
 {
 	struct syncer *s = unit;
-	own_json json_t *pod = type == EVENT_DELETED ? obj_json(o) : NULL, *rs = NULL;
+	own_json json_t *pod = type == EVENT_DELETED ? obj_view(o) : NULL, *rs = NULL;
 	own_obj struct obj *set = NULL;
 	json_t *ref = owner_controller(pod);
 	const char *ns = jpath_str(pod, "metadata.namespace", "");

@@ -17,6 +17,7 @@
 #include "server/meta.h"
 #include "server/recorder.h"
 #include "server/registry.h"
+#include "server/view.h"
 #include "server/volumes.h"
 
 #define RETRY_NS (2 * NS_PER_S)
@@ -73,7 +74,7 @@ static bool has_ephemeral(const json_t *pod)
 static void pod_changed(void *unit, int type, struct obj *o)
 {
 	struct protect *p = unit;
-	own_json json_t *pod = type == EVENT_ADDED ? obj_json(o) : NULL;
+	own_json json_t *pod = type == EVENT_ADDED && strstr(obj_text(o), "\"ephemeral\"") ? obj_view(o) : NULL;
 
 	if (pod && !meta_is_deleting(pod) && has_ephemeral(pod))
 		keep(&p->pods, name_of(o), true);

@@ -144,7 +144,7 @@ static int commit_run(void *ctx, uint64_t off, uint64_t len, bool hole)
 static int beyond_run(void *ctx, uint64_t off, uint64_t len, bool hole)
 {
 	struct commit *c = ctx;
-	uint64_t limit = block_up(c->d, c->d->desc->parent.limit), end = off + len;
+	uint64_t limit = c->d->desc->parent.limit, end = off + len;
 
 	(void)hole;
 	if (end > commit_end(c)) end = commit_end(c);

@@ -164,7 +164,7 @@ static void undo(const struct descriptor *d)
 	if (map && d->has_parent) unlink(map);
 }
 
-static int fill(struct descriptor *d, const struct bh_disk_new *n, int *parent_fd, uint64_t *grow, struct err *e)
+static int fill(struct descriptor *d, const struct bh_disk_new *n, int *parent_fd, struct err *e)
 {
 	uint64_t size = 0;
 	uint32_t block = 0;
@@ -175,10 +175,6 @@ static int fill(struct descriptor *d, const struct bh_disk_new *n, int *parent_f
 		if (rc < 0) return rc;
 		if (!n->size_bytes) d->size = size;
 		if (!n->block_bytes) d->block = block;
-		if (size < d->size && size % d->block) {   // it grows afterwards: see online.c, hide_tail
-			*grow = d->size;
-			d->size = size;
-		}
 		d->parent.limit = size < d->size ? size : d->size;
 		rc = descriptor_filter_add(d, 0, "link", "link", NULL, e);
 		if (rc < 0) return rc;
@@ -186,42 +182,24 @@ static int fill(struct descriptor *d, const struct bh_disk_new *n, int *parent_f
 	return filters_add(d, n->filters, e);
 }
 
-static int grown(const char *path, uint64_t size, struct err *e)
-{
-	struct bh_disk *d;
-	int rc = bh_disk_open(path, NULL, &d, e), rc2;
-
-	if (rc < 0) return rc;
-	rc = bh_disk_resize(d, size, e);
-	rc2 = bh_disk_close(d, rc < 0 ? NULL : e);
-	return rc < 0 ? rc : rc2;
-}
-
 int bh_disk_create(const char *path, const struct bh_disk_new *n, struct err *e)
 {
 	own_desc struct descriptor *d = descriptor_new(path, n->size_bytes, n->block_bytes ? n->block_bytes : DISK_BLOCK_MIN, e);
 	own_fd int parent_fd = -1, fd = -1;
-	uint64_t grow = 0;
 	int rc;
 
 	if (!d) return e && e->code ? -e->code : -EINVAL;
 	if (!n->size_bytes && !n->parent) return err_set(e, EINVAL, "disk '%s': a size is needed", path);
 	if (access(path, F_OK) == 0) return err_set(e, EEXIST, "disk '%s' exists already", path);
-	rc = fill(d, n, &parent_fd, &grow, e);
+	rc = fill(d, n, &parent_fd, e);
 	if (rc < 0) return err_wrap(e, "disk '%s'", path);
 	rc = data_create(d, &fd, e);
 	if (rc < 0) return err_wrap(e, "disk '%s'", path);
 	if (d->has_parent) rc = map_file_create(d, e);
 	if (rc == 0) rc = descriptor_write(d, e);
-	if (rc < 0) {
-		undo(d);
-		return err_wrap(e, "disk '%s'", path);
-	}
-	close(take_fd(parent_fd));
-	close(take_fd(fd));
-	rc = grow ? grown(path, grow, e) : 0;
-	if (rc < 0) bh_disk_remove(path, NULL);
-	return rc;
+	if (rc == 0) return 0;
+	undo(d);
+	return err_wrap(e, "disk '%s'", path);
 }
 
 int bh_disk_clone(const char *parent, const char *path, struct err *e)

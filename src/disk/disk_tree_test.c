@@ -41,6 +41,7 @@ struct node {
 	unsigned depth, children;
 	bool had_children;          // stays read-only
 	uint64_t size;
+	uint32_t block;
 	unsigned char *bytes;       // SIZE_MAX_ of them: what the disk must read as
 };
 
@@ -119,20 +120,21 @@ static void act_clone(void)
 {
 	int p = any(4) && deepest < DEEP ? pick(is_deepest) : pick(is_any), i = node_free_slot();
 	char filters[1024];
-	struct bh_disk_new n = { .filters = filters };
+	struct bh_disk_new n = { .filters = filters, .block_bytes = any(6) ? 0 : BLOCK << any(5) };
 	struct err e = ERR_INIT;
 
 	if (i < 0 || (p >= 0 && node[p].depth >= DEEP)) return;
 	random_chain(filters, sizeof(filters));
 	if (p >= 0) n.parent = path_of(p);
-	else n.size_bytes = SIZE_MAX_ / 2 + any(SIZE_MAX_ / 4 / 512) * 512;
+	if (p < 0 || any(6) == 0) n.size_bytes = SIZE_MAX_ / 2 + any(SIZE_MAX_ / 4 / 512) * 512;
 	ok(bh_disk_create(path_of(i), &n, &e), e);
-	node[i] = (struct node){ .used = true, .parent = p, .bytes = calloc(1, SIZE_MAX_), .size = n.size_bytes };
+	node[i] = (struct node){ .used = true, .parent = p, .bytes = calloc(1, SIZE_MAX_), .size = n.size_bytes, .block = n.block_bytes ? n.block_bytes : BLOCK };
 	assert_non_null(node[i].bytes);
 	if (p < 0) return;
 	node[i].depth = node[p].depth + 1;
-	node[i].size = node[p].size;
-	memcpy(node[i].bytes, node[p].bytes, SIZE_MAX_);
+	if (!n.size_bytes) node[i].size = node[p].size;
+	if (!n.block_bytes) node[i].block = node[p].block;
+	memcpy(node[i].bytes, node[p].bytes, node[i].size < node[p].size ? node[i].size : node[p].size);
 	node[p].children++;
 	node[p].had_children = true;
 	if (node[i].depth > deepest) deepest = node[i].depth;
@@ -358,7 +360,7 @@ static void act_resize(void)
 
 	if (i < 0) return;
 	d = open_node(i, BH_DISK_RDWR, NULL);
-	size = any(2) ? BLOCK * (16 + any(SIZE_MAX_ / BLOCK - 16)) : node[i].size;
+	size = any(2) ? BLOCK * (16 + any(SIZE_MAX_ / BLOCK - 16)) / node[i].block * node[i].block : node[i].size;
 	if (size < node[i].size) resize(d, i, size);
 	grow(d, i);
 	expect(d, i, "resized");

@@ -300,13 +300,14 @@ static int zero_tail(struct bh_disk *d, uint64_t from, struct err *e)
 	return rc < 0 ? err_sys(e, -rc, "cannot clear what is cut off") : 0;
 }
 
-/* The last block of a clone may be its parent's, with bytes behind the clone's end that must not show when it grows. */
-static int hide_tail(struct bh_disk *d, struct err *e)
+/* What shows when the disk grows must be zeroes, whatever lies in the rest of its last block. */
+static int hide_tail(struct bh_disk *d, uint64_t size, struct err *e)
 {
 	uint64_t end = (d->size + d->block - 1) / d->block * d->block;
 	int rc = 0;
 
-	if (!d->desc || !d->desc->has_parent || d->size == end) return 0;
+	if (!d->desc || d->size == end) return 0;
+	if (end > size) end = size;
 	rc = queue_rw(d, d->entry, IOF_WRITE_ZEROES, d->size, NULL, end - d->size, 0, NULL);
 	if (rc == 0) rc = queue_rw(d, d->entry, IOF_FLUSH, 0, NULL, 0, 0, NULL);
 	return rc < 0 ? err_sys(e, -rc, "cannot clear what lies behind the end of the disk") : 0;
@@ -325,7 +326,7 @@ int bh_disk_resize(struct bh_disk *d, uint64_t size, struct err *e)
 	if (rc == 0 && size < d->size && d->queues != d->front) rc = err_set(e, EBUSY, "a disk in use cannot shrink");
 	if (rc == 0 && size < d->size && d->desc) rc = zero_tail(d, size, e);
 	rounded = (size + d->block - 1) / d->block * d->block;
-	if (rc == 0 && size > d->size) rc = hide_tail(d, e);
+	if (rc == 0 && size > d->size) rc = hide_tail(d, size, e);
 	if (rc == 0 && size > d->size && !chain_puts_elsewhere(d->desc)) {   // not while requests wait: a sync may take seconds
 		rc = lengthen(d, rounded, e);
 		if (rc == 0 && !d->keep_descriptor && fsync(d->data_fd) < 0) rc = err_sys(e, errno, "cannot sync the data file");

@@ -22,6 +22,7 @@ struct link {
 	unsigned shift;                                  // of the block size
 	unsigned ntargets;
 	struct iof_layer *const *target[OWNER_DEEPEST + 1];   // by code: where requests for that ancestor enter
+	uint64_t seen[OWNER_ZERO + 1];                   // by code: bytes of it that show; the block where they end may have more
 };
 
 #define SECTORS_MAX (DISK_SIZE_MAX / DISK_BLOCK_MIN / OWNER_CHUNK + 1)
@@ -40,31 +41,37 @@ static int load_sector(void *user, uint64_t index, const uint8_t *bits)
 	return 0;
 }
 
-/* Take the parent's decisions over, if they can be known beforehand. */
+static uint64_t lesser(uint64_t a, uint64_t b) { return a < b ? a : b; }
+
+/* Take the parent's decisions over, if they can be known beforehand. limit: bytes of the parent that can be seen. */
 static int merge_parent(struct link *k, uint64_t blocks, uint64_t limit)
 {
 	struct bh_disk *p = k->parent;
 	struct iof_layer *pl = p ? chain_link(p) : NULL;
 	struct link *pk = pl ? pl->state : NULL;
+	uint64_t limit_blocks;
 
+	k->ntargets = 1;
+	k->seen[OWNER_SELF] = UINT64_MAX;
 	if (!p) {
-		k->ntargets = 1;
 		k->owner = owner_new(blocks);
 		return k->owner ? 0 : -ENOMEM;
 	}
+	k->seen[1] = lesser(limit, p->size);
+	limit_blocks = (k->seen[1] + (1u << k->shift) - 1) >> k->shift;
 	if (!pk || !chain_plain_above_link(p) || p->block != 1u << k->shift || pk->ntargets >= OWNER_DEEPEST) {
-		uint64_t n = (p->size + p->block - 1) / p->block * p->block >> k->shift;
-
 		k->owner = owner_new(blocks);
 		k->target[1] = p->entry;
-		k->ntargets = 1;
-		return k->owner ? owner_fill(k->owner, 0, n < limit ? n : limit, 1) : -ENOMEM;
+		return k->owner ? owner_fill(k->owner, 0, lesser(limit_blocks, blocks), 1) : -ENOMEM;
 	}
 	k->owner = take(pk->owner);
 	k->target[1] = pl->below;
-	memcpy(&k->target[2], &pk->target[1], pk->ntargets * sizeof(pk->target[0]));
+	for (unsigned code = 1; code <= pk->ntargets; code++) {
+		k->target[code + 1] = pk->target[code];
+		k->seen[code + 1] = lesser(k->seen[1], pk->seen[code]);
+	}
 	k->ntargets = pk->ntargets + 1;
-	if (limit < k->owner->blocks && owner_resize(k->owner, limit) < 0) return -ENOMEM;
+	if (limit_blocks < k->owner->blocks && owner_resize(k->owner, limit_blocks) < 0) return -ENOMEM;
 	owner_shift(k->owner);
 	return owner_resize(k->owner, blocks);
 }
@@ -110,7 +117,7 @@ static int link_open_into(struct iof_layer *l, struct link *k, struct err *e)
 	const struct descriptor *desc = l->disk->desc;
 	struct disk_open o = { .child = l->disk, .read_only = true, .threads_only = l->disk->threads_only };
 	own_free char *path = descriptor_file(desc, desc->parent.path);
-	uint64_t blocks = iof_size(l) >> k->shift, limit = (desc->parent.limit + l->disk->block - 1) >> k->shift;
+	uint64_t blocks = iof_size(l) >> k->shift;
 	int rc;
 
 	if (!path) return err_set(e, ENOMEM, "no memory for a link");
@@ -122,7 +129,7 @@ static int link_open_into(struct iof_layer *l, struct link *k, struct err *e)
 	if ((rc = meta_init(&k->meta, &map_ops, SECTORS_MAX, e)) < 0) return rc;
 	if ((rc = side_open(l->disk, "map", &k->meta.file, e)) < 0) return rc;
 	if ((rc = map_check(k->meta.file, desc->id, desc->block, e)) < 0) return rc;
-	if (merge_parent(k, blocks, limit) < 0) return err_set(e, ENOMEM, "no memory for the map of the clone");
+	if (merge_parent(k, blocks, desc->parent.limit) < 0) return err_set(e, ENOMEM, "no memory for the map of the clone");
 	return map_load(k->meta.file, desc->id, k->owner->chunks, load_sector, NULL, k->owner, e);
 }
 
@@ -163,16 +170,43 @@ static int link_resized(struct iof_layer *l, struct err *e)
 
 /* ---- reads ---- */
 
+static void zero_from(const struct iof_req *r, uint64_t at) { iof_copy(r, at, NULL, (size_t)(r->len - at), true); }
+
+static void seen_done(struct iof_req *c, int result)
+{
+	struct iof_req *r = c->user;
+
+	zero_from(r, c->len);
+	iof_free(c);
+	r->done(r, result);
+}
+
+/* A read of an ancestor up to where it shows, and zeroes. */
+static void read_seen(struct iof_layer *l, struct link *k, struct iof_req *r, uint8_t code)
+{
+	struct iof_req *c;
+
+	if (k->seen[code] <= r->off) {
+		zero_from(r, 0);
+		r->done(r, 0);
+		return;
+	}
+	c = iof_child(l, r);
+	if (!c) {
+		r->done(r, -ENOMEM);
+		return;
+	}
+	iof_part(c, r, r->off, k->seen[code] - r->off);
+	c->done = seen_done;
+	c->user = r;
+	layer_call(k->target[code][IOF_READ], c);
+}
+
 static void redirect(struct iof_layer *l, struct link *k, struct iof_req *r, uint8_t code)
 {
-	if (code == OWNER_SELF) {
-		iof_pass(l, r);
-	} else if (code == OWNER_ZERO) {
-		iof_copy(r, 0, NULL, (size_t)r->len, true);
-		r->done(r, 0);
-	} else {
-		layer_call(k->target[code][r->op], r);
-	}
+	if (code == OWNER_SELF) iof_pass(l, r);
+	else if (r->op == IOF_READ && r->off + r->len > k->seen[code]) read_seen(l, k, r, code);
+	else layer_call(k->target[code][r->op], r);
 }
 
 static void run_done(struct iof_req *c, int result)
@@ -237,7 +271,7 @@ static void link_extents(struct iof_layer *l, struct iof_req *r)
 	struct iof_req *c;
 
 	if (len > r->len) len = r->len;
-	if (code == OWNER_ZERO) {
+	if (r->off >= k->seen[code]) {
 		*r->extent = (struct bh_disk_extent){ .len = len, .type = BH_DISK_HOLE, .depth = (int)k->ntargets };
 		r->done(r, 0);
 		return;
@@ -247,7 +281,7 @@ static void link_extents(struct iof_layer *l, struct iof_req *r)
 		r->done(r, -ENOMEM);
 		return;
 	}
-	c->len = len;
+	c->len = lesser(len, k->seen[code] - r->off);
 	c->done = extents_done;
 	c->user = r;
 	c->data[0] = code;

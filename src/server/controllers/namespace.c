@@ -37,6 +37,16 @@ struct left {
 	json_t *kinds, *finalizers;   // "pods." -> how many, "example.com/f" -> in how many
 };
 
+static int begin_ending(struct namespaces *n, const char *name)
+{
+	struct ending *e = calloc(1, sizeof *e);
+
+	if (e && !map_put(&n->ending, name, e))
+		return 0;
+	free(e);
+	return -ENOMEM;
+}
+
 static void namespace_changed(void *unit, int type, struct obj *o)
 {
 	struct namespaces *n = unit;
@@ -45,8 +55,8 @@ static void namespace_changed(void *unit, int type, struct obj *o)
 
 	if (type == EVENT_DELETED || !meta_is_deleting(j))
 		free(map_remove(&n->ending, name));
-	else if (!map_get(&n->ending, name))
-		map_put(&n->ending, name, calloc(1, sizeof(struct ending)));
+	else if (!map_get(&n->ending, name) && begin_ending(n, name))
+		log_error("namespaces", "out of memory: namespace=%s is not ended", name);
 }
 
 /* Pods and other things that take time end on their own; we only have to notice. */

@@ -34,6 +34,7 @@ struct container {
 	char *image_asked;              // (w) what the spec said when it was looked for; NULL: not yet
 	json_t *image_config;           // (w) OCI image configuration
 	bool image_held;                // (w) image_hold() was called for it
+	bool image_fresh;               // (w) looked for since its last start
 	bool image_late;                // (w) got after the VM had started: it reaches it as a share
 
 	enum container_phase phase;     // (w)

@@ -178,6 +178,7 @@ static void container_start(struct pod *p, struct container *c)
 	if (rc == -EPIPE)
 		return;
 	c->used = true;
+	c->image_fresh = false;
 	if (rc) {
 		snprintf(text, sizeof(text), "Error: failed to start container \"%s\": %s", c->name, e.text);
 		container_event(p, c, "Warning", "Failed", text);

@@ -27,12 +27,34 @@ static void image_waits(struct pod *p, struct container *c, const char *reason, 
 	pthread_mutex_unlock(&p->lock);
 }
 
+static void image_let_go(struct pod *p, struct container *c)
+{
+	if (c->image_held)
+		image_release(p->host->images, c->image_id);
+	c->image_held = false;
+}
+
+/* The lock is held. */
+static void image_forget(struct container *c)
+{
+	free(take(c->image_id));
+	free(take(c->image_ref));
+	json_decref(take(c->image_config));
+	c->image_serial[0] = '\0';
+	c->image_late = false;
+}
+
 static void image_taken(struct pod *p, struct container *c, struct image *img)
 {
-	c->image_held = !image_hold(p->host->images, img->id);
+	bool held = !image_hold(p->host->images, img->id);
+	image_let_go(p, c);
 	pthread_mutex_lock(&p->lock);
+	bool late = c->image_id && !strcmp(c->image_id, img->id) ? c->image_late : p->vm != NULL;   // the same is where it was
+	image_forget(c);
+	c->image_held = held;
+	c->image_late = late;
+	c->image_fresh = true;
 	pod_image_serial(img->id, c->image_serial);
-	c->image_late = p->vm != NULL;
 	c->image_id = strdup(img->id);
 	c->image_ref = strdup(img->ref);
 	c->image_config = json_pack("{s:O*}", "config", json_object_get(img->config, "config"));   // its history is no use here
@@ -85,16 +107,10 @@ bool pod_image_changed(const struct pod *p, const struct container *c)
 
 void pod_image_drop(struct pod *p, struct container *c)
 {
-	if (c->image_held)
-		image_release(p->host->images, c->image_id);
+	image_let_go(p, c);
 	pthread_mutex_lock(&p->lock);
-	free(take(c->image_id));
-	free(take(c->image_ref));
+	image_forget(c);
 	free(take(c->image_asked));
-	json_decref(c->image_config);
-	c->image_config = NULL;
-	c->image_serial[0] = '\0';
-	c->image_held = c->image_late = false;
 	c->restart = c->pull = (struct backoff){0};
 	c->retry_mono_ns = 0;
 	pthread_mutex_unlock(&p->lock);
@@ -110,7 +126,8 @@ static int image_ensure(struct pod *p, struct container *c, struct err *e)
 	char text[ERR_TEXT_MAX + 128];
 	if (!c->image_asked)
 		c->image_asked = strdup(ref);
-	if (c->image_id)
+	bool again = c->used && !c->image_fresh && !strcmp(policy, "Always");   // with each start: the name may mean another one now
+	if (c->image_id && !again)
 		return 0;
 	if (container_pull_waits(p, c, ref, clock_mono_ns()))
 		return -EAGAIN;

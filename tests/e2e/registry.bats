@@ -48,6 +48,38 @@ teardown_file() {
 	$K exec busybox -- wget -q -O - "http://$(ip_of nginx)/" | grep -q nginx
 }
 
+@test "imagePullPolicy Always: a container that starts again has what its image's name means then" {
+	from_tag() { skopeo copy -q --dest-tls-verify=false "oci:$CACHE/demo/$1:latest" "docker://$REGISTRY/test/tag:1" >&2; }
+	pulls() { [ "$($K get events --field-selector involvedObject.name=tag -o json | jq "[.items[] | select(.reason == \"$1\") | .count] | add")" = "$2" ]; }
+	kill_it() { $K exec tag -- sh -c 'kill -9 $(cat /tmp/pid)' || true; }
+	from_tag busybox
+	$K apply -f - <<-END
+	apiVersion: v1
+	kind: Pod
+	metadata: {name: tag}
+	spec:
+	  terminationGracePeriodSeconds: 1
+	  containers:
+	  - name: main
+	    image: "$REGISTRY/test/tag:1"
+	    imagePullPolicy: Always
+	    command: [sh, -c, 'ls /usr/sbin/nginx || echo no nginx; sleep 1000 & echo \$! >/tmp/pid; wait \$!; exit 1']
+	END
+	wait_for 60 logs_say tag 'no nginx'
+	first=$($K get pod tag -o jsonpath='{.status.containerStatuses[0].imageID}')
+	kill_it                              # the same image: looked for, and used as it is
+	wait_for 60 pulls Pulling 2
+	wait_for 60 logs_say tag 'no nginx'
+	[ "$($K get pod tag -o jsonpath='{.status.containerStatuses[0].imageID}')" = "$first" ]
+	from_tag nginx
+	kill_it                              # another one, after the back-off
+	wait_for 90 logs_say tag '^/usr/sbin/nginx$'
+	[ "$($K get pod tag -o jsonpath='{.status.containerStatuses[0].imageID}')" != "$first" ]
+	pulls Pulling 3
+	[ "$($K get pod tag -o jsonpath='{.status.containerStatuses[0].restartCount}')" = 2 ]
+	$K delete pod tag
+}
+
 @test "hostPort leads to the pod" {
 	port=$(python3 -c 'import socket; s = socket.socket(); s.bind(("127.0.0.1", 0)); print(s.getsockname()[1])')
 	$K apply -f - <<-END

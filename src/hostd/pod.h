@@ -47,7 +47,8 @@ struct container {
 	uint64_t kill_mono_ns;          // (w) it ends to be started anew: SIGKILL then; 0: it goes on
 	char waiting_reason[48];        // (w) phase WAITING
 	char *waiting_message;          // (w)
-	uint64_t started_ns, finished_ns;   // (w) real time
+	uint64_t started_ns, finished_ns;   // (w) real time, the guest's: for the status alone
+	uint64_t ended_ns, ended_before_ns; // (w) real time, ours: when the end was noted, of this instance and the one before; 0: it was not
 	int exit_code, signal;          // (w) phase TERMINATED
 	char reason[48];                // (w) "Completed", "Error", "OOMKilled", ...
 	char *message;                  // (w) termination message

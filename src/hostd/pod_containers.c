@@ -118,7 +118,8 @@ void container_set_terminated(struct pod *p, struct container *c, int exit_code,
 	c->message = message && *message ? utf8_clean(strdup(message)) : NULL;
 	if (started_ns)
 		c->started_ns = started_ns;
-	c->finished_ns = finished_ns ? finished_ns : clock_real_ns();
+	c->ended_ns = clock_real_ns();
+	c->finished_ns = finished_ns ? finished_ns : c->ended_ns;
 	pthread_mutex_unlock(&p->lock);
 }
 

@@ -5,7 +5,7 @@
 
 #include "pod.h"
 
-/* pod_containers.c: what is known of a container. message may be NULL. Times: 0 is now. */
+/* pod_containers.c: what is known of a container. message may be NULL. Times are the guest's; 0: now. */
 void container_set_waiting(struct pod *p, struct container *c, const char *reason, const char *message);
 void container_set_running(struct pod *p, struct container *c, uint64_t started_ns);
 void container_set_terminated(struct pod *p, struct container *c, int exit_code, int sig, const char *reason, const char *message,

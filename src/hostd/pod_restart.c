@@ -3,25 +3,23 @@
 #include <stdio.h>
 
 #include "backoff.h"
-#include "base/clock.h"
-#include "base/jpath.h"
 #include "pod.h"
 #include "pod_containers.h"
 
+/* By the host's clock: a guest that sets its own, or that a step of ours has not reached, has no say in how long it waits. */
+static uint64_t own_end(const struct container *c)
+{
+	return c->ended_ns > c->restart.since_ns ? c->ended_ns : c->restart.since_ns;   // no instance ends before it began
+}
+
 /* The end that decides whether it waits. A container that was ended from here (a probe failed) is started at once unless the end
  * before was a short while ago: so does a kubelet, which looks for the last exit before it stops the container. 0: none. */
-static uint64_t deciding_end(const struct container *c)
-{
-	uint64_t ns = 0;
-	if (!c->kill_mono_ns)
-		return c->finished_ns;
-	clock_parse(jpath_str(c->last_state, "terminated.finishedAt", ""), &ns);
-	return ns;
-}
+static uint64_t deciding_end(const struct container *c) { return c->kill_mono_ns ? c->ended_before_ns : own_end(c); }
 
 void container_ended(struct pod *p, struct container *c)
 {
 	uint64_t from = deciding_end(c);
+	c->ended_before_ns = own_end(c);
 	json_t *state = container_state_json(c);
 	pthread_mutex_lock(&p->lock);
 	json_decref(c->last_state);
@@ -38,7 +36,7 @@ uint64_t container_plan_restart(struct pod *p, struct container *c, uint64_t now
 	c->planned = true;
 	if (c->new_size || !backoff_wait_ns(&c->restart, c->wait_from_ns, now_ns))   // what was asked for does not wait
 		return 0;
-	uint64_t wait = backoff_wait_ns(&c->restart, c->finished_ns, now_ns);
+	uint64_t wait = backoff_wait_ns(&c->restart, own_end(c), now_ns);
 	snprintf(text, sizeof(text), "back-off %s restarting failed container=%s pod=%s_%s(%s)", backoff_text(c->restart.delay_ns, delay),
 		 c->name, p->name, p->ns, p->uid);
 	container_set_waiting(p, c, "CrashLoopBackOff", text);
@@ -55,5 +53,5 @@ void container_next_instance(struct pod *p, struct container *c, uint64_t now_ns
 	c->used = false;
 	c->kill_mono_ns = 0;
 	if (!c->new_size && c->wait_from_ns)
-		backoff_step(&c->restart, c->finished_ns, now_ns);
+		backoff_step(&c->restart, own_end(c), now_ns);
 }

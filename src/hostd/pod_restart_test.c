@@ -82,7 +82,8 @@ static void starts(struct pod *p, struct container *c, uint64_t now)
 
 static void ends(struct pod *p, struct container *c, uint64_t now)
 {
-	container_set_terminated(p, c, 1, 0, "Error", NULL, 0, now);
+	container_set_terminated(p, c, 1, 0, "Error", NULL, 0, 1);   // what the guest says of the time is for the status alone
+	c->ended_ns = now;
 	container_ended(p, c);
 }
 
@@ -179,6 +180,56 @@ static void kept_on_disk(void **state)
 	now += RAN;
 	ends(q, c, now);
 	assert_int_equal(container_plan_restart(q, c, now), 80 * NS_PER_S);
+	pod_end(q);
+}
+
+/* What counts is when this host noted the end: the guest's clock may be anything, and may be set by who runs in it. */
+static void guests_clock_has_no_say(void **state)
+{
+	(void)state;
+	struct pod *p = pod_begin();
+	struct container *c = &p->containers[0];
+	uint64_t now = clock_real_ns();
+	for (int i = 0; i < 2; i++) {
+		starts(p, c, now);
+		container_set_terminated(p, c, 1, 0, "Error", NULL, now, i ? now - 3600 * NS_PER_S : now + 3600 * NS_PER_S);
+		assert_in_range(c->ended_ns, now, now + 60 * NS_PER_S);
+		container_ended(p, c);
+		assert_true(c->finished_ns != c->ended_ns);
+		assert_int_equal(container_plan_restart(p, c, c->ended_ns), i * 10 * NS_PER_S);
+	}
+	/* The host's own clock may step back: never more than one wait, and never none. */
+	now = c->ended_ns;
+	starts(p, c, now + 3600 * NS_PER_S);
+	ends(p, c, now);
+	assert_int_equal(container_plan_restart(p, c, now), 20 * NS_PER_S);
+	pod_end(p);
+}
+
+/* The state of a hostd that knew the guest's time only: it is no earlier than the start. */
+static void kept_by_an_older_one(void **state)
+{
+	(void)state;
+	struct pod *p = pod_begin(), *q = pod_new_();
+	char path[64];
+	starts(p, &p->containers[0], START);
+	uint64_t now = fails(p, &p->containers[0], 3, START);
+	container_set_terminated(p, &p->containers[0], 1, 0, "Error", NULL, 0, now - 3600 * NS_PER_S);
+	assert_int_equal(pod_state_save(p, NULL), 0);
+	pod_end(p);
+	snprintf(path, sizeof(path), "%s/state.json", dir);
+	json_t *j = json_load_file(path, 0, NULL), *first = json_array_get(json_object_get(j, "containers"), 0);
+	assert_int_equal(json_object_del(first, "endedNs"), 0);
+	assert_int_equal(json_object_del(first, "endedBeforeNs"), 0);
+	assert_int_equal(json_dump_file(j, path, 0), 0);
+	json_decref(j);
+	assert_int_equal(pod_state_load(q), 0);
+	assert_int_equal(pod_containers_load(q), 0);
+	struct container *c = &q->containers[0];
+	assert_int_equal(c->ended_ns, now - 3600 * NS_PER_S);
+	assert_int_equal(c->ended_before_ns, 0);              // the status says 1970
+	container_ended(q, c);
+	assert_int_equal(container_plan_restart(q, c, now), 40 * NS_PER_S);
 	pod_end(q);
 }
 
@@ -329,7 +380,8 @@ static void pull_of_no_name(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {cmocka_unit_test(whole_sequence), cmocka_unit_test(one_does_not_wait_for_the_other),
-					   cmocka_unit_test(forgotten_after_ten_minutes), cmocka_unit_test(kept_on_disk), cmocka_unit_test(asked_for),
+					   cmocka_unit_test(forgotten_after_ten_minutes), cmocka_unit_test(kept_on_disk), cmocka_unit_test(guests_clock_has_no_say),
+					   cmocka_unit_test(kept_by_an_older_one), cmocka_unit_test(asked_for),
 					   cmocka_unit_test(probe_fails), cmocka_unit_test(another_image), cmocka_unit_test(phase_meanwhile),
 					   cmocka_unit_test(pull_sequence), cmocka_unit_test(pull_of_no_name)};
 	if (!mkdtemp(dir))

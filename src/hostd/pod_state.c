@@ -6,6 +6,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/clock.h"
 #include "base/file.h"
 #include "base/jpath.h"
 #include "base/own.h"
@@ -13,7 +14,7 @@
 
 static json_t *container_to_json(const struct container *c)
 {
-	return json_pack("{s:s, s:i, s:i, s:b, s:b, s:s, s:s*, s:s*, s:s, s:I, s:I, s:i, s:i, s:s, s:s*, s:O?, s:I, s:I, s:I, s:O?, s:s*, s:b, s:b, s:b, s:O*, s:s*}",
+	return json_pack("{s:s, s:i, s:i, s:b, s:b, s:s, s:s*, s:s*, s:s, s:I, s:I, s:i, s:i, s:s, s:s*, s:O?, s:I, s:I, s:I, s:O?, s:s*, s:b, s:b, s:b, s:O*, s:s*, s:I, s:I}",
 			 "name", c->name, "phase", (int)c->phase, "restartCount", (int)c->restart_count, "created", c->created,
 			 "used", c->used, "imageSerial", c->image_serial, "imageId", c->image_id, "imageRef", c->image_ref,
 			 "waitingReason", c->waiting_reason, "startedNs", (json_int_t)c->started_ns, "finishedNs",
@@ -21,7 +22,8 @@ static json_t *container_to_json(const struct container *c)
 			 "message", c->message, "lastState", c->last_state, "backoffNs", (json_int_t)c->restart.delay_ns,
 			 "backoffSinceNs", (json_int_t)c->restart.since_ns, "waitFromNs", (json_int_t)c->wait_from_ns,
 			 "imageConfig", c->image_config, "waitingMessage", c->waiting_message, "ready", c->ready, "started",
-			 c->started, "imageLate", c->image_late, "resources", c->resources, "imageAsked", c->image_asked);
+			 c->started, "imageLate", c->image_late, "resources", c->resources, "imageAsked", c->image_asked,
+			 "endedNs", (json_int_t)c->ended_ns, "endedBeforeNs", (json_int_t)c->ended_before_ns);
 }
 
 static int write_json(const struct pod *p, const char *name, const json_t *j, struct err *e)
@@ -64,6 +66,15 @@ int pod_state_save(struct pod *p, struct err *e)
 	return rc ? rc : pod_object_save(p, e);
 }
 
+/* A hostd that did not note by its own clock when containers ended: the guest's is the best that is known. */
+static void ends_from_json(struct container *c, const json_t *j)
+{
+	uint64_t before = 0;
+	clock_parse(jpath_str(c->last_state, "terminated.finishedAt", ""), &before);
+	c->ended_ns = (uint64_t)jpath_int(j, "endedNs", (json_int_t)c->finished_ns);
+	c->ended_before_ns = (uint64_t)jpath_int(j, "endedBeforeNs", (json_int_t)before);
+}
+
 static void container_from_json(struct container *c, const json_t *j)
 {
 	snprintf(c->name, sizeof(c->name), "%s", jpath_str(j, "name", ""));
@@ -82,6 +93,7 @@ static void container_from_json(struct container *c, const json_t *j)
 	c->waiting_message = jpath_str(j, "waitingMessage", NULL) ? strdup(jpath_str(j, "waitingMessage", "")) : NULL;
 	c->started_ns = (uint64_t)jpath_int(j, "startedNs", 0);
 	c->finished_ns = (uint64_t)jpath_int(j, "finishedNs", 0);
+	ends_from_json(c, j);
 	c->exit_code = (int)jpath_int(j, "exitCode", 0);
 	c->signal = (int)jpath_int(j, "signal", 0);
 	snprintf(c->reason, sizeof(c->reason), "%s", jpath_str(j, "reason", ""));

@@ -44,7 +44,8 @@ struct container {
 	bool ready, started;            // (w)
 	bool probe_started, probe_ready, probe_failed;   // verdicts of the probes; written by them under the lock
 	bool new_size;                  // (w) it ends to be started anew with the resources that it shall have (resizePolicy)
-	uint64_t kill_mono_ns;          // (w) it ends to be started anew: SIGKILL then; 0: it goes on
+	bool again;                     // (w) it is being ended to be started anew, until that has been done, whatever is asked for meanwhile
+	uint64_t kill_mono_ns;          // (w) SIGKILL then; 0: it has not been told to end
 	char waiting_reason[48];        // (w) phase WAITING
 	char *waiting_message;          // (w)
 	uint64_t started_ns, finished_ns;   // (w) real time, the guest's: for the status alone

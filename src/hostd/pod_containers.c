@@ -134,7 +134,7 @@ void container_set_running(struct pod *p, struct container *c, uint64_t started_
 	c->ready = c->started && c->probe_ready;
 	c->probe_failed = false;
 	c->kill_mono_ns = 0;
-	c->stop_hook_ran = c->stop_sent = c->new_size = false;
+	c->stop_hook_ran = c->stop_sent = c->new_size = c->again = false;
 	pthread_mutex_unlock(&p->lock);
 }
 

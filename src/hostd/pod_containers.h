@@ -13,7 +13,11 @@ void container_set_terminated(struct pod *p, struct container *c, int exit_code,
 bool container_lets_pass(const struct container *c);   // an init container or sidecar: those after it may start
 void container_event(struct pod *p, const struct container *c, const char *type, const char *reason, const char *text);
 
-/* pod_restart.c: the kubelet's back-off; now_ns: real time. An instance has ended and another shall follow. */
+/* pod_restart.c. A running container must end, mostly to be started anew, and then from the first time on that there is a reason. text:
+ * the reason; probe: the one that failed, or NULL. */
+bool container_must_end(struct pod *p, struct container *c, bool probe_failed, const json_t **probe, char *text, size_t text_len);
+bool container_starts_anew(const struct pod *p, const struct container *c);   // it has ended, and another instance shall follow
+/* The kubelet's back-off; now_ns: real time. An instance has ended and another shall follow. */
 void container_ended(struct pod *p, struct container *c);
 /* How long from now the next instance waits; if it does, its waiting reason and an Event say so. */
 uint64_t container_plan_restart(struct pod *p, struct container *c, uint64_t now_ns);

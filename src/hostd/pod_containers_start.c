@@ -178,7 +178,7 @@ static void container_start(struct pod *p, struct container *c)
 	if (rc == -EPIPE)
 		return;
 	c->used = true;
-	c->image_fresh = false;
+	c->image_fresh = c->again = c->new_size = false;   // whatever comes of it
 	if (rc) {
 		snprintf(text, sizeof(text), "Error: failed to start container \"%s\": %s", c->name, e.text);
 		container_event(p, c, "Warning", "Failed", text);
@@ -206,22 +206,12 @@ static void plan_restart(struct pod *p, struct container *c)
 	pod_state_save(p, NULL);
 }
 
-static bool should_restart(const struct pod *p, const struct container *c)
-{
-	if (c->kind == CONTAINER_SIDECAR || c->new_size || (c->kill_mono_ns && pod_image_changed(p, c)))
-		return true;
-	if (c->kind == CONTAINER_EPHEMERAL)
-		return false;
-	if (c->kind == CONTAINER_INIT)
-		return c->exit_code != 0 && !pod_restart_never(p);
-	return pod_restart_always(p) || (c->exit_code != 0 && !pod_restart_never(p));
-}
-
 static void end_for_restart(struct pod *p, struct container *c, uint64_t grace_ns, const char *text)
 {
 	uint64_t now = clock_mono_ns();
 	if (!c->kill_mono_ns) {
 		c->kill_mono_ns = now + grace_ns;
+		pod_state_save(p, NULL);               // a hostd that finds it ended must know that another shall follow
 		container_send_stop(p, c, text);
 	} else if (now >= c->kill_mono_ns) {
 		pod_container_signal(p, c, SIGKILL);
@@ -233,23 +223,15 @@ static void end_for_restart(struct pod *p, struct container *c, uint64_t grace_n
 /* What the probes found since the last round, and what has been asked for. */
 static void heed(struct pod *p, struct container *c)
 {
+	const json_t *probe;
 	char text[160];
 	pthread_mutex_lock(&p->lock);
 	c->started = c->probe_started;
 	c->ready = c->started && c->probe_ready;
 	bool failed = c->probe_failed;
 	pthread_mutex_unlock(&p->lock);
-	if (failed) {
-		bool startup = !c->started;
-		snprintf(text, sizeof(text), "Container %s failed %s probe, will be restarted", c->name, startup ? "startup" : "liveness");
-		end_for_restart(p, c, container_grace_ns(p, json_object_get(container_spec(p, c), startup ? "startupProbe" : "livenessProbe")), text);
-	} else if (c->new_size) {
-		snprintf(text, sizeof(text), "Container %s resize requires restart", c->name);
-		end_for_restart(p, c, container_grace_ns(p, NULL), text);
-	} else if (pod_image_changed(p, c) && (c->kind == CONTAINER_APP || c->kind == CONTAINER_SIDECAR)) {
-		snprintf(text, sizeof(text), "Container %s definition changed, will be restarted", c->name);
-		end_for_restart(p, c, container_grace_ns(p, NULL), text);
-	}
+	if (container_must_end(p, c, failed, &probe, text, sizeof(text)))
+		end_for_restart(p, c, container_grace_ns(p, probe), text);
 }
 
 /* One step for one container. */
@@ -257,7 +239,7 @@ static void drive_one(struct pod *p, struct container *c)
 {
 	if (c->phase == CONTAINER_RUNNING)
 		heed(p, c);
-	bool again = c->phase == CONTAINER_TERMINATED ? should_restart(p, c) : c->phase == CONTAINER_WAITING && c->used && !c->planned;
+	bool again = c->phase == CONTAINER_TERMINATED ? container_starts_anew(p, c) : c->phase == CONTAINER_WAITING && c->used && !c->planned;
 	if ((again || c->phase == CONTAINER_WAITING) && pod_image_changed(p, c))
 		pod_image_drop(p, c);
 	if (again)
@@ -269,7 +251,7 @@ static void drive_one(struct pod *p, struct container *c)
 		return;
 	}
 	container_start(p, c);
-	if (c->phase == CONTAINER_TERMINATED && should_restart(p, c))
+	if (c->phase == CONTAINER_TERMINATED && container_starts_anew(p, c))
 		pod_wake_at(p, clock_mono_ns());   // a start that failed at once: plan the next one in another round
 }
 

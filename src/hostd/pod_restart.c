@@ -3,8 +3,40 @@
 #include <stdio.h>
 
 #include "backoff.h"
+#include "base/jpath.h"
 #include "pod.h"
 #include "pod_containers.h"
+
+bool container_must_end(struct pod *p, struct container *c, bool probe_failed, const json_t **probe, char *text, size_t text_len)
+{
+	bool startup = !c->started, long_lived = c->kind == CONTAINER_APP || c->kind == CONTAINER_SIDECAR;
+	*probe = probe_failed ? json_object_get(container_spec(p, c), startup ? "startupProbe" : "livenessProbe") : NULL;
+	bool restarts = c->kind == CONTAINER_SIDECAR || !pod_restart_never(p);
+	if (probe_failed)
+		snprintf(text, text_len, "Container %s failed %s probe%s", c->name, startup ? "startup" : "liveness",
+			 restarts ? ", will be restarted" : "");
+	else if (c->new_size)
+		snprintf(text, text_len, "Container %s resize requires restart", c->name);
+	else if (long_lived && pod_image_changed(p, c))
+		snprintf(text, text_len, "Container %s definition changed, will be restarted", c->name);
+	else if (c->again)     // by an earlier hostd, or for what is no more so: it has been told, there is no way back
+		snprintf(text, text_len, "Container %s will be restarted", c->name);
+	else
+		return false;
+	c->again |= !probe_failed || restarts;
+	return true;
+}
+
+bool container_starts_anew(const struct pod *p, const struct container *c)
+{
+	if (c->kind == CONTAINER_SIDECAR || c->new_size || c->again)
+		return true;
+	if (c->kind == CONTAINER_EPHEMERAL)
+		return false;
+	if (c->kind == CONTAINER_INIT)
+		return c->exit_code != 0 && !pod_restart_never(p);
+	return pod_restart_always(p) || (c->exit_code != 0 && !pod_restart_never(p));
+}
 
 /* By the host's clock: a guest that sets its own, or that a step of ours has not reached, has no say in how long it waits. */
 static uint64_t own_end(const struct container *c)
@@ -14,7 +46,7 @@ static uint64_t own_end(const struct container *c)
 
 /* The end that decides whether it waits. A container that was ended from here (a probe failed) is started at once unless the end
  * before was a short while ago: so does a kubelet, which looks for the last exit before it stops the container. 0: none. */
-static uint64_t deciding_end(const struct container *c) { return c->kill_mono_ns ? c->ended_before_ns : own_end(c); }
+static uint64_t deciding_end(const struct container *c) { return c->again ? c->ended_before_ns : own_end(c); }
 
 void container_ended(struct pod *p, struct container *c)
 {

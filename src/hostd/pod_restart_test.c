@@ -241,8 +241,7 @@ static void asked_for(void **state)
 	starts(p, c, START);
 	uint64_t now = fails(p, c, 4, START) + RAN;
 	struct backoff before = c->restart;
-	c->new_size = true;                                   // a resize that wants a restart
-	c->kill_mono_ns = 1;
+	c->new_size = c->again = true;                        // a resize that wants a restart
 	ends(p, c, now);
 	assert_int_equal(container_plan_restart(p, c, now), 0);
 	starts(p, c, now);
@@ -264,12 +263,13 @@ static void probe_fails(void **state)
 	starts(p, c, now);
 	for (size_t i = 0; i < sizeof(want_s) / sizeof(want_s[0]); i++) {
 		now += 30 * NS_PER_S;
+		c->again = true;
 		c->kill_mono_ns = 1;
 		ends(p, c, now);
 		assert_int_equal(container_plan_restart(p, c, now), want_s[i] * NS_PER_S);
 		now += want_s[i] * NS_PER_S;
 		starts(p, c, now);
-		assert_int_equal(c->kill_mono_ns, 0);
+		assert_true(!c->kill_mono_ns && !c->again);
 	}
 	pod_end(p);
 }
@@ -320,7 +320,7 @@ static void phase_meanwhile(void **state)
 	starts(p, &p->containers[0], START);
 	starts(p, &p->containers[1], START);
 	container_set_terminated(p, &p->containers[1], 0, 0, "Completed", NULL, 0, START + RAN);
-	p->containers[0].kill_mono_ns = 1;
+	p->containers[0].again = true;
 	ends(p, &p->containers[0], START + RAN);
 	pod_phase_update(p);
 	assert_string_equal(p->phase, "Running");
@@ -328,6 +328,99 @@ static void phase_meanwhile(void **state)
 	container_set_terminated(p, &p->containers[0], 0, 0, "Completed", NULL, 0, START + 2 * RAN);
 	pod_phase_update(p);
 	assert_string_equal(p->phase, "Succeeded");
+	pod_end(p);
+}
+
+static void check_phase(struct pod *p, const char *want)
+{
+	strcpy(p->phase, "Pending");
+	pod_phase_update(p);
+	assert_string_equal(p->phase, want);
+}
+
+/* It has been told to end for another image; that this is taken back does not change what must follow. */
+static void told_to_end(void **state)
+{
+	(void)state;
+	struct pod *p = pod_begin();
+	struct container *c = &p->containers[0];
+	const json_t *probe;
+	char text[160];
+	json_object_set_new(json_object_get(p->seen, "spec"), "restartPolicy", json_string("Never"));
+	starts(p, c, START);
+	starts(p, &p->containers[1], START);
+	container_set_terminated(p, &p->containers[1], 0, 0, "Completed", NULL, 0, 0);
+	assert_false(container_starts_anew(p, &p->containers[1]));
+	c->image_asked = strdup("r/x:1");
+	assert_false(container_must_end(p, c, false, &probe, text, sizeof(text)));
+	set_image(p, "r/x:2");
+	assert_true(container_must_end(p, c, false, &probe, text, sizeof(text)));
+	assert_string_equal(text, "Container main definition changed, will be restarted");
+	set_image(p, "r/x:1");
+	assert_true(container_must_end(p, c, false, &probe, text, sizeof(text)));
+	assert_null(probe);
+	container_set_terminated(p, c, 0, 0, "Completed", NULL, 0, 0);
+	assert_true(container_starts_anew(p, c));
+	check_phase(p, "Running");                            // as when its VM ends just now
+	container_ended(p, c);
+	assert_int_equal(container_plan_restart(p, c, START + RAN), 0);
+	check_phase(p, "Running");
+	container_next_instance(p, c, START + RAN);           // and the agent does not make it: it is tried again
+	check_phase(p, "Running");
+	assert_true(c->again);
+	json_object_set_new(json_object_get(p->seen, "metadata"), "deletionTimestamp", json_string("2027-01-15T08:00:00Z"));
+	check_phase(p, "Succeeded");
+	json_object_del(json_object_get(p->seen, "metadata"), "deletionTimestamp");
+	starts(p, c, START + RAN);
+	container_set_terminated(p, c, 0, 0, "Completed", NULL, 0, 0);
+	assert_false(container_starts_anew(p, c));
+	check_phase(p, "Succeeded");
+	pod_end(p);
+}
+
+/* A hostd that ends between the signal and the next start: the new one goes on with it. */
+static void told_to_end_is_kept(void **state)
+{
+	(void)state;
+	struct pod *p = pod_begin(), *q = pod_new_();
+	const json_t *probe;
+	char text[160];
+	json_object_set_new(json_object_get(p->seen, "spec"), "restartPolicy", json_string("OnFailure"));
+	json_object_set_new(json_object_get(q->seen, "spec"), "restartPolicy", json_string("OnFailure"));
+	starts(p, &p->containers[0], START);
+	starts(p, &p->containers[1], START);
+	assert_true(container_must_end(p, &p->containers[0], true, &probe, text, sizeof(text)));
+	assert_string_equal(text, "Container main failed liveness probe, will be restarted");
+	p->containers[1].new_size = true;
+	assert_int_equal(pod_state_save(p, NULL), 0);
+	pod_end(p);
+	assert_int_equal(pod_state_load(q), 0);
+	assert_int_equal(pod_containers_load(q), 0);
+	for (size_t i = 0; i < 2; i++) {
+		struct container *c = &q->containers[i];
+		assert_true(container_must_end(q, c, false, &probe, text, sizeof(text)));
+		container_set_terminated(q, c, 0, 0, "Completed", NULL, 0, 0);
+		assert_true(container_starts_anew(q, c));
+		container_ended(q, c);
+	}
+	check_phase(q, "Running");
+	pod_end(q);
+}
+
+/* A failed probe ends a container of a pod whose containers are never restarted, for good. */
+static void never_for_a_probe(void **state)
+{
+	(void)state;
+	struct pod *p = pod_begin();
+	struct container *c = &p->containers[0];
+	const json_t *probe;
+	char text[160];
+	json_object_set_new(json_object_get(p->seen, "spec"), "restartPolicy", json_string("Never"));
+	starts(p, c, START);
+	assert_true(container_must_end(p, c, true, &probe, text, sizeof(text)));
+	assert_string_equal(text, "Container main failed liveness probe");
+	container_set_terminated(p, c, 0, 0, "Completed", NULL, 0, 0);
+	assert_false(container_starts_anew(p, c));
 	pod_end(p);
 }
 
@@ -383,6 +476,8 @@ int main(void)
 					   cmocka_unit_test(forgotten_after_ten_minutes), cmocka_unit_test(kept_on_disk), cmocka_unit_test(guests_clock_has_no_say),
 					   cmocka_unit_test(kept_by_an_older_one), cmocka_unit_test(asked_for),
 					   cmocka_unit_test(probe_fails), cmocka_unit_test(another_image), cmocka_unit_test(phase_meanwhile),
+					   cmocka_unit_test(told_to_end), cmocka_unit_test(told_to_end_is_kept),
+					   cmocka_unit_test(never_for_a_probe),
 					   cmocka_unit_test(pull_sequence), cmocka_unit_test(pull_of_no_name)};
 	if (!mkdtemp(dir))
 		return 1;

@@ -14,7 +14,7 @@
 
 static json_t *container_to_json(const struct container *c)
 {
-	return json_pack("{s:s, s:i, s:i, s:b, s:b, s:s, s:s*, s:s*, s:s, s:I, s:I, s:i, s:i, s:s, s:s*, s:O?, s:I, s:I, s:I, s:O?, s:s*, s:b, s:b, s:b, s:O*, s:s*, s:I, s:I}",
+	return json_pack("{s:s, s:i, s:i, s:b, s:b, s:s, s:s*, s:s*, s:s, s:I, s:I, s:i, s:i, s:s, s:s*, s:O?, s:I, s:I, s:I, s:O?, s:s*, s:b, s:b, s:b, s:O*, s:s*, s:I, s:I, s:b, s:b}",
 			 "name", c->name, "phase", (int)c->phase, "restartCount", (int)c->restart_count, "created", c->created,
 			 "used", c->used, "imageSerial", c->image_serial, "imageId", c->image_id, "imageRef", c->image_ref,
 			 "waitingReason", c->waiting_reason, "startedNs", (json_int_t)c->started_ns, "finishedNs",
@@ -23,7 +23,8 @@ static json_t *container_to_json(const struct container *c)
 			 "backoffSinceNs", (json_int_t)c->restart.since_ns, "waitFromNs", (json_int_t)c->wait_from_ns,
 			 "imageConfig", c->image_config, "waitingMessage", c->waiting_message, "ready", c->ready, "started",
 			 c->started, "imageLate", c->image_late, "resources", c->resources, "imageAsked", c->image_asked,
-			 "endedNs", (json_int_t)c->ended_ns, "endedBeforeNs", (json_int_t)c->ended_before_ns);
+			 "endedNs", (json_int_t)c->ended_ns, "endedBeforeNs", (json_int_t)c->ended_before_ns,
+			 "again", c->again, "newSize", c->new_size);
 }
 
 static int write_json(const struct pod *p, const char *name, const json_t *j, struct err *e)
@@ -101,6 +102,8 @@ static void container_from_json(struct container *c, const json_t *j)
 	c->resources = json_incref(json_object_get(j, "resources"));
 	c->image_late = jpath_bool(j, "imageLate", false);
 	c->restart = (struct backoff){(uint64_t)jpath_int(j, "backoffNs", 0), (uint64_t)jpath_int(j, "backoffSinceNs", 0)};
+	c->again = jpath_bool(j, "again", false);
+	c->new_size = jpath_bool(j, "newSize", false);
 	c->wait_from_ns = (uint64_t)jpath_int(j, "waitFromNs", (json_int_t)c->finished_ns);
 	c->started = c->probe_started = jpath_bool(j, "started", false);
 	c->ready = c->probe_ready = jpath_bool(j, "ready", false);

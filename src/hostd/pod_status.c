@@ -237,10 +237,16 @@ void pod_report(struct pod *p)
 
 bool pod_terminal(const struct pod *p) { return !strcmp(p->phase, "Succeeded") || !strcmp(p->phase, "Failed"); }
 
+/* It has ended, and is to be started anew whatever the pod does when its containers end. */
+static bool another_follows(const struct container *c)
+{
+	return c->phase == CONTAINER_WAITING ? c->last_state != NULL : c->phase == CONTAINER_TERMINATED && (c->again || c->new_size);
+}
+
 void pod_phase_update(struct pod *p)
 {
 	size_t waiting = 0, running = 0, succeeded = 0, failed = 0, apps = 0;
-	bool init_pending = false, init_failed = false;
+	bool init_pending = false, init_failed = false, deleted = jpath_get(p->seen, "metadata.deletionTimestamp");
 	if (pod_terminal(p))
 		return;
 	for (size_t i = 0; i < p->containers_count; i++) {
@@ -253,8 +259,8 @@ void pod_phase_update(struct pod *p)
 		if (c->kind != CONTAINER_APP)
 			continue;
 		apps++;
-		bool again = c->phase == CONTAINER_WAITING && c->kill_mono_ns;   // it was ended to be started anew
-		bool ended = c->phase == CONTAINER_TERMINATED || (c->phase == CONTAINER_WAITING && c->last_state && !again);
+		bool again = !deleted && another_follows(c);
+		bool ended = !again && (c->phase == CONTAINER_TERMINATED || (c->phase == CONTAINER_WAITING && c->last_state));
 		int code = c->phase == CONTAINER_TERMINATED ? c->exit_code : (int)jpath_int(c->last_state, "terminated.exitCode", 0);
 		waiting += c->phase == CONTAINER_WAITING && !c->last_state;
 		running += c->phase == CONTAINER_RUNNING || again;
@@ -274,7 +280,7 @@ void pod_phase_update(struct pod *p)
 		phase = "Running";
 	else if (ended_all)
 		phase = failed ? "Failed" : "Succeeded";
-	if (p->seen && jpath_get(p->seen, "metadata.deletionTimestamp") && ended_all)
+	if (deleted && ended_all)
 		phase = failed ? "Failed" : "Succeeded";
 	pthread_mutex_lock(&p->lock);
 	strcpy(p->phase, phase);

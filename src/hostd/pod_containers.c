@@ -218,6 +218,14 @@ bool container_lets_pass(const struct container *c)
 	return c->phase == CONTAINER_TERMINATED && c->exit_code == 0;
 }
 
+/* A new VM is a new sandbox: init containers run again. That is no restart of what has failed: it waits for nothing. */
+static void run_again(struct pod *p, struct container *c)
+{
+	container_set_waiting(p, c, "PodInitializing", NULL);
+	c->wait_from_ns = 0;
+	c->planned = false;
+}
+
 void pod_containers_vm_lost(struct pod *p, const char *why)
 {
 	for (size_t i = 0; i < p->containers_count; i++) {
@@ -226,7 +234,7 @@ void pod_containers_vm_lost(struct pod *p, const char *why)
 		if (c->phase == CONTAINER_RUNNING)
 			container_set_terminated(p, c, EXIT_KILLED, SIGKILL, "Error", why, 0, 0);
 		else if (why && !pod_terminal(p) && c->kind == CONTAINER_INIT && container_lets_pass(c))
-			container_set_waiting(p, c, "PodInitializing", NULL);   // a new VM is a new sandbox: init containers run again
+			run_again(p, c);
 	}
 	pod_state_save(p, NULL);
 }

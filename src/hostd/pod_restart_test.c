@@ -233,6 +233,28 @@ static void kept_by_an_older_one(void **state)
 	pod_end(q);
 }
 
+/* An init container that had failed and then done its work runs again in a new VM: nothing has failed. */
+static void new_vm(void **state)
+{
+	(void)state;
+	struct pod *p = pod_begin();
+	struct container *c = &p->containers[0];
+	c->kind = CONTAINER_INIT;
+	starts(p, c, START);
+	uint64_t now = fails(p, c, 3, START) + RAN;
+	struct backoff before = c->restart;
+	container_set_terminated(p, c, 0, 0, "Completed", NULL, 0, 0);
+	pod_containers_vm_lost(p, "it ended");
+	assert_int_equal(c->phase, CONTAINER_WAITING);
+	assert_true(c->used && !c->planned);                  // so that the worker plans it
+	assert_int_equal(container_plan_restart(p, c, now), 0);
+	starts(p, c, now);
+	assert_memory_equal(&c->restart, &before, sizeof(before));
+	ends(p, c, now + RAN);
+	assert_int_equal(container_plan_restart(p, c, now + RAN), 40 * NS_PER_S);
+	pod_end(p);
+}
+
 static void asked_for(void **state)
 {
 	(void)state;
@@ -474,7 +496,8 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {cmocka_unit_test(whole_sequence), cmocka_unit_test(one_does_not_wait_for_the_other),
 					   cmocka_unit_test(forgotten_after_ten_minutes), cmocka_unit_test(kept_on_disk), cmocka_unit_test(guests_clock_has_no_say),
-					   cmocka_unit_test(kept_by_an_older_one), cmocka_unit_test(asked_for),
+					   cmocka_unit_test(kept_by_an_older_one), cmocka_unit_test(new_vm),
+					   cmocka_unit_test(asked_for),
 					   cmocka_unit_test(probe_fails), cmocka_unit_test(another_image), cmocka_unit_test(phase_meanwhile),
 					   cmocka_unit_test(told_to_end), cmocka_unit_test(told_to_end_is_kept),
 					   cmocka_unit_test(never_for_a_probe),

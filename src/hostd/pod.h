@@ -208,6 +208,7 @@ bool pod_containers_stop_late(struct pod *p);
 void pod_containers_sync(struct pod *p);                       // ask the agent for the containers' states
 void pod_containers_vm_lost(struct pod *p, const char *why);
 const char *container_id(const struct container *c, char out[24]);
+json_t *pod_spec_of(const json_t *pod, const char *container);   // borrowed; NULL: pod has no such container
 json_t *container_spec(const struct pod *p, const struct container *c);   // borrowed from p->seen
 struct container *pod_container_find(struct pod *p, const char *name);
 bool pod_restart_always(const struct pod *p);

@@ -28,18 +28,19 @@ const char *container_id(const struct container *c, char out[24])
 
 static const char *const spec_lists[] = {"spec.initContainers", "spec.containers", "spec.ephemeralContainers"};
 
-json_t *container_spec(const struct pod *p, const struct container *c)
+json_t *pod_spec_of(const json_t *pod, const char *container)
 {
-	const json_t *obj = p->seen ? p->seen : p->obj;
 	for (size_t l = 0; l < 3; l++) {
 		size_t i;
 		json_t *spec;
-		json_array_foreach(jpath_get(obj, spec_lists[l]), i, spec)
-			if (!strcmp(jpath_str(spec, "name", ""), c->name))
+		json_array_foreach(jpath_get(pod, spec_lists[l]), i, spec)
+			if (!strcmp(jpath_str(spec, "name", ""), container))
 				return spec;
 	}
 	return NULL;
 }
+
+json_t *container_spec(const struct pod *p, const struct container *c) { return pod_spec_of(p->seen ? p->seen : p->obj, c->name); }
 
 struct container *pod_container_find(struct pod *p, const char *name)
 {

@@ -109,6 +109,26 @@ static void container_from_json(struct container *c, const json_t *j)
 	c->ready = c->probe_ready = jpath_bool(j, "ready", false);
 }
 
+/* A hostd that did not note what its containers' images were asked for by: the object of its time says it. */
+static void images_asked(struct pod *p)
+{
+	own_free char *path = NULL;
+	own_json json_t *kept = NULL;
+	for (size_t i = 0; i < p->containers_count; i++) {
+		struct container *c = &p->containers[i];
+		if (!c->image_id || c->image_asked)
+			continue;
+		if (!path && asprintf(&path, "%s/pod.json", p->dir) < 0) {
+			path = NULL;
+			return;
+		}
+		if (!kept)
+			kept = json_load_file(path, 0, NULL);
+		const char *image = jpath_str(pod_spec_of(kept, c->name), "image", c->image_ref);
+		c->image_asked = image ? strdup(image) : NULL;
+	}
+}
+
 int pod_state_load(struct pod *p)
 {
 	own_free char *path = NULL;
@@ -126,6 +146,7 @@ int pod_state_load(struct pod *p)
 		return -ENOMEM;
 	json_array_foreach(list, i, item)
 		container_from_json(&p->containers[p->containers_count++], item);
+	images_asked(p);
 	json_object_foreach(json_object_get(j, "stages"), name, item)
 		pod_stage_set(p, name, (uint64_t)json_integer_value(item));
 	p->is_static |= jpath_bool(j, "static", false);

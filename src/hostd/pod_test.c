@@ -46,7 +46,7 @@ static void pod_end(struct pod *p)
 	for (size_t i = 0; i < p->containers_count; i++) {
 		json_decref(p->containers[i].image_config);
 		json_decref(p->containers[i].last_state);
-		free(p->containers[i].image_id), free(p->containers[i].image_ref);
+		free(p->containers[i].image_id), free(p->containers[i].image_ref), free(p->containers[i].image_asked);
 		free(p->containers[i].message), free(p->containers[i].waiting_message);
 	}
 	free(p->containers);
@@ -341,6 +341,53 @@ static void test_spec_is_kept(void **state)
 	pod_end(p);
 }
 
+static void forget_asked(void)
+{
+	char path[64];
+	snprintf(path, sizeof(path), "%s/state.json", dir);
+	json_t *j = json_load_file(path, 0, NULL), *c;
+	size_t i;
+	json_array_foreach(json_object_get(j, "containers"), i, c)
+		json_object_del(c, "imageAsked");
+	assert_int_equal(json_dump_file(j, path, 0), 0);
+	json_decref(j);
+}
+
+/* A hostd of old did not note it: what changes while the new one starts is seen all the same. */
+static void test_image_asked_of_old(void **state)
+{
+	(void)state;
+	const char *before = "{\"containers\":[{\"name\":\"a\",\"image\":\"x\"},{\"name\":\"b\",\"image\":\"y\"},{\"name\":\"c\",\"image\":\"z\"}]}";
+	const char *after = "{\"containers\":[{\"name\":\"a\",\"image\":\"x2\"},{\"name\":\"b\",\"image\":\"y\"},{\"name\":\"c\",\"image\":\"z\"}]}";
+	struct pod *p = pod_of(before), *q = pod_of(after);
+	for (size_t i = 0; i < 2; i++) {
+		p->containers[i].image_id = strdup("sha256:1");
+		p->containers[i].image_ref = strdup("docker.io/library/x:latest");
+	}
+	assert_int_equal(pod_state_save(p, NULL), 0);
+	forget_asked();
+	free(q->containers);
+	q->containers = NULL, q->containers_count = 0;
+	assert_int_equal(pod_state_load(q), 0);
+	assert_string_equal(q->containers[0].image_asked, "x");
+	assert_string_equal(q->containers[1].image_asked, "y");
+	assert_null(q->containers[2].image_asked);            // nobody has looked for it yet
+	assert_true(pod_image_changed(q, &q->containers[0]));
+	assert_false(pod_image_changed(q, &q->containers[1]));
+	pod_end(p);
+	pod_end(q);
+	/* No object: what it was found by is the best that is known. */
+	char path[64];
+	snprintf(path, sizeof(path), "%s/pod.json", dir);
+	assert_int_equal(unlink(path), 0);
+	q = pod_of(after);
+	free(q->containers);
+	q->containers = NULL, q->containers_count = 0;
+	assert_int_equal(pod_state_load(q), 0);
+	assert_string_equal(q->containers[0].image_asked, "docker.io/library/x:latest");
+	pod_end(q);
+}
+
 static void test_evict_order(void **state)
 {
 	(void)state;
@@ -361,7 +408,7 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {cmocka_unit_test(test_evict_order), cmocka_unit_test(test_command_and_args), cmocka_unit_test(test_environment),
 					   cmocka_unit_test(test_security), cmocka_unit_test(test_phase), cmocka_unit_test(test_status), cmocka_unit_test(test_stopped_late), cmocka_unit_test(test_fault_latency),
-					   cmocka_unit_test(test_state_survives), cmocka_unit_test(test_spec_is_kept), cmocka_unit_test(test_whole_limits)};
+					   cmocka_unit_test(test_state_survives), cmocka_unit_test(test_spec_is_kept), cmocka_unit_test(test_image_asked_of_old), cmocka_unit_test(test_whole_limits)};
 	if (!mkdtemp(dir))
 		return 1;
 	int rc = cmocka_run_group_tests(tests, NULL, NULL);

@@ -28,6 +28,7 @@ void k8s_validate_resources(const struct k8s_path *path, const json_t *resources
 void k8s_validate_whole_resources(const struct k8s_path *path, const json_t *resources, struct k8s_errors *e);   // of a pod, as such
 /* pod_resources.c: spec.resources beside the containers' own. */
 void k8s_default_pod_resources(json_t *spec);
+bool k8s_pod_states_whole(const json_t *pod, const char *what);   // "requests" or "limits" of the pod as such, any
 void k8s_validate_pod_resources(const struct k8s_path *path, const json_t *spec, struct k8s_errors *e);
 void k8s_validate_pod_update(const json_t *pod, const json_t *old, struct k8s_errors *e);
 void k8s_validate_volume_claim_spec(const struct k8s_path *path, const json_t *spec, struct k8s_errors *e);

@@ -12,6 +12,16 @@
 
 static const char *const names[] = {"cpu", "memory"};
 
+bool k8s_pod_states_whole(const json_t *pod, const char *what)
+{
+	const char *name;
+	json_t *v;
+	json_object_foreach(json_object_get(jpath_get(pod, "spec.resources"), what), name, v)
+		if (!strcmp(name, "cpu") || !strcmp(name, "memory") || !strncmp(name, "hugepages-", 10))
+			return true;
+	return false;
+}
+
 static int64_t plus(int64_t a, int64_t b)
 {
 	int64_t sum;

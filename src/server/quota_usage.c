@@ -285,7 +285,7 @@ char *quota_unstated(const json_t *quota, const struct k8s_kind *k, const json_t
 	const char *resource;
 	json_t *hard;
 
-	if (!is_core(k, "pods"))
+	if (!is_core(k, "pods") || k8s_pod_states_whole(obj, "requests") || k8s_pod_states_whole(obj, "limits"))
 		return NULL;
 	json_object_foreach(jpath_get(quota, "spec.hard"), resource, hard) {
 		const char *what = starts(resource, "limits.") ? "limits" : "requests", *dot = strchr(resource, '.');
@@ -296,8 +296,7 @@ char *quota_unstated(const json_t *quota, const struct k8s_kind *k, const json_t
 		if (!is_plain(name) || (!is_plain(resource) && !starts(resource, "limits.") && !starts(resource, "requests.")))
 			continue;
 		json_array_foreach(jpath_get(obj, "spec.containers"), i, c) {
-			if (json_object_get(json_object_get(json_object_get(c, "resources"), what), name) ||
-			    json_object_get(json_object_get(jpath_get(obj, "spec.resources"), what), name))
+			if (json_object_get(json_object_get(json_object_get(c, "resources"), what), name))
 				continue;
 			if (!missing++)
 				buf_printf(&out, "%s%s for: ", out.len ? "; " : "", resource);

@@ -14,8 +14,8 @@ json_t *quota_usage(const struct k8s_kind *k, const json_t *obj);
 /* Do the quota's scopes include the object? */
 bool quota_includes(const json_t *quota, const struct k8s_kind *k, const json_t *obj);
 
-/* Resources that the quota limits and that each container of the pod must state, but some does not: text for people
- * ("limits.cpu for: a,b; requests.memory for: a"; owned), or NULL. */
+/* Resources that the quota limits and that each container of the pod must state, unless the pod as a whole states any, but some does
+ * not: text for people ("limits.cpu for: a,b; requests.memory for: a"; owned), or NULL. */
 char *quota_unstated(const json_t *quota, const struct k8s_kind *k, const json_t *obj);
 
 /* Sum over containers (with init containers, sidecars and overhead as they count) of "requests" or "limits". Name -> thousandths. */

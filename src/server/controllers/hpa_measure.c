@@ -8,9 +8,11 @@
 
 #include "base/clock.h"
 #include "base/jpath.h"
+#include "k8s/hooks.h"
 #include "k8s/quantity.h"
 #include "server/controllers/syncer.h"
 #include "server/meta.h"
+#include "server/quota_usage.h"
 
 #define CPU_SETTLE_NS (300 * NS_PER_S)     // a pod so young is judged by its CPU only while it is ready
 #define FIRST_READY_NS (30 * NS_PER_S)     // one that was not ready since so soon after its start never was
@@ -82,6 +84,18 @@ static int add_request(const struct measure *m, const json_t *pod, const json_t 
 	return 0;
 }
 
+/* Where any is said of the pod as a whole: that, else what the containers come to. */
+static int requested_whole(const struct measure *m, const json_t *pod, int64_t *out, struct err *e)
+{
+	own_json json_t *sums = quota_pod_amounts(pod, "requests");
+	const json_t *request = json_object_get(sums, m->resource);
+
+	if (!request)
+		return err_set(e, ENODATA, "missing pod-level request for %s in Pod %s", m->resource, jpath_str(pod, "metadata.name", ""));
+	*out = json_integer_value(request);
+	return 0;
+}
+
 static int requested(const struct measure *m, const json_t *pod, int64_t *out, struct err *e)
 {
 	int64_t sum = 0;
@@ -89,6 +103,8 @@ static int requested(const struct measure *m, const json_t *pod, int64_t *out, s
 	size_t i;
 	int r = 0;
 
+	if (!*m->container && k8s_pod_states_whole(pod, "requests"))
+		return requested_whole(m, pod, out, e);
 	json_array_foreach(jpath_get(pod, "spec.containers"), i, c)
 		if (!r)
 			r = add_request(m, pod, c, &sum, e);

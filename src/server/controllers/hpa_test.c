@@ -9,6 +9,7 @@
 #include "base/clock.h"
 #include "base/jpath.h"
 #include "server/controllers/hpa_limits.h"
+#include "server/controllers/hpa_measure.h"
 #include "server/controllers/hpa_plan.h"
 
 #define POD(v) { HPA_COUNTED, (v), 1000 }
@@ -156,12 +157,48 @@ static void a_window_on_the_way_up(void **state)
 	hpa_history_fini(&h);
 }
 
+static const char pods[] =
+	"[{\"metadata\":{\"namespace\":\"n\",\"name\":\"web\"},\"status\":{\"phase\":\"Running\"},\"spec\":{\"resources\":{\"requests\":"
+	"{\"memory\":\"100Mi\"}},\"containers\":[{\"name\":\"a\"},{\"name\":\"b\",\"resources\":{\"requests\":{\"memory\":\"50Mi\"}}}]}}]";
+static const char known[] =
+	"{\"pods\":{\"n/web\":{\"timestamp\":\"2026-01-01T00:00:00Z\",\"window\":\"15s\",\"containers\":["
+	"{\"name\":\"a\",\"usage\":{\"memory\":\"10Mi\",\"cpu\":\"5m\"}},{\"name\":\"b\",\"usage\":{\"memory\":\"30Mi\",\"cpu\":\"5m\"}}]}}}";
+
+/* Utilization of "web" against 50 %; -1 and *e: it cannot be told. */
+static long long percent_of(const char *type, const char *key, const char *resource, const char *container, struct err *e)
+{
+	own_json json_t *p = behavior(pods), *k = behavior(known), *status = NULL;
+	own_json json_t *metric = json_pack("{s:s,s:{s:s,s:s*,s:{s:i}}}", "type", type, key, "name", resource, "container", container, "target",
+					    "averageUtilization", 50);
+	struct hpa_view view = { .pods = p, .known = k, .now = 1, .down = 0.1, .up = 0.1, .time = 1767225605 * NS_PER_S };
+	struct hpa_measured out = { 0 };
+	const char *reason = NULL;
+
+	if (hpa_measure(&view, metric, &out, &reason, e))
+		return -1;
+	status = out.status;
+	return out.result.percent;
+}
+
+static void of_the_pod_as_a_whole(void **state)
+{
+	struct err e = ERR_INIT;
+
+	(void)state;
+	assert_int_equal(percent_of("Resource", "resource", "memory", NULL, &e), 40);
+	assert_int_equal(percent_of("ContainerResource", "containerResource", "memory", "b", &e), 60);
+	assert_int_equal(percent_of("ContainerResource", "containerResource", "memory", "a", &e), -1);
+	assert_string_equal(e.text, "failed to get memory utilization: missing request for memory in container a of Pod web");
+	assert_int_equal(percent_of("Resource", "resource", "cpu", NULL, &e), -1);
+	assert_string_equal(e.text, "failed to get cpu utilization: missing pod-level request for cpu in Pod web");
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(in_proportion_to_the_load), cmocka_unit_test(what_is_not_known_holds_back),
 		cmocka_unit_test(nothing_is_divided_by), cmocka_unit_test(the_plain_rules), cmocka_unit_test(the_users_policies),
-		cmocka_unit_test(a_window_on_the_way_up),
+		cmocka_unit_test(a_window_on_the_way_up), cmocka_unit_test(of_the_pod_as_a_whole),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -233,7 +233,8 @@ static void test_whole(void **state)
 		{WHOLE("'limits':{'cpu':'1'}", "[{}]"), "Burstable"},
 		{WHOLE("'requests':{'memory':'1Gi'}", "[{'resources':{'limits':{'cpu':'1','memory':'1'}}}]"), "Burstable"},
 		{WHOLE("'limits':{'cpu':'1','memory':'1Gi'},'requests':{'cpu':'500m'}", "[{}]"), "Burstable"},
-		{WHOLE("", "[{}]"), "BestEffort"},
+		{WHOLE("", "[{'resources':{'requests':{'cpu':'1'}}}]"), "BestEffort"},
+		{WHOLE("'requests':{'hugepages-2Mi':'2Mi'}", "[{'resources':{'limits':{'cpu':'1','memory':'1'}}}]"), "BestEffort"},
 	};
 	for (size_t i = 0; i < sizeof(classes) / sizeof(*classes); i++) {
 		json_t *pod = golden_parse(classes[i][0]);

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// Quality-of-service class of a pod: from requests and limits of CPU and memory, its own if it has any, else those of all its containers.
+// Quality-of-service class of a pod: from requests and limits of CPU and memory, its own if it has `resources`, else those of
+// all its containers.
 #include <stdint.h>
 #include <string.h>
 
@@ -37,20 +38,11 @@ static void add_containers(struct sums *s, const json_t *list)
 		add_resources(s, c);
 }
 
-static bool states_any(const json_t *spec)
-{
-	const json_t *requests = jpath_get(spec, "resources.requests"), *limits = jpath_get(spec, "resources.limits");
-	for (int r = 0; r < 2; r++)
-		if (json_object_get(requests, names[r]) || json_object_get(limits, names[r]))
-			return true;
-	return false;
-}
-
 const char *k8s_pod_qos(const json_t *pod)
 {
 	struct sums s = {.all_limited = true};
 	const json_t *spec = json_object_get(pod, "spec");
-	if (states_any(spec)) {
+	if (json_is_object(json_object_get(spec, "resources"))) {   // whatever is in there, the containers' are not looked at
 		add_resources(&s, spec);
 	} else {
 		add_containers(&s, json_object_get(spec, "containers"));

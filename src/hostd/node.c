@@ -25,6 +25,7 @@
 #include "pager_client.h"
 #include "pods_shutdown.h"
 #include "pressure.h"
+#include "pressure_pids.h"
 #include "waiting.h"
 
 #define LEASE_PERIOD_S 10
@@ -47,6 +48,7 @@ struct node {
 	uint64_t renewed_mono_ns;  // the lease, last
 	bool registered;
 	bool starting;             // not Ready yet
+	uint64_t pids_low_mono_ns; // last; 0: never
 	bool unheard;              // the last report failed: the server may have said something else since
 };
 
@@ -109,13 +111,14 @@ static json_t *condition(const struct node *n, const char *type, bool on, const 
 			 "lastTransitionTime", same ? jpath_str(old, "since", now) : now, "reason", reason, "message", message);
 }
 
-static json_t *conditions(const struct node *n)
+static json_t *conditions(struct node *n)
 {
 	struct pressure_state now;
 	struct pager_host pager;
 	pressure_read(n->host->root, &now);
 	bool short_ = n->host->pager && !pager_client_host(n->host->pager, &pager, NULL) && pager.pressure;
-	bool disk_low = now.disk, pids_low = now.pids, memory_low = short_ || now.memory;
+	bool disk_low = now.disk, memory_low = short_ || now.memory;
+	bool pids_low = pressure_pids_shown(&n->pids_low_mono_ns, now.pids, clock_mono_ns(), now.pids_hold_s * NS_PER_S);
 	json_t *c = json_array();
 	json_array_append_new(c, condition(n, "MemoryPressure", memory_low, memory_low ? "KubeletHasInsufficientMemory" :
 		"KubeletHasSufficientMemory", memory_low ? "kubelet has insufficient memory available" : "kubelet has sufficient memory available"));
@@ -161,7 +164,7 @@ static json_t *node_info(void)
 			 !strcmp(u.machine, "x86_64") ? "amd64" : u.machine);
 }
 
-static json_t *status(const struct node *n)
+static json_t *status(struct node *n)
 {
 	const struct host *h = n->host;
 	return json_pack("{s:o, s:o, s:o, s:[{s:s, s:s}, {s:s, s:s}], s:{s:{s:i}}, s:o, s:o}", "capacity", amounts(h, false), "allocatable",

@@ -27,10 +27,12 @@
 #include "waiting.h"
 
 #define LOOK_S 5
+#define PID_HOLD_S 300           // as a kubelet's pressure transition period
+#define PID_HOLD_MAX_S 86400
 #define SETTINGS_MAX 65536
 #define MIB (1ull << 20)
 
-struct settings { long long gc_high, gc_low, disk_percent, memory_mib, pid_percent; };
+struct settings { long long gc_high, gc_low, disk_percent, memory_mib, pid_percent, pid_hold_s; };
 
 struct pressure {
 	const struct host *host;
@@ -58,7 +60,10 @@ static void read_settings(const char *root, struct settings *s)
 			log_limited(LOG_LEVEL_WARN, "pressure", "%s is not a JSON object, the defaults count", path);
 	}
 	*s = (struct settings){percent(j, "imageGCHighPercent", 85), percent(j, "imageGCLowPercent", 80), percent(j, "diskAvailablePercent", 10),
-			       jpath_int(j, "memoryAvailableMiB", 100), percent(j, "pidAvailablePercent", 5)};
+			       jpath_int(j, "memoryAvailableMiB", 100), percent(j, "pidAvailablePercent", 5),
+			       jpath_int(j, "pidTransitionSeconds", PID_HOLD_S)};
+	if (s->pid_hold_s < 0 || s->pid_hold_s > PID_HOLD_MAX_S)
+		s->pid_hold_s = PID_HOLD_S;
 }
 
 static unsigned long long memory_available(void)
@@ -85,6 +90,7 @@ static void look(const char *root, const struct settings *s, struct pressure_sta
 	out->memory = s->memory_mib > 0 && memory_available() < (unsigned long long)s->memory_mib * MIB;
 	out->disk = 100 - disk_used(root, &bytes) < s->disk_percent;
 	struct pressure_pids pids;
+	out->pids_hold_s = (unsigned)s->pid_hold_s;
 	out->pids = pressure_pids_read(&pids) && pressure_pids_low(&pids, s->pid_percent);
 }
 

@@ -2,7 +2,7 @@
 // What the host is short of, and what is done about it: images that nobody uses are removed, then pods are evicted, those
 // of the lowest class of service first. Thresholds may be changed in ROOT/pressure.json while hostd runs:
 //   { "imageGCHighPercent": 85, "imageGCLowPercent": 80, "diskAvailablePercent": 10, "memoryAvailableMiB": 100,
-//     "pidAvailablePercent": 5 }
+//     "pidAvailablePercent": 5, "pidTransitionSeconds": 300 }
 #ifndef BH_HOSTD_PRESSURE_H
 #define BH_HOSTD_PRESSURE_H
 
@@ -11,7 +11,10 @@
 #include "base/err.h"
 #include "host.h"
 
-struct pressure_state { bool memory, disk, pids; };
+struct pressure_state {
+	bool memory, disk, pids;
+	unsigned pids_hold_s;      // so long after it was last so the node says it
+};
 
 void pressure_read(const char *root, struct pressure_state *s);   // now; any thread
 

@@ -36,3 +36,12 @@ bool pressure_pids_low(const struct pressure_pids *now, long long percent)
 	uint64_t left = now->used < now->most ? now->most - now->used : 0;
 	return (double)left * 100 < (double)now->most * (double)percent;
 }
+
+bool pressure_pids_shown(uint64_t *last_low_ns, bool low, uint64_t now_ns, uint64_t hold_ns)
+{
+	if (low)
+		*last_low_ns = now_ns;
+	else if (now_ns - *last_low_ns >= hold_ns)
+		*last_low_ns = 0;                          // over is over, whatever the period is next
+	return low || *last_low_ns;
+}

@@ -14,5 +14,7 @@ bool pressure_pids_parse(const char *loadavg, const char *pid_max, const char *t
 bool pressure_pids_read(struct pressure_pids *out);
 /* Less than so many percent are left. */
 bool pressure_pids_low(const struct pressure_pids *now, long long percent);
+/* What the node says: also for so long after it was last low, that pods are not sent here and away in turns. *last_low_ns: 0 at first. */
+bool pressure_pids_shown(uint64_t *last_low_ns, bool low, uint64_t now_ns, uint64_t hold_ns);
 
 #endif

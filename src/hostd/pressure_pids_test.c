@@ -41,6 +41,21 @@ static void low(void **state)
 	assert_true(pressure_pids_low(&p, 100));
 }
 
+static void shown_for_a_while(void **state)
+{
+	(void)state;
+	uint64_t last = 0;
+	assert_false(pressure_pids_shown(&last, false, 1, 300));
+	assert_true(pressure_pids_shown(&last, true, 1000, 300));
+	assert_true(pressure_pids_shown(&last, true, 1100, 300));
+	assert_true(pressure_pids_shown(&last, false, 1399, 300));
+	assert_false(pressure_pids_shown(&last, false, 1399, 200));   // the setting may change meanwhile
+	assert_false(pressure_pids_shown(&last, false, 1399, 300));   // over is over
+	assert_true(pressure_pids_shown(&last, true, 2000, 300));
+	assert_false(pressure_pids_shown(&last, false, 2300, 300));
+	assert_true(pressure_pids_shown(&last, true, 3000, 0));
+}
+
 static void read_from_here(void **state)
 {
 	(void)state;
@@ -51,6 +66,6 @@ static void read_from_here(void **state)
 
 int main(void)
 {
-	const struct CMUnitTest tests[] = {cmocka_unit_test(parsed), cmocka_unit_test(low), cmocka_unit_test(read_from_here)};
+	const struct CMUnitTest tests[] = {cmocka_unit_test(parsed), cmocka_unit_test(low), cmocka_unit_test(shown_for_a_while), cmocka_unit_test(read_from_here)};
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -104,7 +104,7 @@ static void container_from_json(struct container *c, const json_t *j)
 	c->restart = (struct backoff){(uint64_t)jpath_int(j, "backoffNs", 0), (uint64_t)jpath_int(j, "backoffSinceNs", 0)};
 	c->again = jpath_bool(j, "again", false);
 	c->new_size = jpath_bool(j, "newSize", false);
-	c->wait_from_ns = (uint64_t)jpath_int(j, "waitFromNs", (json_int_t)c->finished_ns);
+	c->wait_from_ns = (uint64_t)jpath_int(j, "waitFromNs", (json_int_t)c->ended_ns);
 	c->started = c->probe_started = jpath_bool(j, "started", false);
 	c->ready = c->probe_ready = jpath_bool(j, "ready", false);
 }

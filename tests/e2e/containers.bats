@@ -202,6 +202,14 @@ runs_again() { $K get pod "$1" -o json | jq -e ".status.containerStatuses[0] | .
 	[ "$status" -eq 1 ]
 	[ "$($K exec swap -- cat /proc/sys/kernel/random/boot_id)" = "$boot" ]
 	$K get pod swap -o json | jq -e '.status.containerStatuses[0] | .image == "bulkhead.example/busybox:latest" and .lastState.terminated.exitCode == 137'
+	# Changed back before it has ended: it is started anew all the same.
+	told() { $K get events -o json | jq -e '[.items[] | select(.message == "Container main definition changed, will be restarted") | .count // 1] | add >= 3'; }
+	$K set image pod/swap main=bulkhead.example/nginx:latest
+	wait_for 30 told
+	$K set image pod/swap main=bulkhead.example/busybox:latest
+	back() { $K get pod swap -o json | jq -e '.status | .phase == "Running" and (.containerStatuses[0] | .restartCount >= 3 and .state.running != null)' &&
+		! $K exec swap -- test -x /usr/sbin/nginx; }
+	wait_for 60 back
 	$K delete pod swap
 }
 

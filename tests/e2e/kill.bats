@@ -52,6 +52,26 @@ log_is_whole() {
 	wait_for 30 log_is_whole counter
 }
 
+@test "hostd while another image is awaited: a container that was told to end for it is started anew, also where none is restarted" {
+	local pid round
+	busybox_pod swap Never "trap 'sleep 0.7; exit 0' TERM; while :; do sleep 0.1; done"
+	wait_for 90 phase_is swap Running
+	told() { $K get events -o json | jq -e 'any(.items[]; .message == "Container main definition changed, will be restarted")'; }
+	$K set image pod/swap main=127.0.0.1:1/none:latest
+	wait_for 30 told
+	for round in ends waits; do
+		pid=$(pid_of hostd)
+		kill -9 "$pid"
+		wait_for 20 new_pid hostd "$pid"
+		wait_for 60 waiting_is swap ImagePullBackOff
+		sleep 2
+		phase_is swap Running
+	done
+	$K set image pod/swap main=bulkhead.example/busybox:latest
+	wait_for 60 running_again swap 0
+	$K delete pod swap
+}
+
 @test "vmx: its pod is restarted in a new VM, the other one goes on" {
 	before=$(boot_id counter) other=$(boot_id other) was=$(restarts counter)
 	kill -9 "$(vm_field counter pid)"

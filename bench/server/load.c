@@ -395,17 +395,17 @@ static bool wanted(const char *part)
 /* Changes by 1, 16 and 64 connections; what was made is gone again at the end. */
 static void one_turn(unsigned number)
 {
-	static const unsigned widths[] = { 1, 16, 64 }, counts[] = { 200, 800, 800 };
+	static const unsigned widths[] = { 1, 16, 64 }, counts[] = { 500, 1500, 1500 };
 	unsigned first = number * 10000;
 
 	for (int i = 0; i < 3; i++) {
 		closed_loop(CREATE, widths[i], first, counts[i], 0, true);
 		first += counts[i];
 	}
-	closed_loop(STATUS, 1, first - 200, 200, 0, true);
-	closed_loop(STATUS, 16, first - 800, 800, 0, true);
-	closed_loop(DELETE, 16, number * 10000, 800, 0, true);
-	closed_loop(DELETE, 64, number * 10000 + 800, 1000, 0, false);
+	closed_loop(STATUS, 1, first - 500, 500, 0, true);
+	closed_loop(STATUS, 16, first - 1500, 1500, 0, true);
+	closed_loop(DELETE, 16, number * 10000, 1500, 0, true);
+	closed_loop(DELETE, 64, number * 10000 + 1500, 2000, 0, false);
 }
 
 int main(int argc, char **argv)

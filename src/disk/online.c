@@ -285,15 +285,21 @@ static int resize_paused(struct bh_disk *d, uint64_t size, uint64_t rounded, str
 	return 0;
 }
 
+static uint64_t end_of_last_block(const struct bh_disk *d)
+{
+	return (d->size + d->block - 1) / d->block * d->block;
+}
+
 /* What is cut off must not come back when the disk grows again, not even from the rest of a cluster or from a cache. */
 static int zero_tail(struct bh_disk *d, uint64_t from, struct err *e)
 {
 	struct bh_disk_extent x = { .len = 0 };
+	uint64_t end = end_of_last_block(d);
 	int rc = resized(d, e);   // does every filter allow it?
 
 	if (rc < 0) return rc;
-	for (uint64_t at = from; at < d->size && rc == 0; at += x.len) {
-		rc = queue_rw(d, d->entry, IOF_EXTENTS, at, NULL, d->size - at, 0, &x);
+	for (uint64_t at = from; at < end && rc == 0; at += x.len) {
+		rc = queue_rw(d, d->entry, IOF_EXTENTS, at, NULL, end - at, 0, &x);
 		if (rc == 0 && x.depth == 0 && x.type == BH_DISK_DATA) rc = queue_rw(d, d->entry, IOF_WRITE_ZEROES, at, NULL, x.len, 0, NULL);
 	}
 	if (rc == 0) rc = queue_rw(d, d->entry, IOF_FLUSH, 0, NULL, 0, 0, NULL);
@@ -303,7 +309,7 @@ static int zero_tail(struct bh_disk *d, uint64_t from, struct err *e)
 /* What shows when the disk grows must be zeroes, whatever lies in the rest of its last block. */
 static int hide_tail(struct bh_disk *d, uint64_t size, struct err *e)
 {
-	uint64_t end = (d->size + d->block - 1) / d->block * d->block;
+	uint64_t end = end_of_last_block(d);
 	int rc = 0;
 
 	if (!d->desc || d->size == end) return 0;

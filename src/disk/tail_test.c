@@ -19,6 +19,7 @@
 #include "base/file.h"
 #include "base/own.h"
 #include "disk/copy.h"
+#include "disk/descriptor.h"
 #include "disk/test_disk.h"
 
 #define LONG (32u << 10)
@@ -218,6 +219,27 @@ static void test_left(void **state)
 	expect("d.bhd", SHORT);
 }
 
+/* And in the rest of a cluster, which stays when the disk shrinks. */
+static void test_left_in_a_cluster(void **state)
+{
+	struct err e = ERR_INIT;
+	struct descriptor *desc;
+	struct bh_disk *d;
+
+	(void)state;
+	make("d.bhd", NULL, LONG, "[{\"type\":\"compress\",\"settings\":{\"cluster\":\"64K\"}}]");
+	ok(bh_disk_open(at("d.bhd"), NULL, &d, &e), e);
+	ok(bh_disk_rw(d, BH_DISK_WRITE, 0, (void *)letters(20 << 10), 20 << 10, 0, &e), e);   // to the end of the last block
+	ok(bh_disk_close(d, &e), e);
+	ok(descriptor_read(at("d.bhd"), &desc, &e), e);
+	desc->size = SHORT;
+	ok(descriptor_write(desc, &e), e);
+	descriptor_free(desc);
+	resize("d.bhd", 8 << 10);
+	resize("d.bhd", LONG);
+	expect("d.bhd", 8 << 10);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -228,6 +250,7 @@ int main(void)
 		cmocka_unit_test_setup_teardown(test_block, make_dir, remove_dir),
 		cmocka_unit_test_setup_teardown(test_commit, make_dir, remove_dir),
 		cmocka_unit_test_setup_teardown(test_left, make_dir, remove_dir),
+		cmocka_unit_test_setup_teardown(test_left_in_a_cluster, make_dir, remove_dir),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -110,7 +110,7 @@ clients() { for K in "$CLIENTS"/kubectl-*; do [ -x "$K" ] && export K && "$1"; d
 	want 200 '.metadata.managedFields[0].fieldsV1["f:data"]["f:k"] == {}'
 	send PATCH "$CM/m" '{"metadata":{"managedFields":[{}]}}' application/merge-patch+json; want 200 '.metadata.managedFields == null'
 	send DELETE $CM/m; want 200
-	$K create deployment m --image=i
+	$K create deployment m --image=i      # its controller writes a status meanwhile, and leaves this one's condition as it is
 	local d=/apis/apps/v1/namespaces/default/deployments/m
 	send PATCH "$d/status?fieldManager=s" '{"apiVersion":"apps/v1","kind":"Deployment","status":{"conditions":[{"type":"X","status":"True"}]}}' \
 		application/apply-patch+yaml

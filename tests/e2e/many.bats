@@ -48,5 +48,7 @@ no_pods() { [ -z "$($K get pods --no-headers 2>/dev/null)" ] && [ -z "$(ls "$ROO
 	sleep 2
 	usage > "$BATS_FILE_TMPDIR/end"
 	echo "hostd: $rss KiB before, $(rss_kib) KiB after" >&3
-	diff "$BATS_FILE_TMPDIR/start" "$BATS_FILE_TMPDIR/end"
+	cat "$BATS_FILE_TMPDIR/start" "$BATS_FILE_TMPDIR/end"
+	# Less may be: connections of the many at once that nobody has needed since.
+	awk 'NR == 1 { n = split($0, was) } NR == 2 { for (i = 2; i <= n; i += 2) if ($i > was[i]) exit 1 }' "$BATS_FILE_TMPDIR/start" "$BATS_FILE_TMPDIR/end"
 }

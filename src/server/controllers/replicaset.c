@@ -105,7 +105,7 @@ static void put_count(json_t *status, const char *key, long long n)
 		json_object_del(status, key);
 }
 
-static int put_status(struct syncer *s, const json_t *owner, const struct counts *n, int failed, const char *why)
+static int put_status(struct syncer *s, json_t *owner, const struct counts *n, int failed, const char *why)
 {
 	json_t *old = json_object_get(owner, "status"), *status = old ? json_deep_copy(old) : json_object();
 	bool shrinking = n->active > jpath_int(owner, "spec.replicas", 1);

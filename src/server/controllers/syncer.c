@@ -469,25 +469,38 @@ int syncer_delete_pod(struct syncer *s, json_t *owner, const struct pod_info *p,
 	return r;
 }
 
+struct new_status {
+	const json_t *from;      // what it was made from; NULL: none
+	json_t *to;
+	bool stale;              // somebody has changed it meanwhile
+};
+
 static bool put_status(json_t *obj, void *user)
 {
-	json_t *status = user;
+	struct new_status *s = user;
+	json_t *now = json_object_get(obj, "status");
 
-	if (json_equal(json_object_get(obj, "status"), status))
+	s->stale = json_object_size(now) != json_object_size(s->from) || (now && s->from && !json_equal(now, s->from));
+	if (s->stale || json_equal(now, s->to))
 		return false;
-	json_object_set_new(obj, "status", json_deep_copy(status));
+	json_object_set_new(obj, "status", json_deep_copy(s->to));
 	return true;
 }
 
-int syncer_set_status(struct syncer *s, const json_t *owner, json_t *status)
+int syncer_set_status(struct syncer *s, json_t *owner, json_t *status)
 {
+	struct new_status change = { json_object_get(owner, "status"), status, false };
 	struct err e = ERR_INIT;
 	int r;
 
-	if (json_equal(json_object_get(owner, "status"), status))
+	if (json_equal(change.from, status))
 		return 0;
 	r = change_object(s->srv, s->kind, jpath_str(owner, "metadata.namespace", ""), jpath_str(owner, "metadata.name", ""),
-			  "status", put_status, status, &e);
+			  "status", put_status, &change, &e);
+	if (!r && change.stale)
+		return -ESTALE;
+	if (!r)
+		json_object_set_new(owner, "status", json_deep_copy(status));
 	if (r && r != -ENOENT)
 		log_warn("controllers", "%s %s/%s: %s", s->ops->plural, jpath_str(owner, "metadata.namespace", ""),
 			 jpath_str(owner, "metadata.name", ""), e.text);

@@ -62,8 +62,9 @@ void syncer_event(struct syncer *s, const json_t *about, const char *type, const
 int syncer_create_pod(struct syncer *s, json_t *owner, json_t *pod, struct err *e);
 int syncer_delete_pod(struct syncer *s, json_t *owner, const struct pod_info *p, struct err *e);
 
-/* Put status in place of the owner's if it differs. status: borrowed. */
-int syncer_set_status(struct syncer *s, const json_t *owner, json_t *status);
+/* Put status in place of the owner's if it differs; owner then has it, too. status: borrowed. -ESTALE: others have changed the
+ * status since owner was read; it is to be looked at anew. */
+int syncer_set_status(struct syncer *s, json_t *owner, json_t *status);
 
 /* conditions: an array that is changed; as condition_set, but without lastProbeTime, and with lastUpdateTime if asked for. */
 bool status_condition(json_t *status, const char *type, const char *value, const char *reason, const char *message, bool update_time);
